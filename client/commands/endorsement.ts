@@ -1,0 +1,103 @@
+import type { Command } from 'commander';
+import { formatTable, formatTime, idOf } from '../output.ts';
+import type { Cell } from '../output.ts';
+import type { TrustAnchor } from '../sdk/resources.ts';
+import { collect, operatorCommand, readNamedFile, tell, withService, writeJson } from './context.ts';
+import type { Context, OperatorOptions } from './context.ts';
+import { MAX_INVENTORY_BYTES, parseInventoryFile } from './inventory-file.ts';
+
+const MAX_CERTIFICATES_BYTES = 1024 * 1024;
+/** The service takes at most so many entries at once. */
+const INVENTORY_BATCH = 1000;
+
+/** `assay endorsement`. */
+export function addEndorsementCommands(context: Context, program: Command): void {
+  const endorsement = program.command('endorsement').description('what says that a TPM is genuine');
+
+  operatorCommand(context, endorsement, 'import <files...>', 'add CA certificates of TPM manufacturers (PEM or DER)').action(
+    (files: readonly string[], options: OperatorOptions) =>
+      withService(context, options, async (client) => {
+        const added: TrustAnchor[] = [];
+        let known = 0;
+        for (const file of files) {
+          const certificates = await readNamedFile(context, file, MAX_CERTIFICATES_BYTES, 'certificate file');
+          const answer = await client.endorsements.importAnchors(certificates, { signal: context.signal });
+          added.push(...answer.added);
+          known += answer.known;
+        }
+        if (options.output === 'json') return writeJson(context, { added: added.map(({ json }) => json), known });
+        if (added.length > 0) context.write(formatTable(ANCHOR_HEADER, added.map(anchorRow), context.style));
+        tell(context, options, `${added.length} added, ${known} known already`);
+      }),
+  );
+
+  operatorCommand(context, endorsement, 'list', 'list CA certificates').action((options: OperatorOptions) =>
+    withService(context, options, async (client) => {
+      const anchors = await collect(client.endorsements.anchors({ signal: context.signal }));
+      if (options.output === 'json') return writeJson(context, { trustAnchors: anchors.map(({ json }) => json) });
+      context.write(formatTable(ANCHOR_HEADER, anchors.map(anchorRow), context.style));
+    }),
+  );
+
+  operatorCommand(context, endorsement, 'remove <sha256>', 'remove a CA certificate').action(
+    (anchor: string, options: OperatorOptions) =>
+      withService(context, options, async (client) => {
+        await client.endorsements.removeAnchor(anchor, { signal: context.signal });
+        tell(context, options, `removed ${idOf(anchor)}`);
+      }),
+  );
+
+  addInventoryCommands(context, endorsement);
+}
+
+function addInventoryCommands(context: Context, endorsement: Command): void {
+  const inventory = endorsement.command('inventory').description('endorsement keys that are known beforehand');
+
+  operatorCommand(
+    context,
+    inventory,
+    'import <file>',
+    'register endorsement keys: lines of FINGERPRINT [GROUP [COMMENT]], or JSON as `inventory list` prints it',
+  ).action(async (file: string, options: OperatorOptions) => {
+    const text = await readNamedFile(context, file, MAX_INVENTORY_BYTES, 'inventory file');
+    const items = parseInventoryFile(file, text.toString('utf8'));
+    await withService(context, options, async (client) => {
+      const total = { added: 0, updated: 0 };
+      for (let start = 0; start < items.length; start += INVENTORY_BATCH) {
+        const batch = items.slice(start, start + INVENTORY_BATCH);
+        const { added, updated } = await client.endorsements.importInventory(batch, { signal: context.signal });
+        total.added += added;
+        total.updated += updated;
+      }
+      if (options.output === 'json') return writeJson(context, total);
+      tell(context, options, `${total.added} added, ${total.updated} overwritten`);
+    });
+  });
+
+  operatorCommand(context, inventory, 'list', 'list registered endorsement keys').action((options: OperatorOptions) =>
+    withService(context, options, async (client) => {
+      const entries = await collect(client.endorsements.inventory({ signal: context.signal }));
+      if (options.output === 'json') return writeJson(context, { entries: entries.map(({ json }) => json) });
+      const rows = entries.map(({ name, group, comment, createTime }) => [idOf(name), dash(group), formatTime(createTime), comment]);
+      context.write(formatTable(['FINGERPRINT', 'GROUP', 'REGISTERED', 'COMMENT'], rows, context.style));
+    }),
+  );
+
+  operatorCommand(context, inventory, 'remove <fingerprint>', 'remove an endorsement key from the inventory').action(
+    (fingerprint: string, options: OperatorOptions) =>
+      withService(context, options, async (client) => {
+        await client.endorsements.removeInventoryEntry(fingerprint, { signal: context.signal });
+        tell(context, options, `removed ${idOf(fingerprint)}`);
+      }),
+  );
+}
+
+const ANCHOR_HEADER = ['SHA256', 'KIND', 'NOT AFTER', 'SUBJECT'];
+
+function anchorRow(anchor: TrustAnchor): readonly Cell[] {
+  return [idOf(anchor.name), anchor.anchor ? 'anchor' : 'intermediate', formatTime(anchor.notAfter), anchor.subject];
+}
+
+function dash(text: string): string {
+  return text === '' ? '-' : text;
+}

@@ -1,0 +1,127 @@
+import { InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
+import { stringify } from 'yaml';
+import { RpcError } from '../../proto/rpc-error.ts';
+import { EXIT, UsageError } from '../failure.ts';
+import { escapeText, formatLabels, formatTable, formatTime, idOf } from '../output.ts';
+import type { JsonObject, JsonValue, TrustPolicy } from '../sdk/resources.ts';
+import { collect, operatorCommand, readNamedFile, tell, withService, writeJson } from './context.ts';
+import type { Context, OperatorOptions } from './context.ts';
+import { MAX_POLICY_BYTES, parsePolicyFile } from './policy-file.ts';
+import type { PolicyDocument } from './policy-file.ts';
+
+interface FileOptions extends OperatorOptions {
+  readonly filename: string;
+}
+
+/** `assay policy`. */
+export function addPolicyCommands(context: Context, program: Command): void {
+  const policy = program.command('policy').description('trust policies');
+
+  operatorCommand(context, policy, 'apply', 'make a policy, or a new version of it')
+    .requiredOption('-f, --filename <file>', 'YAML or JSON of one policy or several; - is standard input')
+    .action(async (options: FileOptions) => {
+      const documents = await readPolicies(context, options.filename);
+      await withService(context, options, async (client) => {
+        const applied: JsonObject[] = [];
+        for (const document of documents) {
+          const { created, policy: result } = await located(document, () =>
+            client.policies.apply(document.json, { signal: context.signal }),
+          );
+          applied.push(result.json);
+          tell(context, options, `${created ? 'created' : 'updated'} ${idOf(result.name)}, version ${result.version}`);
+        }
+        if (options.output === 'json') writeJson(context, { trustPolicies: applied });
+      });
+    });
+
+  operatorCommand(context, policy, 'validate', 'say what is wrong with a policy, if anything; changes nothing')
+    .requiredOption('-f, --filename <file>', 'YAML or JSON of one policy or several; - is standard input')
+    .action(async (options: FileOptions) => {
+      const documents = await readPolicies(context, options.filename);
+      await withService(context, options, async (client) => {
+        const problems: { readonly field: string; readonly message: string; readonly place: string }[] = [];
+        for (const document of documents) {
+          const found = await client.policies.validate(document.json, { signal: context.signal });
+          problems.push(...found.map((problem) => ({ ...problem, place: document.locate(problem) })));
+        }
+        if (problems.length > 0) context.setExitCode(EXIT.failed);
+        if (options.output === 'json') {
+          return writeJson(context, { problems: problems.map(({ field, message }) => ({ field, message })) });
+        }
+        for (const { place } of problems) context.write(`${escapeText(place)}\n`);
+        if (problems.length === 0) tell(context, options, 'no problems');
+      });
+    });
+
+  operatorCommand(context, policy, 'get <policy>', 'show a policy as it can be applied again')
+    .option('--version <number>', 'an older version', parseVersion)
+    .action((name: string, options: OperatorOptions & { readonly version?: bigint }) =>
+      withService(context, options, async (client) => {
+        const version = options.version === undefined ? {} : { version: options.version };
+        const { json } = await client.policies.get(name, version, { signal: context.signal });
+        if (options.output === 'json') return writeJson(context, json);
+        context.write(stringify(escapeStrings(json), { lineWidth: 120 }));
+      }),
+    );
+
+  operatorCommand(context, policy, 'list', 'list policies').action((options: OperatorOptions) =>
+    withService(context, options, async (client) => {
+      const policies = await collect(client.policies.list({ signal: context.signal }));
+      if (options.output === 'json') return writeJson(context, { trustPolicies: policies.map(({ json }) => json) });
+      const header = ['POLICY', 'VERSION', 'PRECEDENCE', 'SELECTS', 'RULES', 'MADE', 'DESCRIPTION'];
+      context.write(formatTable(header, policies.map(rowOf), context.style));
+    }),
+  );
+
+  operatorCommand(context, policy, 'delete <policy>', 'delete a policy; hosts that it judged have no verdict then').action(
+    (name: string, options: OperatorOptions) =>
+      withService(context, options, async (client) => {
+        await client.policies.delete(name, {}, { signal: context.signal });
+        tell(context, options, `deleted ${idOf(name)}`);
+      }),
+  );
+}
+
+async function readPolicies(context: Context, file: string): Promise<readonly PolicyDocument[]> {
+  const text = await readNamedFile(context, file, MAX_POLICY_BYTES, 'policy file');
+  return parsePolicyFile(file === '-' ? 'standard input' : file, text.toString('utf8'));
+}
+
+/** The service names fields; the file has lines. */
+async function located<T>(document: PolicyDocument, call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    if (!(error instanceof RpcError) || error.code !== 'INVALID_ARGUMENT' || error.fieldViolations.length === 0) throw error;
+    const problems = error.fieldViolations.map(({ field, description }) =>
+      document.locate({ field: field.replace(/^trust_policy\./, ''), message: description }),
+    );
+    throw new UsageError(`${error.reason}: ${error.message}`, { cause: error, problems });
+  }
+}
+
+function rowOf(policy: TrustPolicy): readonly string[] {
+  return [
+    idOf(policy.name),
+    policy.version.toString(),
+    policy.precedence.toString(),
+    policy.allHosts ? 'all hosts' : formatLabels(policy.matchLabels),
+    policy.ruleCount.toString(),
+    formatTime(policy.createTime),
+    policy.description,
+  ];
+}
+
+/** YAML writes some characters as they are that a terminal must not see. What is unusual enough to be changed shows as changed. */
+function escapeStrings(value: JsonValue): JsonValue {
+  if (typeof value === 'string') return /[\p{C}\p{Zl}\p{Zp}]/u.test(value.replaceAll('\n', '')) ? escapeText(value) : value;
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return (value as readonly JsonValue[]).map(escapeStrings);
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [escapeText(key), escapeStrings(item as JsonValue)]));
+}
+
+function parseVersion(text: string): bigint {
+  if (!/^[1-9]\d{0,18}$/.test(text)) throw new InvalidArgumentError('It must be a positive number.');
+  return BigInt(text);
+}

@@ -1,0 +1,45 @@
+import { Command } from 'commander';
+import { EXIT } from '../failure.ts';
+import { addAgentCommands } from './agent.ts';
+import type { Context } from './context.ts';
+import { addEndorsementCommands } from './endorsement.ts';
+import { addHostCommands } from './host.ts';
+import { addIdentityCommands } from './identity.ts';
+import { addPolicyCommands } from './policy.ts';
+import { addResultCommands } from './result.ts';
+import { addVersionCommand } from './version.ts';
+
+const EXIT_CODES = `
+Exit codes:
+  ${EXIT.ok}  done
+  ${EXIT.failed}  refused or failed
+  ${EXIT.usage}  wrong usage
+  ${EXIT.unreachable}  the service does not answer
+  ${EXIT.unauthorised}  not authorised
+  ${EXIT.notAffirming}  result get: the host is not AFFIRMING
+  ${EXIT.banned}  agent join: the service has banned this host
+
+Files:
+  --profile FILE or ASSAY_PROFILE says who calls which service; default ~/.config/assay/profile.json.
+  --output json prints protobuf JSON of assay.v1; watch prints one object a line.
+`;
+
+/** The `assay` command line. `parseAsync` rejects with a CommanderError for wrong usage, which was printed by then. */
+export function makeProgram(context: Context): Command {
+  const program = new Command('assay')
+    .description('Attester, operator and relying party of Assay, a trust attestation service')
+    .addHelpText('after', EXIT_CODES)
+    .helpCommand('help [command]')
+    .exitOverride()
+    .configureOutput({ writeOut: context.write, writeErr: context.writeError })
+    .showSuggestionAfterError(true)
+    .configureHelp({ showGlobalOptions: true });
+  addAgentCommands(context, program);
+  addHostCommands(context, program);
+  addPolicyCommands(context, program);
+  addResultCommands(context, program);
+  addEndorsementCommands(context, program);
+  addIdentityCommands(context, program);
+  addVersionCommand(context, program);
+  return program;
+}

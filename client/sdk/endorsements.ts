@@ -1,0 +1,79 @@
+import { EndorsementService } from '../../proto/gen/assay/v1/endorsement_pb.ts';
+import type { ServiceClient } from '../../proto/client.ts';
+import type { CallSettings, Connection } from './connection.ts';
+import { fromProtoAnchor, fromProtoInventoryEntry } from './convert.ts';
+import { allPages, MAX_PAGE_SIZE, resourceName } from './page.ts';
+import type { InventoryEntry, Page, TrustAnchor } from './resources.ts';
+
+/** One EK to register. */
+export interface InventoryItem {
+  /** SHA-256 of the EK's SubjectPublicKeyInfo, hexadecimal. */
+  readonly fingerprint: string;
+  readonly group?: string;
+  readonly comment?: string;
+}
+
+/** CA certificates of TPM manufacturers, and the inventory of known EKs. */
+export class Endorsements {
+  readonly #connection: Connection;
+  readonly #client: ServiceClient<typeof EndorsementService>;
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+    this.#client = connection.channel.client(EndorsementService);
+  }
+
+  /** @param certificates PEM (one or many) or DER */
+  async importAnchors(
+    certificates: Buffer,
+    settings?: CallSettings,
+  ): Promise<{ readonly added: readonly TrustAnchor[]; readonly known: number }> {
+    const { added, known } = await this.#client.importTrustAnchors({ certificates }, this.#connection.call(settings));
+    return { added: added.map(fromProtoAnchor), known };
+  }
+
+  async anchorPage(pageToken: string, settings?: CallSettings): Promise<Page<TrustAnchor>> {
+    const request = { pageSize: MAX_PAGE_SIZE, pageToken };
+    const answer = await this.#client.listTrustAnchors(request, this.#connection.call(settings));
+    return { items: answer.trustAnchors.map(fromProtoAnchor), nextPageToken: answer.nextPageToken };
+  }
+
+  anchors(settings?: CallSettings): AsyncGenerator<TrustAnchor> {
+    return allPages((token) => this.anchorPage(token, settings));
+  }
+
+  /** @param anchor SHA-256 of the certificate (hexadecimal) or resource name */
+  async removeAnchor(anchor: string, settings?: CallSettings): Promise<void> {
+    const name = resourceName('trustAnchors', anchor);
+    await this.#client.removeTrustAnchor({ name }, this.#connection.call(settings));
+  }
+
+  /** At most 1000 at once. */
+  async importInventory(
+    items: readonly InventoryItem[],
+    settings?: CallSettings,
+  ): Promise<{ readonly added: number; readonly updated: number }> {
+    const entries = items.map(({ fingerprint, group, comment }) => ({
+      name: resourceName('inventory', fingerprint),
+      group: group ?? '',
+      comment: comment ?? '',
+    }));
+    const { added, updated } = await this.#client.importInventory({ entries }, this.#connection.call(settings));
+    return { added, updated };
+  }
+
+  async inventoryPage(pageToken: string, settings?: CallSettings): Promise<Page<InventoryEntry>> {
+    const request = { pageSize: MAX_PAGE_SIZE, pageToken };
+    const answer = await this.#client.listInventory(request, this.#connection.call(settings));
+    return { items: answer.entries.map(fromProtoInventoryEntry), nextPageToken: answer.nextPageToken };
+  }
+
+  inventory(settings?: CallSettings): AsyncGenerator<InventoryEntry> {
+    return allPages((token) => this.inventoryPage(token, settings));
+  }
+
+  async removeInventoryEntry(fingerprint: string, settings?: CallSettings): Promise<void> {
+    const name = resourceName('inventory', fingerprint);
+    await this.#client.removeInventoryEntry({ name }, this.#connection.call(settings));
+  }
+}

@@ -1,0 +1,82 @@
+import { fromJson } from '@bufbuild/protobuf';
+import type { DescField, DescMessage, JsonValue as ProtobufJson } from '@bufbuild/protobuf';
+import { TrustPolicySchema } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
+import type { JsonValue } from './resources.ts';
+
+/** Keys and list positions from the root of a policy's JSON down to what is wrong, as they are spelled there. */
+export type JsonPath = readonly (string | number)[];
+
+export interface JsonProblem {
+  readonly path: JsonPath;
+  readonly message: string;
+}
+
+/** Policies nest no deeper than rules; what is deeper is not one. */
+const MAX_DEPTH = 8;
+
+/** Everything that keeps a JSON value from being a TrustPolicy by its form. None where the library would read it. */
+export function findPolicyProblems(json: JsonValue): readonly JsonProblem[] {
+  return inMessage(TrustPolicySchema, json, []);
+}
+
+/** `pcr_rules[2].allowed[0]` */
+export function formatPath(path: JsonPath): string {
+  return path
+    .map((step, depth) => (typeof step === 'number' ? `[${step}]` : `${depth === 0 ? '' : '.'}${step}`))
+    .join('');
+}
+
+/** Reads `pcr_rules[2].allowed[0]`, the form in which the service names fields. */
+export function parsePath(text: string): JsonPath {
+  return [...text.matchAll(/\[(\d+)\]|([^.[\]]+)/g)].map(([, index, name]) => (index === undefined ? (name ?? '') : Number(index)));
+}
+
+function inMessage(schema: DescMessage, json: JsonValue, path: JsonPath): readonly JsonProblem[] {
+  if (typeof json !== 'object' || json === null || isList(json)) {
+    return [{ path, message: `expected fields of ${schema.name}` }];
+  }
+  if (path.length > MAX_DEPTH) return [{ path, message: 'nested too deeply' }];
+  return Object.entries(json).flatMap(([key, value]) => {
+    const at = [...path, key];
+    const field = schema.fields.find(({ name, jsonName }) => name === key || jsonName === key);
+    return field === undefined ? [{ path: at, message: `${schema.name} has no such field` }] : inField(schema, field, value, at);
+  });
+}
+
+function inField(schema: DescMessage, field: DescField, value: JsonValue, path: JsonPath): readonly JsonProblem[] {
+  // Null means unset (protobuf JSON).
+  if (value === null) return [];
+  if (field.fieldKind === 'list') {
+    if (!isList(value)) return [{ path, message: 'expected a list' }];
+    return value.flatMap((item, index) => {
+      const at = [...path, index];
+      return isOurs(field.message) ? inMessage(field.message, item, at) : tryDecode(schema, field, [item], at);
+    });
+  }
+  if (field.fieldKind === 'message' && isOurs(field.message)) return inMessage(field.message, value, path);
+  return tryDecode(schema, field, value, path);
+}
+
+/** What the library says of this one field. */
+function tryDecode(schema: DescMessage, field: DescField, value: JsonValue, path: JsonPath): readonly JsonProblem[] {
+  try {
+    fromJson(schema, { [field.jsonName]: value } as ProtobufJson);
+    return [];
+  } catch (error) {
+    const text = error instanceof Error ? error.message : 'cannot be read';
+    const message = text.replace(/^cannot decode \w+ ([\w.]+) from JSON: /, (_, name: string) =>
+      name.startsWith('google.protobuf.') ? `not a ${name.slice('google.protobuf.'.length)}: ` : '',
+    );
+    const isWord = field.enum !== undefined;
+    return [{ path, message: isWord ? `${message} is none of ${field.enum.values.map(({ name }) => name).join(', ')}` : message }];
+  }
+}
+
+/** Messages of this contract are looked into; those of protobuf itself have a JSON form of their own. */
+function isOurs(message: DescMessage | undefined): message is DescMessage {
+  return message !== undefined && message.file.proto.package === 'assay.v1';
+}
+
+function isList(value: JsonValue): value is readonly JsonValue[] {
+  return Array.isArray(value);
+}

@@ -1,0 +1,167 @@
+/**
+ * What the service keeps, as callers of the SDK see it: dates are Dates, enums are the words of the contract without their
+ * prefix. Each resource carries `json`, its protobuf JSON form, which is what `--output json` prints.
+ */
+
+export type JsonValue = null | boolean | number | string | readonly JsonValue[] | JsonObject;
+export interface JsonObject {
+  readonly [key: string]: JsonValue;
+}
+
+/** A number of an enum that this release does not know. */
+export type UnknownWord = `UNKNOWN_${number}`;
+
+export type HostState = 'PENDING' | 'ACTIVE' | 'REVOKED' | 'UNSPECIFIED' | UnknownWord;
+export type TrustStatus = 'NONE' | 'AFFIRMING' | 'WARNING' | 'CONTRAINDICATED' | 'UNSPECIFIED' | UnknownWord;
+export type Connectivity = 'NEVER_SEEN' | 'CONNECTED' | 'UNREACHABLE' | 'UNSPECIFIED' | UnknownWord;
+export type CheckOutcome = 'PASSED' | 'FAILED' | 'ERROR' | 'UNSPECIFIED' | UnknownWord;
+export type RoleName =
+  | 'ANONYMOUS'
+  | 'AGENT'
+  | 'OPERATOR'
+  | 'ORCHESTRATOR'
+  | 'RELYING_PARTY'
+  | 'CONSUMER'
+  | 'AUDITOR'
+  | 'UNSPECIFIED'
+  | UnknownWord;
+
+/** Roles that an identity may be given. */
+export const ISSUABLE_ROLES = ['OPERATOR', 'ORCHESTRATOR', 'RELYING_PARTY', 'CONSUMER', 'AUDITOR'] as const;
+export type IssuableRole = (typeof ISSUABLE_ROLES)[number];
+
+export const HOST_STATES = ['PENDING', 'ACTIVE', 'REVOKED'] as const;
+export const TRUST_STATUSES = ['NONE', 'AFFIRMING', 'WARNING', 'CONTRAINDICATED'] as const;
+
+export interface HostEndorsementKey {
+  /** SHA-256 of the EK's SubjectPublicKeyInfo, hexadecimal. */
+  readonly fingerprint: string;
+  readonly algorithm: string;
+  readonly certified: boolean;
+  readonly manufacturer: string;
+  readonly model: string;
+  readonly deviations: readonly string[];
+}
+
+export interface Host {
+  /** `hosts/{host}` */
+  readonly name: string;
+  readonly state: HostState;
+  readonly nodeName: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly trustPolicy: string;
+  readonly endorsementKeys: readonly HostEndorsementKey[];
+  readonly akName: string;
+  readonly pendingAkName: string;
+  readonly admission: string;
+  /** What the host says of itself: unproven, and hostile text until it was escaped. */
+  readonly claimed: Readonly<Record<string, string>>;
+  readonly createTime: Date | undefined;
+  readonly enrollTime: Date | undefined;
+  readonly findings: readonly string[];
+  readonly etag: string;
+  readonly json: JsonObject;
+}
+
+export interface Check {
+  readonly id: string;
+  readonly outcome: CheckOutcome;
+  readonly reason: string;
+  readonly observed: string;
+  readonly expected: string;
+  readonly message: string;
+}
+
+export interface AttestationResult {
+  /** `hosts/{host}/attestationResults/{revision}` */
+  readonly name: string;
+  readonly host: string;
+  readonly revision: bigint;
+  readonly status: TrustStatus;
+  readonly checks: readonly Check[];
+  readonly trustPolicy: string;
+  readonly trustPolicyVersion: bigint;
+  readonly challengeTime: Date | undefined;
+  readonly validUntil: Date | undefined;
+  readonly revisionTime: Date | undefined;
+  readonly confirmations: bigint;
+  readonly connectivity: Connectivity;
+  readonly nodeName: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly json: JsonObject;
+}
+
+export interface TrustPolicy {
+  /** `trustPolicies/{policy}` */
+  readonly name: string;
+  readonly version: bigint;
+  readonly description: string;
+  readonly precedence: number;
+  readonly allHosts: boolean;
+  readonly matchLabels: Readonly<Record<string, string>>;
+  readonly ruleCount: number;
+  readonly createTime: Date | undefined;
+  readonly etag: string;
+  readonly json: JsonObject;
+}
+
+export interface PolicyProblem {
+  /** Path of the field, such as `pcr_rules[2].allowed[0]`. */
+  readonly field: string;
+  readonly message: string;
+}
+
+export interface TrustAnchor {
+  /** `trustAnchors/{sha256}` */
+  readonly name: string;
+  readonly subject: string;
+  readonly anchor: boolean;
+  readonly notAfter: Date | undefined;
+  readonly createTime: Date | undefined;
+  readonly json: JsonObject;
+}
+
+export interface InventoryEntry {
+  /** `inventory/{fingerprint}` */
+  readonly name: string;
+  readonly group: string;
+  readonly comment: string;
+  readonly createTime: Date | undefined;
+  readonly json: JsonObject;
+}
+
+export interface Identity {
+  /** `identities/{identity}` */
+  readonly name: string;
+  readonly roles: readonly RoleName[];
+  readonly createTime: Date | undefined;
+  readonly expireTime: Date | undefined;
+  readonly revoked: boolean;
+  readonly json: JsonObject;
+}
+
+/** One event of a watch. */
+export type WatchEvent =
+  | { readonly kind: 'change'; readonly result: AttestationResult; readonly initial: boolean }
+  | { readonly kind: 'removal'; readonly host: string; readonly reason: string }
+  | {
+      readonly kind: 'validity';
+      readonly host: string;
+      readonly revision: bigint;
+      readonly validUntil: Date | undefined;
+      readonly confirmations: bigint;
+    }
+  | { readonly kind: 'bookmark'; readonly synced: boolean };
+
+export interface ResultFilter {
+  /** `hosts/{host}`; any one of them. */
+  readonly hosts?: readonly string[];
+  readonly statuses?: readonly TrustStatus[];
+  readonly matchLabels?: Readonly<Record<string, string>>;
+}
+
+export interface Page<T> {
+  readonly items: readonly T[];
+  /** Empty on the last page. */
+  readonly nextPageToken: string;
+}

@@ -1,0 +1,71 @@
+import { AttestationResultService, TrustStatusSchema } from '../../proto/gen/assay/v1/attestation_result_pb.ts';
+import type { ServiceClient } from '../../proto/client.ts';
+import type { CallSettings, Connection } from './connection.ts';
+import { enumNumber, fromProtoResult, fromProtoWatchEvent, required } from './convert.ts';
+import { allPages, MAX_PAGE_SIZE, resourceName } from './page.ts';
+import type { AttestationResult, Page, ResultFilter } from './resources.ts';
+import { watch } from './watch.ts';
+import type { WatchMessage, WatchNotice, WatchOptions } from './watch.ts';
+
+/** What is known of hosts. */
+export class Results {
+  readonly #connection: Connection;
+  readonly #client: ServiceClient<typeof AttestationResultService>;
+  readonly #random: () => number;
+
+  constructor(connection: Connection, random: () => number) {
+    this.#connection = connection;
+    this.#client = connection.channel.client(AttestationResultService);
+    this.#random = random;
+  }
+
+  async get(host: string, settings?: CallSettings): Promise<AttestationResult> {
+    const request = { host: resourceName('hosts', host) };
+    const answer = await this.#client.getAttestationResult(request, this.#connection.call(settings));
+    return fromProtoResult(required(answer.result, 'result'));
+  }
+
+  async page(
+    filter: ResultFilter,
+    options: { readonly history?: boolean; readonly pageToken?: string } = {},
+    settings?: CallSettings,
+  ): Promise<Page<AttestationResult>> {
+    const request = {
+      filter: toProtoFilter(filter),
+      history: options.history ?? false,
+      pageSize: MAX_PAGE_SIZE,
+      pageToken: options.pageToken ?? '',
+    };
+    const answer = await this.#client.listAttestationResults(request, this.#connection.call(settings));
+    return { items: answer.results.map(fromProtoResult), nextPageToken: answer.nextPageToken };
+  }
+
+  /** Present results, or the history of the one host that the filter names, newest first. */
+  list(
+    filter: ResultFilter = {},
+    options: { readonly history?: boolean } = {},
+    settings?: CallSettings,
+  ): AsyncGenerator<AttestationResult> {
+    return allPages((pageToken) => this.page(filter, { ...options, pageToken }, settings));
+  }
+
+  /** Present results, then every change, over reconnects: see {@link watch}. */
+  watch(filter: ResultFilter, options: Omit<WatchOptions, 'random'>): AsyncGenerator<WatchNotice> {
+    return watch((token, signal) => this.#open(filter, token, signal), { ...options, random: this.#random });
+  }
+
+  async *#open(filter: ResultFilter, resumeToken: string, signal: AbortSignal): AsyncGenerator<WatchMessage> {
+    const request = { filter: toProtoFilter(filter), resumeToken };
+    for await (const message of this.#client.watchAttestationResults(request, { signal })) {
+      yield { event: fromProtoWatchEvent(message), resumeToken: message.resumeToken };
+    }
+  }
+}
+
+function toProtoFilter(filter: ResultFilter) {
+  return {
+    hosts: (filter.hosts ?? []).map((host) => resourceName('hosts', host)),
+    statuses: (filter.statuses ?? []).map((status) => enumNumber(TrustStatusSchema, status)),
+    matchLabels: { ...filter.matchLabels },
+  };
+}

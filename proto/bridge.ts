@@ -1,0 +1,167 @@
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import type { DescMessage, Message } from '@bufbuild/protobuf';
+import { StatusError } from './status.ts';
+import type { AnyHandler, BoundMethod, Context } from './service.ts';
+import type { ServerCall } from './server-call.ts';
+
+export interface MessageLimits {
+  readonly maxReceiveBytes: number;
+  readonly maxSendBytes: number;
+  /** How long the one request of a method without a request stream may take to arrive. */
+  readonly requestTimeoutMillis: number;
+}
+
+/** Makes of a typed handler what serves a raw call: bytes are decoded and encoded here, inside the call's try. */
+export function makeServe(
+  { descriptor, handler }: BoundMethod,
+  limits: MessageLimits,
+): (call: ServerCall) => Promise<void> {
+  const { input, output } = descriptor;
+  const send = async (call: ServerCall, response: unknown): Promise<void> => {
+    await call.send(encode(output, response, limits.maxSendBytes));
+  };
+  switch (descriptor.methodKind) {
+    case 'unary':
+      return async (call) => send(call, await handler(await readOne(call, input, limits), call.context));
+    case 'client_streaming':
+      return async (call) => send(call, await handler(readMessages(call, input, limits), call.context));
+    case 'server_streaming':
+      return async (call) => pump(call, handler, await readOne(call, input, limits), send);
+    case 'bidi_streaming':
+      return async (call) => pump(call, handler, readMessages(call, input, limits), send);
+  }
+}
+
+/** Sends what a handler yields. A handler that waits for something while the call ends is left to its signal. */
+async function pump(
+  call: ServerCall,
+  handler: AnyHandler,
+  request: unknown,
+  send: (call: ServerCall, response: unknown) => Promise<void>,
+): Promise<void> {
+  const responses = handler(request, call.context);
+  if (!isAsyncIterable(responses)) throw new TypeError('handler of a stream answered no stream');
+  for await (const response of responses) await send(call, response);
+}
+
+async function readOne(call: ServerCall, schema: DescMessage, limits: MessageLimits): Promise<Message> {
+  const timer = setTimeout(() => {
+    const message = 'request did not arrive in time';
+    call.fail(new StatusError({ code: 'DEADLINE_EXCEEDED', reason: 'REQUEST_TIMEOUT', message }));
+  }, limits.requestTimeoutMillis);
+  try {
+    const bytes = await call.receive();
+    if (bytes === undefined) throw malformed('request is missing');
+    const request = decode(schema, bytes, limits.maxReceiveBytes);
+    if ((await call.receive()) !== undefined) throw malformed('more than one request');
+    return request;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/**
+ * The messages of the caller, each read when it is asked for. A bad one ends the call even if the handler ignores what it is
+ * thrown. A read that nobody waits for any more does not reject into the void.
+ */
+function readMessages(call: ServerCall, schema: DescMessage, limits: MessageLimits): AsyncIterableIterator<Message> {
+  const read = async (): Promise<IteratorResult<Message>> => {
+    const bytes = await call.receive();
+    if (bytes === undefined) return { done: true, value: undefined };
+    try {
+      return { done: false, value: decode(schema, bytes, limits.maxReceiveBytes) };
+    } catch (error) {
+      if (error instanceof StatusError) call.fail(error);
+      throw error;
+    }
+  };
+  let last: Promise<unknown> = Promise.resolve();
+  const messages: AsyncIterableIterator<Message> = {
+    next: () => {
+      const next = last.then(read, read);
+      last = next.catch(() => undefined);
+      return next;
+    },
+    return: () => Promise.resolve({ done: true, value: undefined }),
+    [Symbol.asyncIterator]: () => messages,
+  };
+  return messages;
+}
+
+function decode(schema: DescMessage, bytes: Buffer, limit: number): Message {
+  if (bytes.length > limit) {
+    throw new StatusError({
+      code: 'RESOURCE_EXHAUSTED',
+      reason: 'MESSAGE_TOO_LARGE',
+      message: `message has ${bytes.length} bytes, at most ${limit} are taken`,
+      metadata: { limit: String(limit) },
+    });
+  }
+  try {
+    return fromBinary(schema, bytes);
+  } catch (cause) {
+    throw malformed(`message is not a ${schema.typeName}`, cause);
+  }
+}
+
+function encode(schema: DescMessage, response: unknown, limit: number): Buffer {
+  if (!isMessageInit(response)) throw new TypeError('handler answered no message');
+  const { buffer, byteOffset, byteLength } = toBinary(schema, create(schema, response));
+  if (byteLength > limit) {
+    throw new StatusError({
+      code: 'RESOURCE_EXHAUSTED',
+      reason: 'RESPONSE_TOO_LARGE',
+      message: `response has ${byteLength} bytes, at most ${limit} are sent`,
+    });
+  }
+  return Buffer.from(buffer, byteOffset, byteLength);
+}
+
+/** What an error becomes for the caller. What is no StatusError is ours: logged under the request's id, told to nobody. */
+export function describeError(
+  error: unknown,
+  context: Context,
+  options: { readonly logger: RpcLogger; readonly translate?: (error: unknown) => StatusError | undefined },
+): StatusError {
+  const { requestId, method } = context;
+  const call = `${method.service}/${method.name}`;
+  try {
+    const known = error instanceof StatusError ? error : options.translate?.(error);
+    if (known !== undefined) {
+      const fields = { err: known, requestId, call, reason: known.reason };
+      // What a caller can cause at will is no line in the log of a service that runs well.
+      if (known.code === 'INTERNAL' || known.code === 'DATA_LOSS') options.logger.error(fields, 'call failed');
+      else options.logger.debug(fields, 'call refused');
+      return known;
+    }
+    options.logger.error({ err: error, requestId, call }, 'handler failed');
+  } catch {
+    // Neither a translation nor a log that fails may cost more than this call.
+  }
+  return new StatusError({ code: 'INTERNAL', reason: 'INTERNAL', message: 'internal error', cause: error });
+}
+
+/** Where the channel reports to; pino's loggers fit. Fields never hold a secret, a nonce or a message's content. */
+export interface RpcLogger {
+  error(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  debug(fields: object, message: string): void;
+}
+
+function malformed(message: string, cause?: unknown): StatusError {
+  return new StatusError({
+    code: 'INVALID_ARGUMENT',
+    reason: 'MALFORMED_MESSAGE',
+    message,
+    fieldViolations: [{ field: '', description: message }],
+    ...(cause === undefined ? {} : { cause }),
+  });
+}
+
+function isMessageInit(candidate: unknown): candidate is Record<string, unknown> {
+  return typeof candidate === 'object' && candidate !== null;
+}
+
+function isAsyncIterable(candidate: unknown): candidate is AsyncIterable<unknown> {
+  return typeof candidate === 'object' && candidate !== null && Symbol.asyncIterator in candidate;
+}

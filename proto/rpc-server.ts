@@ -1,0 +1,184 @@
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+import type { ConnectionInjector, ServerInterceptor } from '@grpc/grpc-js';
+import type { Duplex } from 'node:stream';
+import { describeError, makeServe } from './bridge.ts';
+import type { RpcLogger } from './bridge.ts';
+import { ServerCall } from './server-call.ts';
+import type { CallPlan } from './server-call.ts';
+import { accessOf, STANDARD_METHOD_ROLES } from './service.ts';
+import type { BoundService, Context, Peer, RoleName } from './service.ts';
+import { StatusError } from './status.ts';
+
+export interface RpcServerOptions {
+  readonly services: readonly BoundService[];
+  /**
+   * Runs before every method of every service and before any byte of the request is read; throws a StatusError to refuse. The
+   * context that it sees is the one that the handler gets, so that it can key what it found out (a WeakMap).
+   */
+  readonly authorize: (context: Context) => Promise<void> | void;
+  readonly logger: RpcLogger;
+  /** Milliseconds since 1970-01-01T00:00:00Z. */
+  readonly now: () => number;
+  /** Unpredictable and unique; callers quote it and logs carry it. */
+  readonly newRequestId: () => string;
+  /** The table from the rooms' errors to statuses; undefined for what it does not know. */
+  readonly translateError?: (error: unknown) => StatusError | undefined;
+  /** Roles of methods that lack the access option, by path; default: health and reflection for everybody. */
+  readonly methodRoles?: ReadonlyMap<string, readonly RoleName[]>;
+  /** Largest message that is received (default 4 MiB), and by the method's path where that differs. */
+  readonly maxReceiveBytes?: number;
+  readonly maxReceiveBytesOf?: ReadonlyMap<string, number>;
+  /** Largest message that is sent; default 4 MiB, which is what clients take by default. */
+  readonly maxSendBytes?: number;
+  /** Calls, streams included, that one connection may have open; default 100. */
+  readonly maxCallsPerConnection?: number;
+  readonly requestTimeoutMillis?: number;
+  /** Interval of the HTTP/2 pings that find dead connections; default 30 s. */
+  readonly keepaliveMillis?: number;
+  /** A connection without calls is closed after so long; default 5 min. */
+  readonly idleMillis?: number;
+}
+
+const MEBIBYTE = 1024 * 1024;
+
+interface Connection {
+  readonly peer: Peer;
+  readonly socket: Duplex;
+  readonly calls: Set<ServerCall>;
+}
+
+/** Serves services on sockets that are handed to it; a socket comes with the peer that its handshake proved. */
+export class RpcServer {
+  readonly #injector: ConnectionInjector;
+  readonly #options: RpcServerOptions;
+  readonly #plans: ReadonlyMap<string, Pick<CallPlan, 'method' | 'serve'>>;
+  readonly #connections = new Map<string, Connection>();
+  readonly #draining = new AbortController();
+  readonly #maxCalls: number;
+  #onChange: () => void = () => undefined;
+
+  /** Throws TypeError for a method that does not say who may call it, and for one that stands in two services. */
+  constructor(options: RpcServerOptions) {
+    this.#options = options;
+    this.#maxCalls = options.maxCallsPerConnection ?? 100;
+    const plans = new Map<string, Pick<CallPlan, 'method' | 'serve'>>();
+    const limitOf = (path: string) => options.maxReceiveBytesOf?.get(path) ?? options.maxReceiveBytes ?? 4 * MEBIBYTE;
+    for (const method of options.services.flatMap(({ methods }) => methods)) {
+      if (plans.has(method.path)) throw new TypeError(`${method.path} is served twice`);
+      const serve = makeServe(method, {
+        maxReceiveBytes: limitOf(method.path),
+        maxSendBytes: options.maxSendBytes ?? 4 * MEBIBYTE,
+        requestTimeoutMillis: options.requestTimeoutMillis ?? 30_000,
+      });
+      plans.set(method.path, { method: accessOf(method, options.methodRoles ?? STANDARD_METHOD_ROLES), serve });
+    }
+    this.#plans = plans;
+    const server = new Server({
+      interceptors: [(definition, next) => this.#intercept(definition.path, next)],
+      'grpc.max_receive_message_length': Math.max(0, ...[...plans.keys()].map(limitOf)),
+      // The count below refuses with a reason; this one holds against a caller that ignores refusals.
+      'grpc.max_concurrent_streams': 2 * this.#maxCalls,
+      'grpc.keepalive_time_ms': options.keepaliveMillis ?? 30_000,
+      'grpc.max_connection_idle_ms': options.idleMillis ?? 300_000,
+      'grpc.enable_channelz': 0,
+    });
+    for (const path of plans.keys()) server.register(path, neverCalled, identity, identity, 'bidi');
+    this.#injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  }
+
+  /** Takes over a connected socket whose handshake is done. `peer` must hold the socket's own remote address and port. */
+  accept(socket: Duplex, peer: Peer): void {
+    const key = `${peer.address}:${peer.port}`;
+    const connection: Connection = { peer, socket, calls: new Set() };
+    this.#connections.set(key, connection);
+    socket.once('close', () => {
+      // The same address and port may be another connection by now.
+      if (this.#connections.get(key) === connection) this.#connections.delete(key);
+      for (const call of connection.calls) call.cancel();
+      this.#onChange();
+    });
+    this.#injector.injectConnection(socket);
+  }
+
+  get callCount(): number {
+    return [...this.#connections.values()].reduce((sum, { calls }) => sum + calls.size, 0);
+  }
+
+  /**
+   * Ends service: no new call begins (GOAWAY) and `context.draining` aborts; calls that are still open after the grace end with
+   * UNAVAILABLE, and what is still connected a second later is cut. Resolves when no connection is left.
+   */
+  async drain(graceMillis: number): Promise<void> {
+    this.#draining.abort();
+    this.#injector.drain(graceMillis + 2 * CLOSING_MILLIS);
+    await this.#until(() => this.callCount === 0, graceMillis);
+    for (const { calls } of this.#connections.values()) for (const call of calls) call.fail(shuttingDown());
+    await this.#until(() => this.#connections.size === 0, CLOSING_MILLIS);
+    for (const { socket } of this.#connections.values()) socket.destroy();
+    await this.#until(() => this.#connections.size === 0, CLOSING_MILLIS);
+    this.#injector.destroy();
+  }
+
+  #intercept(path: string, next: ConstructorParameters<typeof ServerCall>[0]): ReturnType<ServerInterceptor> {
+    const plan = this.#plans.get(path);
+    if (!plan) throw new TypeError(`${path} is not served`);
+    // A call whose connection has closed meanwhile is nobody's: refused below, and there is nobody to read why.
+    const connection = this.#connections.get(next.getPeer());
+    const { logger, translateError } = this.#options;
+    const call = new ServerCall(next, {
+      ...plan,
+      peer: connection?.peer ?? { address: '', port: 0 },
+      requestId: this.#options.newRequestId(),
+      draining: this.#draining.signal,
+      now: this.#options.now,
+      admit: (context) => {
+        if (!connection)
+          throw new StatusError({ code: 'UNAVAILABLE', reason: 'CONNECTION_LOST', message: 'connection lost' });
+        if (this.#draining.signal.aborted) throw shuttingDown();
+        if (connection.calls.size > this.#maxCalls) throw tooManyCalls(this.#maxCalls);
+        return this.#options.authorize(context);
+      },
+      describe: (error, context) =>
+        describeError(error, context, { logger, ...(translateError ? { translate: translateError } : {}) }),
+      released: (released) => {
+        connection?.calls.delete(released);
+        if (this.#draining.signal.aborted) this.#onChange();
+      },
+    });
+    connection?.calls.add(call);
+    return call;
+  }
+
+  async #until(condition: () => boolean, millis: number): Promise<void> {
+    if (condition()) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, millis);
+    this.#onChange = () => {
+      if (condition()) resolve();
+    };
+    await promise;
+    clearTimeout(timer);
+    this.#onChange = () => undefined;
+  }
+}
+
+const CLOSING_MILLIS = 1000;
+
+function shuttingDown(): StatusError {
+  const message = 'service is shutting down';
+  return new StatusError({ code: 'UNAVAILABLE', reason: 'SHUTTING_DOWN', message, retryAfterMillis: 1000 });
+}
+
+function tooManyCalls(limit: number): StatusError {
+  const message = `connection has ${limit} calls open`;
+  return new StatusError({ code: 'RESOURCE_EXHAUSTED', reason: 'TOO_MANY_CALLS', message, retryAfterMillis: 1000 });
+}
+
+function identity(bytes: Buffer): Buffer {
+  return bytes;
+}
+
+/** ServerCall serves the call where grpc-js would hand it on to here. */
+function neverCalled(): void {
+  throw new TypeError('call passed its bridge');
+}

@@ -1,0 +1,191 @@
+import { ServerInterceptingCall, status } from '@grpc/grpc-js';
+import type { Context, MethodAccess, Peer } from './service.ts';
+import { encodeStatus, StatusError } from './status.ts';
+
+type NextCall = NonNullable<ConstructorParameters<typeof ServerInterceptingCall>[0]>;
+
+/** A stream takes further messages from its handler while no more than so many bytes wait for the caller. */
+const WRITE_AHEAD_BYTES = 256 * 1024;
+
+export interface CallPlan {
+  readonly peer: Peer;
+  readonly method: MethodAccess;
+  readonly requestId: string;
+  readonly draining: AbortSignal;
+  readonly now: () => number;
+  /** Admits the call; nothing of the request is read before it has resolved. */
+  readonly admit: (context: Context) => Promise<void> | void;
+  /** Serves the call: reads, computes, sends. The call's status is OK once it has resolved. */
+  readonly serve: (call: ServerCall) => Promise<void>;
+  readonly describe: (error: unknown, context: Context) => StatusError;
+  /** The call holds nothing any more. */
+  readonly released: (call: ServerCall) => void;
+}
+
+/**
+ * One call on the server, from its headers to its trailers. It stands where grpc-js puts its interceptors and passes nothing
+ * on to the streams that grpc-js would make of the call: a message is read when one is asked for and not before, and sending
+ * waits for the caller, so that what a call holds in memory is bounded on both sides.
+ */
+export class ServerCall extends ServerInterceptingCall {
+  readonly context: Context;
+  readonly #plan: CallPlan;
+  readonly #abort = new AbortController();
+  readonly #deadlineTimer: NodeJS.Timeout | undefined;
+  #opened = false;
+  /** The status is decided. */
+  #ended = false;
+  #released = false;
+  #halfClosed = false;
+  #pendingBytes = 0;
+  #reader: PromiseWithResolvers<Buffer | undefined> | undefined;
+  #writer: PromiseWithResolvers<void> | undefined;
+
+  constructor(next: NextCall, plan: CallPlan) {
+    super(next);
+    this.#plan = plan;
+    const deadline = Number(next.getDeadline());
+    this.context = Object.freeze({
+      signal: this.#abort.signal,
+      draining: plan.draining,
+      ...(Number.isFinite(deadline) ? { deadline } : {}),
+      requestId: plan.requestId,
+      peer: plan.peer,
+      method: plan.method,
+      pendingBytes: () => this.#pendingBytes,
+      fail: (error: StatusError) => this.fail(error),
+    });
+    if (Number.isFinite(deadline)) {
+      // grpc-js has a timer too, but tells nobody of it while the caller does not read.
+      const error = { code: 'DEADLINE_EXCEEDED', reason: 'DEADLINE_EXCEEDED', message: 'deadline exceeded' } as const;
+      this.#deadlineTimer = setTimeout(() => this.fail(new StatusError(error)), Math.max(0, deadline - plan.now()));
+    }
+  }
+
+  /** grpc-js calls this once; its own listener stays unused. */
+  override start(): void {
+    void this.#live();
+  }
+
+  /**
+   * The next message of the caller, undefined when it has half-closed or the call has ended well. Throws what ended the call
+   * otherwise. One reader at a time.
+   */
+  async receive(): Promise<Buffer | undefined> {
+    this.#abort.signal.throwIfAborted();
+    if (this.#ended || this.#halfClosed) return undefined;
+    if (this.#reader) throw new TypeError('two readers of one stream');
+    const reader = Promise.withResolvers<Buffer | undefined>();
+    // What has arrived already is delivered before startRead returns.
+    this.#reader = reader;
+    super.startRead();
+    return reader.promise;
+  }
+
+  /** Sends a message and waits until the caller has taken enough of what was sent. Throws what ended the call. */
+  async send(message: Buffer): Promise<void> {
+    this.#throwIfEnded();
+    this.#pendingBytes += message.length;
+    super.sendMessage(message, () => {
+      this.#pendingBytes -= message.length;
+      this.#wakeWriter();
+    });
+    await this.#drainedTo(WRITE_AHEAD_BYTES);
+  }
+
+  /** Ends the call with an error at once. Without effect on a call that has ended. */
+  fail(error: StatusError): void {
+    if (this.#ended) return;
+    super.sendStatus(encodeStatus(error, this.context.requestId));
+    this.#end(error);
+  }
+
+  /** The caller or its connection is gone: there is nobody to send a status to. */
+  cancel(): void {
+    const error = new StatusError({ code: 'CANCELLED', reason: 'CALL_CANCELLED', message: 'call was cancelled' });
+    this.#end(error);
+    this.#release();
+  }
+
+  async #live(): Promise<void> {
+    try {
+      await this.#plan.admit(this.context);
+      this.#open();
+      if (this.#ended) return;
+      await this.#plan.serve(this);
+      await this.#drainedTo(0);
+      if (this.#ended) return;
+      super.sendStatus({ code: status.OK, details: 'OK' });
+      this.#end();
+    } catch (error) {
+      // What the handler sent before it failed reaches the caller.
+      await this.#drainedTo(0).catch(() => undefined);
+      if (!this.#ended) this.fail(this.#plan.describe(error, this.context));
+    } finally {
+      if (!this.#opened) this.#release();
+    }
+  }
+
+  /** Begins to listen to the caller. A call whose stream is gone already is not told so: it is not told anything. */
+  #open(): void {
+    if (this.#ended) return;
+    super.start({
+      onReceiveMetadata: () => {
+        this.#opened = true;
+      },
+      onReceiveMessage: (message: Buffer) => this.#received(message),
+      onReceiveHalfClose: () => {
+        this.#halfClosed = true;
+        this.#received(undefined);
+      },
+      // Follows the end of every call, also of one that ended well.
+      onCancel: () => this.cancel(),
+    });
+    if (!this.#opened) this.cancel();
+  }
+
+  #received(message: Buffer | undefined): void {
+    const reader = this.#reader;
+    this.#reader = undefined;
+    reader?.resolve(message);
+  }
+
+  async #drainedTo(bytes: number): Promise<void> {
+    while (this.#pendingBytes > bytes) {
+      this.#throwIfEnded();
+      this.#writer ??= Promise.withResolvers();
+      await this.#writer.promise;
+    }
+  }
+
+  #wakeWriter(): void {
+    this.#writer?.resolve();
+    this.#writer = undefined;
+  }
+
+  #end(error?: StatusError): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    clearTimeout(this.#deadlineTimer);
+    const reader = this.#reader;
+    this.#reader = undefined;
+    if (error) {
+      this.#abort.abort(error);
+      reader?.reject(error);
+    } else {
+      reader?.resolve(undefined);
+    }
+    this.#wakeWriter();
+  }
+
+  #release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.#plan.released(this);
+  }
+
+  #throwIfEnded(): void {
+    this.#abort.signal.throwIfAborted();
+    if (this.#ended) throw new StatusError({ code: 'CANCELLED', reason: 'CALL_ENDED', message: 'call has ended' });
+  }
+}

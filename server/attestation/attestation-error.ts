@@ -1,0 +1,24 @@
+/** Why a host is not attested. Nothing about the host was changed. */
+export type AttestationErrorCode =
+  | 'HELLO_MISSING'
+  | 'MESSAGE_UNEXPECTED'
+  | 'CHALLENGE_EXPIRED'
+  | 'CHALLENGE_TOKEN_INVALID'
+  | 'HOST_UNKNOWN'
+  | 'HOST_REVOKED'
+  | 'HOST_PENDING'
+  | 'AK_UNKNOWN'
+  | 'TLS_KEY_SUPERSEDED'
+  | 'TLS_KEY_INVALID'
+  | 'HOST_CHANGED'
+  | 'SHUTTING_DOWN';
+
+export class AttestationError extends Error {
+  override readonly name = 'AttestationError';
+  readonly code: AttestationErrorCode;
+
+  constructor(code: AttestationErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}

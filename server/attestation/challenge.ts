@@ -1,0 +1,44 @@
+import { selectPcrs } from '../policy/select-pcrs.ts';
+import type { ApplicablePolicy } from '../policy/appraise.ts';
+import type { HostRecord, LogKind, LogState } from '../store/records.ts';
+import type { BootHint, Challenge } from './messages.ts';
+
+/** How long an agent may take for one answer, milliseconds. A quote takes some 20 ms, the largest log some seconds. */
+export const CHALLENGE_LIFETIME = 60_000;
+const NONCE_BYTES = 32;
+const LOG_KINDS: readonly LogKind[] = ['boot', 'userspace', 'ima'];
+
+export interface ChallengeContext {
+  readonly host: HostRecord;
+  readonly applicable: ApplicablePolicy;
+  readonly logs: readonly LogState[];
+  /** What the agent says of its boot; null when it said nothing. */
+  readonly boot: BootHint | null;
+  readonly now: number;
+  readonly random: (size: number) => Buffer;
+}
+
+/**
+ * Draws a challenge. After a reset, and as long as the banks are not proven, it asks for all: every active bank, proven, and every
+ * log from its start. Else for the PCRs of the policy and for what the list of run-time measurements has grown by.
+ */
+export function drawChallenge(context: ChallengeContext): Challenge {
+  const { host, applicable, boot, now, random } = context;
+  const rebooted =
+    boot !== null && (boot.resetCount !== host.clock.resetCount || boot.restartCount !== host.clock.restartCount);
+  const all = rebooted || !host.banksProven;
+  const banks = host.banks.map(({ algorithm, pcrs }) => ({ hash: algorithm, pcrs }));
+  return {
+    nonce: random(NONCE_BYTES),
+    selection: all ? 'all' : selectPcrs(applicable, banks),
+    logs: all ? LOG_KINDS.map((kind) => ({ kind, offset: 0 })) : growingLogs(context.logs),
+    time: now,
+  };
+}
+
+/** The boot log does not grow after the boot, and a log that cannot be read is asked for again only after the next one. */
+function growingLogs(logs: readonly LogState[]): Challenge['logs'] {
+  return logs
+    .filter(({ kind, unreadable }) => kind !== 'boot' && unreadable === '')
+    .map(({ kind, size }) => ({ kind, offset: size }));
+}

@@ -1,0 +1,212 @@
+import { createHash } from 'node:crypto';
+
+import { attestationBinding, bankProofBinding, factsDigest } from '../../proto/transcript.ts';
+import { signingKeyOf } from '../../tpm/crypto/verify-signature.ts';
+import { decodePublicArea } from '../../tpm/structures/public-area.ts';
+import type { ApplicablePolicy, AppraisalInput } from '../policy/appraise.ts';
+import { appraise, appraisalInputDigest, verdictDigest } from '../policy/appraise.ts';
+import { NO_POLICY_QUOTE } from '../policy/policy.ts';
+import type { QuoteRequirements } from '../policy/policy.ts';
+import type { BankRecord, ClockRecord, HostRecord, LogPart, Verdict } from '../store/records.ts';
+import type { Epochs, RoundInput } from '../store/store.ts';
+import { unevaluated } from '../verifier/finding.ts';
+import type { AttestationKey, VerifiedQuote } from '../verifier/verify-quote.ts';
+import { verifyEvidence } from '../verifier/verify-evidence.ts';
+import type { VerifiedEvidence } from '../verifier/verify-evidence.ts';
+import type { Challenge, RoundEvidence } from './messages.ts';
+
+/** Everything that a round is judged from, besides the evidence. */
+export interface RoundContext {
+  readonly host: HostRecord;
+  readonly ak: AttestationKey;
+  readonly challenge: Challenge;
+  readonly applicable: ApplicablePolicy;
+  readonly endorsed: boolean;
+  readonly epochs: Epochs;
+  /** Of the TLS key under which the evidence came; hex. */
+  readonly tlsKeySha256: string;
+  readonly streamEpoch: number;
+}
+
+/** What a proven round is, before its logs are there. */
+export type JudgedRound = Omit<RoundInput, 'logs' | 'unreadable'>;
+
+export type RoundVerdict =
+  | { readonly kind: 'judged'; readonly round: JudgedRound }
+  /** A PCR moved between quote and read. */
+  | { readonly kind: 'torn'; readonly quote: VerifiedQuote };
+
+/** The AK of an enrolled host, ready to verify with. Importing a key costs more than a signature: once per stream. */
+export function attestationKeyOf(host: HostRecord): AttestationKey {
+  const area = decodePublicArea(Buffer.from(host.ak.publicArea, 'hex'));
+  return { signingKey: signingKeyOf(area), qualifiedName: Buffer.from(host.ak.qualifiedName, 'hex') };
+}
+
+/** How the host is asked: by its policy, or by the defaults where none judges it. */
+export function quoteRequirementsOf(applicable: ApplicablePolicy): QuoteRequirements {
+  return applicable.kind === 'policy' ? applicable.policy.quote : NO_POLICY_QUOTE;
+}
+
+/** Verifies evidence and judges it. Throws EvidenceError for what is not proven to be the host's. */
+export function judgeRound(context: RoundContext, evidence: RoundEvidence): RoundVerdict {
+  const { host, challenge } = context;
+  const extraData = attestationBinding({
+    nonce: challenge.nonce,
+    hostId: host.id,
+    tlsKeySha256: Buffer.from(context.tlsKeySha256, 'hex'),
+    facts: factsDigest(evidence.facts, evidence.newTlsPublicKey),
+  });
+  const outcome = verifyEvidence(evidence, {
+    ak: context.ak,
+    extraData,
+    bankExtraData: bankProofBinding(extraData),
+    selection: challenge.selection,
+    lastClock: { ...host.clock, clock: BigInt(host.clock.clock) },
+  });
+  if (outcome.kind === 'torn') return outcome;
+  return { kind: 'judged', round: judge(context, evidence, outcome.evidence) };
+}
+
+function judge(context: RoundContext, evidence: RoundEvidence, verified: VerifiedEvidence): JudgedRound {
+  const { host, challenge, applicable } = context;
+  const { clockInfo } = verified.quote;
+  const regressed = verified.findings.some(({ reason }) => reason === 'CLOCK_REGRESSED');
+  const rebooted = clockInfo.resetCount !== host.clock.resetCount || clockInfo.restartCount !== host.clock.restartCount;
+  const asked = challenge.selection === 'all';
+  const known = knownBanks(host, verified, { asked, rebooted });
+  const verdict =
+    rebooted && !asked && !regressed
+      ? resetVerdict(context, verified.quote)
+      : appraise({
+          ...appraisalInput(context, verified),
+          banks: new Set(known.banks.map(({ algorithm }) => algorithm)),
+          banksProven: known.banksProven,
+        });
+  return {
+    hostId: host.id,
+    fence: { version: host.version, round: host.round, akGeneration: host.akGeneration, epochs: context.epochs },
+    streamEpoch: context.streamEpoch,
+    verdict,
+    verdictDigest: verdictDigest(verdict),
+    evidenceDigest: createHash('sha256').update(evidence.attest).update(evidence.signature).digest('hex'),
+    challengeTime: challenge.time,
+    validity: quoteRequirementsOf(applicable).validity,
+    // The mark never goes back: a clone that once was behind stays behind.
+    clock: regressed ? host.clock : clockRecord(verified.quote),
+    ...known,
+    claimed: { ...evidence.facts },
+    findings: regressed ? ['CLOCK_REGRESSED'] : [],
+    tlsKeySha256: context.tlsKeySha256,
+    nextTlsKeySha256:
+      evidence.newTlsPublicKey.length === 0 ? '' : createHash('sha256').update(evidence.newTlsPublicKey).digest('hex'),
+  };
+}
+
+function appraisalInput(
+  context: RoundContext,
+  verified: VerifiedEvidence,
+): Omit<AppraisalInput, 'banks' | 'banksProven'> {
+  const { host, applicable, epochs, endorsed } = context;
+  const { resetCount, restartCount } = verified.quote.clockInfo;
+  return {
+    applicable,
+    epochs,
+    findings: verified.findings,
+    pcrs: verified.pcrs,
+    endorsed,
+    standing: host.findings,
+    akName: host.ak.name,
+    resetCount,
+    restartCount,
+  };
+}
+
+/** Which banks are known to be active after this round: its own where it was asked for them, else those from before. */
+function knownBanks(
+  host: HostRecord,
+  verified: VerifiedEvidence,
+  { asked, rebooted }: { readonly asked: boolean; readonly rebooted: boolean },
+): { readonly banks: readonly BankRecord[]; readonly banksProven: boolean } {
+  if (asked) {
+    return {
+      banks: verified.banks.map(({ hash, pcrs }) => ({ algorithm: hash, pcrs })),
+      banksProven: verified.banksProven,
+    };
+  }
+  return { banks: host.banks, banksProven: host.banksProven && !rebooted };
+}
+
+/** The TPM was reset or resumed since the last round: trust falls at once, and the next challenge asks for everything. */
+function resetVerdict({ host, applicable, epochs }: RoundContext, quote: VerifiedQuote): Verdict {
+  const { resetCount, restartCount } = quote.clockInfo;
+  const policy = applicable.kind === 'policy' ? applicable : null;
+  const check = unevaluated('boot', {
+    reason: 'TPM_RESET',
+    observed: `reset ${resetCount}, restart ${restartCount}`,
+    expected: `reset ${host.clock.resetCount}, restart ${host.clock.restartCount}`,
+    message: 'The host was rebooted or resumed. What it booted is being asked for.',
+  });
+  return {
+    status: 'none',
+    vector: { instanceIdentity: 0, configuration: 0, executables: 0, hardware: 0 },
+    checks: [check],
+    policyId: policy?.policy.id ?? '',
+    policyVersion: policy?.version ?? 0,
+    inputDigest: appraisalInputDigest(applicable, epochs),
+    akName: host.ak.name,
+    resetCount,
+    restartCount,
+  };
+}
+
+/** No verdict three times in a row: the evidence does not fit together, and nothing can be said. */
+export function tornRound(
+  context: RoundContext,
+  quote: VerifiedQuote,
+): JudgedRound & Pick<RoundInput, 'logs' | 'unreadable'> {
+  const { host, challenge, applicable } = context;
+  const check = unevaluated('pcr-digest', {
+    reason: 'EVIDENCE_TORN',
+    observed: 'pcr values that are not the quoted ones, three times in a row',
+    expected: 'the values that the tpm signed',
+    message: 'The PCR values that the host sends are not those that its TPM signed.',
+  });
+  const verdict: Verdict = {
+    ...resetVerdict(context, quote),
+    checks: [check],
+    resetCount: host.clock.resetCount,
+    restartCount: host.clock.restartCount,
+  };
+  return {
+    hostId: host.id,
+    fence: { version: host.version, round: host.round, akGeneration: host.akGeneration, epochs: context.epochs },
+    streamEpoch: context.streamEpoch,
+    verdict,
+    verdictDigest: verdictDigest(verdict),
+    evidenceDigest: '',
+    challengeTime: challenge.time,
+    validity: quoteRequirementsOf(applicable).validity,
+    clock: host.clock,
+    banks: host.banks,
+    banksProven: false,
+    claimed: host.claimed,
+    findings: [],
+    tlsKeySha256: context.tlsKeySha256,
+    nextTlsKeySha256: '',
+    logs: [],
+    unreadable: [],
+  };
+}
+
+function clockRecord({ clockInfo }: VerifiedQuote): ClockRecord {
+  const { clock, resetCount, restartCount, safe } = clockInfo;
+  return { clock: String(clock), resetCount, restartCount, safe };
+}
+
+/** A round with the logs that came with it. */
+export function withLogs(round: JudgedRound, logs: readonly LogPart[], evidence: RoundEvidence): RoundInput {
+  const unreadable = evidence.logs
+    .filter((log) => log.unreadable !== '')
+    .map((log) => ({ kind: log.kind, reason: log.unreadable }));
+  return { ...round, logs, unreadable };
+}

@@ -1,0 +1,294 @@
+import type { Endorsements } from '../endorsement/endorsements.ts';
+import type { ApplicablePolicy } from '../policy/appraise.ts';
+import type { PolicyResolver } from '../policy/policy-resolver.ts';
+import type { RoundCommitter } from '../result/commit.ts';
+import type { ChangeFeed } from '../result/feed.ts';
+import type { Change, ChangeCause, HostRecord, LogPart, LogState } from '../store/records.ts';
+import type { Epochs, RoundOutcome, Store } from '../store/store.ts';
+import { checkAnnouncements, collectLogs } from '../verifier/collect-logs.ts';
+import type { LogChunk } from '../verifier/collect-logs.ts';
+import type { AttestationKey } from '../verifier/verify-quote.ts';
+import { AttestationError } from './attestation-error.ts';
+import { CHALLENGE_LIFETIME, drawChallenge } from './challenge.ts';
+import { checkHost } from './check-host.ts';
+import type { AgentCaller } from './check-host.ts';
+import { endorsableEks } from './endorsable-eks.ts';
+import { Inbox } from './inbox.ts';
+import type { AgentMessage, Challenge, Hello, RoundEvidence, ServiceMessage } from './messages.ts';
+import { attestationKeyOf, judgeRound, quoteRequirementsOf, tornRound, withLogs } from './round.ts';
+import type { RoundContext } from './round.ts';
+
+const HELLO_TIMEOUT = 30_000;
+/** A wish is heard this long after the last challenge, milliseconds. */
+const MIN_INTERVAL = 1_000;
+const MAX_TORN = 3;
+const JITTER = 0.1;
+/** Verdicts that were overtaken in a row before the session takes a breath. */
+const MAX_FENCED = 5;
+
+export interface AttestationServices {
+  readonly store: Store;
+  readonly committer: RoundCommitter;
+  readonly feed: ChangeFeed;
+  readonly policies: PolicyResolver;
+  readonly endorsements: Pick<Endorsements, 'judge'>;
+  readonly random: (size: number) => Buffer;
+  readonly issueClientCertificate: (hostId: string, publicKey: Buffer) => Promise<Buffer>;
+}
+
+export interface StreamOptions {
+  readonly caller: AgentCaller;
+  readonly messages: AsyncIterable<AgentMessage>;
+  /** Aborts when the service stops: the stream ends between two rounds, and nothing is held against the host. */
+  readonly draining: AbortSignal;
+}
+
+/** Changes that somebody else made: what the stream knows of the host is out of date. */
+const OUTSIDE: ReadonlySet<ChangeCause> = new Set([
+  'updated',
+  'approved',
+  'revoked',
+  'ak_replaced',
+  'input_changed',
+  'deleted',
+  'enrolled',
+]);
+
+/** Attests one host for as long as its stream is open. Throws AttestationError, EvidenceError, LogError. */
+export async function* attestHost(
+  services: AttestationServices,
+  options: StreamOptions,
+): AsyncGenerator<ServiceMessage, void, undefined> {
+  const session = new AttestationSession(services, options);
+  const unsubscribe = services.feed.onHost(options.caller.hostId, (change) => session.notice(change));
+  const stop = (): void => session.wake();
+  options.draining.addEventListener('abort', stop);
+  try {
+    yield* session.run();
+  } finally {
+    unsubscribe();
+    options.draining.removeEventListener('abort', stop);
+    await session.close();
+  }
+}
+
+/** What stays the same until something outside changes. */
+interface Known {
+  readonly ak: AttestationKey;
+  readonly applicable: ApplicablePolicy;
+  readonly endorsed: boolean;
+  readonly epochs: Epochs;
+}
+
+class AttestationSession {
+  readonly #services: AttestationServices;
+  readonly #options: StreamOptions;
+  readonly #inbox: Inbox;
+  readonly #streamEpoch: number;
+  #accepted = false;
+  #grace = 0;
+  #host: HostRecord | null = null;
+  #known: Known | null = null;
+  #logs: readonly LogState[] = [];
+  #fenced = 0;
+
+  constructor(services: AttestationServices, options: StreamOptions) {
+    this.#services = services;
+    this.#options = options;
+    this.#inbox = new Inbox(options.messages);
+    this.#streamEpoch = services.random(6).readUIntBE(0, 6) + 1;
+  }
+
+  wake(): void {
+    this.#inbox.wake();
+  }
+
+  notice(change: Change): void {
+    if (!OUTSIDE.has(change.cause)) return;
+    this.#forget();
+    this.wake();
+  }
+
+  async *run(): AsyncGenerator<ServiceMessage, void, undefined> {
+    const hello = await this.#hello();
+    for (;;) {
+      if (this.#options.draining.aborted)
+        throw new AttestationError('SHUTTING_DOWN', 'the service is stopping; connect again');
+      const host = await this.#currentHost(hello);
+      if (host.state === 'pending') {
+        yield { kind: 'pending' };
+        if (!(await this.#waitForApproval())) return;
+        continue;
+      }
+      const known = await this.#knownOf(host);
+      const challenge = drawChallenge({
+        host,
+        applicable: known.applicable,
+        logs: this.#logs,
+        boot: hello.boot,
+        now: this.#now(),
+        random: this.#services.random,
+      });
+      yield { kind: 'challenge', challenge };
+      const evidence = await this.#receiveEvidence();
+      if (evidence === null) return;
+      // The hint is for the first challenge: from now on the quotes tell.
+      hello.boot = null;
+      const delay = yield* this.#judge(
+        { host, ...known, challenge, tlsKeySha256: this.#options.caller.tlsKeySha256, streamEpoch: this.#streamEpoch },
+        evidence,
+      );
+      if (!(await this.#pause(challenge, delay))) return;
+    }
+  }
+
+  /** A lost stream shortens the validity; a service that stops does not. */
+  async close(): Promise<void> {
+    if (!this.#accepted || this.#options.draining.aborted) return;
+    await this.#services.store.streamLost(this.#options.caller.hostId, this.#streamEpoch, this.#grace);
+    this.#services.feed.hint();
+  }
+
+  async #hello(): Promise<Omit<Hello, 'boot'> & { boot: Hello['boot'] | null }> {
+    const arrival = await this.#inbox.next({ timeout: HELLO_TIMEOUT, wakeable: false });
+    if (arrival.kind !== 'message' || arrival.message.kind !== 'hello') {
+      throw new AttestationError('HELLO_MISSING', 'the first message of a stream is a hello');
+    }
+    return { akName: arrival.message.akName, boot: arrival.message.boot };
+  }
+
+  async #currentHost(hello: { readonly akName: string }): Promise<HostRecord> {
+    this.#host ??= await this.#services.store.getHost(this.#options.caller.hostId);
+    return checkHost(this.#host, { ...this.#options.caller, akName: hello.akName, now: this.#now() });
+  }
+
+  async #knownOf(host: HostRecord): Promise<Known> {
+    if (this.#known !== null) return this.#known;
+    const { applicable, epoch } = await this.#services.policies.resolve(host);
+    const endorsement = await this.#services.endorsements.judge(endorsableEks(host));
+    this.#logs = await this.#services.store.logStates(host.id);
+    this.#grace = quoteRequirementsOf(applicable).disconnectGrace;
+    this.#known = {
+      ak: attestationKeyOf(host),
+      applicable,
+      endorsed: endorsement.certified || endorsement.registered,
+      epochs: { policy: epoch, endorsement: endorsement.epoch },
+    };
+    return this.#known;
+  }
+
+  #forget(): void {
+    this.#host = null;
+    this.#known = null;
+    this.#services.policies.refresh();
+  }
+
+  /** Null when the agent ended the stream. */
+  async #receiveEvidence(): Promise<RoundEvidence | null> {
+    const deadline = this.#now() + CHALLENGE_LIFETIME;
+    for (;;) {
+      const arrival = await this.#inbox.next({ timeout: deadline - this.#now(), wakeable: false });
+      if (arrival.kind === 'ended') return null;
+      if (arrival.kind !== 'message')
+        throw new AttestationError('CHALLENGE_EXPIRED', 'the challenge was not answered in time');
+      if (arrival.message.kind === 'evidence') return arrival.message.evidence;
+      if (arrival.message.kind !== 'wish')
+        throw new AttestationError('MESSAGE_UNEXPECTED', `evidence was due, not ${arrival.message.kind}`);
+    }
+  }
+
+  /** Judges, commits, tells. Returns milliseconds until the next challenge. */
+  async *#judge(context: RoundContext, evidence: RoundEvidence): AsyncGenerator<ServiceMessage, number, undefined> {
+    const verdict = judgeRound(context, evidence);
+    checkAnnouncements(evidence.logs, context.challenge.logs);
+    const logs = await collectLogs(evidence.logs, () => this.#receiveChunk());
+    if (verdict.kind === 'torn') {
+      const attempt = await this.#services.store.countTorn(context.host.id, context.host.round);
+      yield { kind: 'torn', attempt };
+      if (attempt < MAX_TORN) return 0;
+      return yield* this.#commit(context, tornRound(context, verdict.quote));
+    }
+    const renewed =
+      evidence.newTlsPublicKey.length === 0
+        ? null
+        : await this.#services.issueClientCertificate(context.host.id, evidence.newTlsPublicKey);
+    const delay = yield* this.#commit(context, withLogs(verdict.round, logs, evidence));
+    if (renewed !== null && this.#fenced === 0) yield { kind: 'renewal', renewal: { clientCertificate: renewed } };
+    return delay;
+  }
+
+  async *#commit(
+    context: RoundContext,
+    round: Parameters<RoundCommitter['commit']>[0],
+  ): AsyncGenerator<ServiceMessage, number, undefined> {
+    const outcome: RoundOutcome = await this.#services.committer.commit(round);
+    if (outcome.outcome === 'fenced') {
+      this.#forget();
+      this.#fenced += 1;
+      return this.#fenced > MAX_FENCED ? MIN_INTERVAL : 0;
+    }
+    this.#fenced = 0;
+    this.#accepted = true;
+    // A change from outside that came while the round was written has made it forget: then the next round reads anew.
+    if (this.#host !== null) this.#host = outcome.host;
+    if (outcome.host.findings.length !== context.host.findings.length) this.#known = null;
+    this.#logs = grown(this.#logs, round.logs);
+    yield { kind: 'result', result: outcome.result };
+    const askAgain = !outcome.host.banksProven && context.challenge.selection !== 'all';
+    return askAgain ? 0 : this.#interval(context);
+  }
+
+  #interval({ applicable }: RoundContext): number {
+    const { interval } = quoteRequirementsOf(applicable);
+    const unit = this.#services.random(4).readUInt32BE() / 0xffff_ffff;
+    return Math.round(interval * (1 - JITTER * unit));
+  }
+
+  async #receiveChunk(): Promise<LogChunk | null> {
+    const arrival = await this.#inbox.next({ timeout: CHALLENGE_LIFETIME, wakeable: false });
+    if (arrival.kind === 'ended') return null;
+    if (arrival.kind !== 'message') throw new AttestationError('CHALLENGE_EXPIRED', 'the logs did not arrive in time');
+    if (arrival.message.kind !== 'chunk')
+      throw new AttestationError('MESSAGE_UNEXPECTED', `a chunk of a log was due, not ${arrival.message.kind}`);
+    return arrival.message.chunk;
+  }
+
+  /** False when the agent ended the stream. */
+  async #waitForApproval(): Promise<boolean> {
+    for (;;) {
+      const arrival = await this.#inbox.next({ timeout: this.#options.caller.expires - this.#now(), wakeable: true });
+      if (arrival.kind === 'ended') return false;
+      if (arrival.kind === 'woken' || arrival.kind === 'timeout') {
+        this.#host = null;
+        return true;
+      }
+      if (arrival.message.kind !== 'wish')
+        throw new AttestationError('MESSAGE_UNEXPECTED', `no ${arrival.message.kind} is due from a host that waits`);
+    }
+  }
+
+  /** Waits for the interval, a wish or a change from outside. False when the agent ended the stream. */
+  async #pause(challenge: Challenge, delay: number): Promise<boolean> {
+    let until = Math.min(challenge.time + delay, this.#options.caller.expires);
+    while (this.#now() < until) {
+      const arrival = await this.#inbox.next({ timeout: until - this.#now(), wakeable: true });
+      if (arrival.kind === 'ended') return false;
+      if (arrival.kind === 'woken' || arrival.kind === 'timeout') return true;
+      if (arrival.message.kind !== 'wish')
+        throw new AttestationError('MESSAGE_UNEXPECTED', `no ${arrival.message.kind} is due before a challenge`);
+      until = Math.min(until, challenge.time + MIN_INTERVAL);
+    }
+    return true;
+  }
+
+  #now(): number {
+    return this.#services.store.now();
+  }
+}
+
+/** What is kept of the logs after these parts. */
+function grown(logs: readonly LogState[], parts: readonly LogPart[]): readonly LogState[] {
+  const sizes = new Map(logs.map((state) => [state.kind, state]));
+  for (const { kind, offset, data } of parts) sizes.set(kind, { kind, size: offset + data.length, unreadable: '' });
+  return [...sizes.values()];
+}

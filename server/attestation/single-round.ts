@@ -1,0 +1,133 @@
+import { deriveKey, open, seal, SealError, sealedVersion } from '../identity/seal.ts';
+import type { SealingMaster } from '../identity/seal.ts';
+import type { ResultRecord } from '../store/records.ts';
+import { checkAnnouncements, collectLogs } from '../verifier/collect-logs.ts';
+import type { LogChunk } from '../verifier/collect-logs.ts';
+import { AttestationError } from './attestation-error.ts';
+import { CHALLENGE_LIFETIME, drawChallenge } from './challenge.ts';
+import { checkHost } from './check-host.ts';
+import type { AgentCaller } from './check-host.ts';
+import { endorsableEks } from './endorsable-eks.ts';
+import type { Challenge, Hello, Renewal, RoundEvidence } from './messages.ts';
+import { attestationKeyOf, judgeRound, withLogs } from './round.ts';
+import type { AttestationServices } from './session.ts';
+
+const USE = { purpose: 'attestation challenge', context: 'v1' } as const;
+
+/** The challenge as the agent carries it between two calls. `round` makes it good for one: a committed round advances it. */
+interface SealedChallenge {
+  readonly hostId: string;
+  readonly akName: string;
+  readonly round: number;
+  readonly nonce: string;
+  readonly selection: Challenge['selection'];
+  readonly logs: Challenge['logs'];
+  readonly time: number;
+}
+
+export interface SingleRoundServices extends AttestationServices {
+  /** The service's present keys: a rotation replaces `current`. */
+  readonly keys: { readonly current: { readonly tokenMasters: readonly SealingMaster[] } };
+}
+
+/** Draws a challenge without a stream and seals it into a token: the service keeps nothing. Throws AttestationError. */
+export async function createChallenge(
+  services: SingleRoundServices,
+  caller: AgentCaller,
+  hello: Hello,
+): Promise<{ readonly challenge: Challenge; readonly token: Buffer }> {
+  const { store, policies, random } = services;
+  const host = checkHost(await store.getHost(caller.hostId), { ...caller, akName: hello.akName, now: store.now() });
+  if (host.state === 'pending') throw new AttestationError('HOST_PENDING', 'the host waits for approval');
+  const { applicable } = await policies.resolve(host);
+  const challenge = drawChallenge({
+    host,
+    applicable,
+    logs: await store.logStates(host.id),
+    boot: hello.boot,
+    now: store.now(),
+    random,
+  });
+  const { selection, logs, time } = challenge;
+  const content: SealedChallenge = {
+    hostId: host.id,
+    akName: host.ak.name,
+    round: host.round,
+    nonce: challenge.nonce.toString('hex'),
+    selection,
+    logs,
+    time,
+  };
+  const [master] = services.keys.current.tokenMasters;
+  if (master === undefined) throw new TypeError('no token master');
+  const plaintext = Buffer.from(JSON.stringify(content));
+  return {
+    challenge,
+    token: seal(deriveKey(master, USE), { plaintext, associatedData: Buffer.from(host.id), random }),
+  };
+}
+
+/** Judges the evidence for a sealed challenge. Throws AttestationError, EvidenceError, LogError. */
+export async function submitEvidence(
+  services: SingleRoundServices,
+  caller: AgentCaller,
+  request: {
+    readonly token: Buffer;
+    readonly evidence: RoundEvidence;
+    readonly nextChunk: () => Promise<LogChunk | null>;
+  },
+): Promise<{ readonly result: ResultRecord; readonly renewal: Renewal | null }> {
+  const { store, policies, endorsements, committer } = services;
+  const { akName, round, ...sealed } = openChallenge(services.keys.current.tokenMasters, request.token, caller.hostId);
+  const challenge: Challenge = { ...sealed, nonce: Buffer.from(sealed.nonce, 'hex') };
+  const host = checkHost(await store.getHost(caller.hostId), { ...caller, akName, now: store.now() });
+  if (store.now() >= challenge.time + CHALLENGE_LIFETIME)
+    throw new AttestationError('CHALLENGE_EXPIRED', 'the challenge has expired');
+  if (host.state === 'pending') throw new AttestationError('HOST_PENDING', 'the host waits for approval');
+  if (host.round !== round)
+    throw new AttestationError('HOST_CHANGED', 'the challenge has been answered, or another round came between');
+  const { applicable, epoch } = await policies.resolve(host);
+  const verdict = await endorsements.judge(endorsableEks(host));
+  const judged = judgeRound(
+    {
+      host,
+      ak: attestationKeyOf(host),
+      challenge,
+      applicable,
+      endorsed: verdict.certified || verdict.registered,
+      epochs: { policy: epoch, endorsement: verdict.epoch },
+      tlsKeySha256: caller.tlsKeySha256,
+      streamEpoch: 0,
+    },
+    request.evidence,
+  );
+  checkAnnouncements(request.evidence.logs, challenge.logs);
+  const logs = await collectLogs(request.evidence.logs, request.nextChunk);
+  if (judged.kind === 'torn') {
+    await store.countTorn(host.id, host.round);
+    throw new AttestationError('HOST_CHANGED', 'a pcr moved between quote and read: ask for a new challenge');
+  }
+  const { newTlsPublicKey } = request.evidence;
+  const renewed = newTlsPublicKey.length === 0 ? null : await services.issueClientCertificate(host.id, newTlsPublicKey);
+  const outcome = await committer.commit(withLogs(judged.round, logs, request.evidence));
+  if (outcome.outcome === 'fenced') {
+    policies.refresh();
+    throw new AttestationError('HOST_CHANGED', 'the host or its policy changed meanwhile: ask for a new challenge');
+  }
+  return { result: outcome.result, renewal: renewed === null ? null : { clientCertificate: renewed } };
+}
+
+function openChallenge(masters: readonly SealingMaster[], token: Buffer, hostId: string): SealedChallenge {
+  try {
+    const version = sealedVersion(token);
+    const master = masters.find((candidate) => candidate.version === version);
+    if (master === undefined) throw new SealError('unknown_version', 'token is of an unknown key version');
+    const plaintext = open(deriveKey(master, USE), token, { associatedData: Buffer.from(hostId) });
+    return JSON.parse(plaintext.toString('utf8')) as SealedChallenge;
+  } catch (cause) {
+    if (!(cause instanceof SealError)) throw cause;
+    throw new AttestationError('CHALLENGE_TOKEN_INVALID', 'the token is not one of this service for this host', {
+      cause,
+    });
+  }
+}

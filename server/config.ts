@@ -1,0 +1,249 @@
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { dirname, resolve } from 'node:path';
+
+import { LineCounter, isMap, isScalar, parseDocument } from 'yaml';
+import type { Node, Pair } from 'yaml';
+
+import type { SealingMaster } from './identity/seal.ts';
+import type { Admission } from './store/records.ts';
+
+/** The configuration of `assayd`, with every default resolved. Times in seconds. */
+export interface Config {
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly dataDirectory: string;
+  /** DNS names and addresses by which agents and callers reach the service. */
+  readonly serverNames: readonly string[];
+  readonly rootKeyFile: string;
+  readonly admission: readonly Admission[];
+  readonly agentCertificateLifetime: number;
+  readonly akCertificateLifetime: number;
+  readonly identityCertificateLifetime: number;
+  readonly historyRetention: number;
+  readonly reflection: boolean;
+  readonly logLevel: string;
+}
+
+/** Every problem of a configuration file together. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+  readonly problems: readonly string[];
+
+  constructor(problems: readonly string[]) {
+    super(problems.join('\n'));
+    this.problems = problems;
+  }
+}
+
+const MINUTE = 60;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+/** One row per key: docs/operations.md shows the same table, and a test holds it to this one. */
+export const CONFIG_KEYS = {
+  listen: { default: '0.0.0.0:8443', meaning: 'address and port of the gRPC listener; port 0 lets the system choose' },
+  data_directory: { default: './assay-data', meaning: 'where the store lives; relative to the configuration file' },
+  server_names: { default: ['localhost', '127.0.0.1'], meaning: 'DNS names and addresses in the TLS certificate' },
+  root_key_file: {
+    default: '',
+    meaning:
+      'file with the key that seals the stored keys; default DATA_DIRECTORY/root.key; the environment variable ASSAYD_ROOT_KEY wins',
+  },
+  admission: { default: ['certificate'], meaning: 'ways into the service, any of certificate, inventory, approval' },
+  agent_certificate_lifetime: {
+    default: '24h',
+    meaning: "life of an agent's client certificate, renewed at half of it",
+  },
+  ak_certificate_lifetime: { default: '30d', meaning: 'life of an AK certificate' },
+  identity_certificate_lifetime: {
+    default: '90d',
+    meaning: 'life of the client certificate of an operator or program',
+  },
+  history_retention: { default: '30d', meaning: 'how long changes are kept for history and resumed watches' },
+  reflection: { default: true, meaning: 'whether gRPC reflection is served' },
+  log_level: { default: 'info', meaning: 'one of trace, debug, info, warn, error' },
+} as const;
+
+type Key = keyof typeof CONFIG_KEYS;
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'];
+const ADMISSIONS: readonly string[] = ['certificate', 'inventory', 'approval'];
+
+/** Reads and checks a configuration file. Throws {@link ConfigError} with all its problems. */
+export function readConfig(file: string): Config {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new ConfigError([`${file}: cannot be read: ${error instanceof Error ? error.message : String(error)}`]);
+  }
+  return parseConfig(text, file);
+}
+
+/** Checks a configuration text; `file` is named in problems and is what relative paths are relative to. */
+export function parseConfig(text: string, file: string): Config {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
+  const problems = document.errors.map(
+    ({ message, pos }) => `${file}:${lines.linePos(pos[0]).line}: ${message.split('\n')[0] ?? ''}`,
+  );
+  const root = document.contents;
+  if (problems.length === 0 && root !== null && !isMap(root))
+    problems.push(`${file}:1: is not a list of keys and values`);
+  const reader = new KeyReader((node, problem) => {
+    const line = node?.range === undefined || node.range === null ? 1 : lines.linePos(node.range[0]).line;
+    problems.push(`${file}:${line}: ${problem}`);
+  });
+  const pairs = problems.length === 0 && isMap(root) ? root.items : [];
+  const config = reader.read(pairs as readonly Pair<Node, Node | null>[], dirname(resolve(file)));
+  if (problems.length > 0) throw new ConfigError(problems);
+  return config;
+}
+
+class KeyReader {
+  readonly #report: (node: Node | null | undefined, problem: string) => void;
+  readonly #given = new Map<string, Node | null>();
+
+  constructor(report: (node: Node | null | undefined, problem: string) => void) {
+    this.#report = report;
+  }
+
+  read(pairs: readonly Pair<Node, Node | null>[], directory: string): Config {
+    for (const { key, value } of pairs) {
+      const name = isScalar(key) ? String(key.value) : '';
+      if (!Object.hasOwn(CONFIG_KEYS, name))
+        this.#report(
+          key,
+          `${JSON.stringify(name)} is not a known key; known are ${Object.keys(CONFIG_KEYS).join(', ')}`,
+        );
+      else this.#given.set(name, value);
+    }
+    const dataDirectory = resolve(directory, this.#text('data_directory'));
+    const rootKeyFile = this.#text('root_key_file');
+    return {
+      listen: this.#listen(),
+      dataDirectory,
+      serverNames: this.#list(
+        'server_names',
+        (name) => isIP(name) !== 0 || /^[A-Za-z0-9*](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/.test(name),
+        'a DNS name or an address',
+      ),
+      rootKeyFile: rootKeyFile === '' ? resolve(dataDirectory, 'root.key') : resolve(directory, rootKeyFile),
+      admission: this.#list(
+        'admission',
+        (name) => ADMISSIONS.includes(name),
+        `one of ${ADMISSIONS.join(', ')}`,
+      ) as readonly Admission[],
+      agentCertificateLifetime: this.#duration('agent_certificate_lifetime', { min: 10 * MINUTE, max: 90 * DAY }),
+      akCertificateLifetime: this.#duration('ak_certificate_lifetime', { min: 10 * MINUTE, max: 3650 * DAY }),
+      identityCertificateLifetime: this.#duration('identity_certificate_lifetime', {
+        min: 10 * MINUTE,
+        max: 3650 * DAY,
+      }),
+      historyRetention: this.#duration('history_retention', { min: HOUR, max: 3650 * DAY }),
+      reflection: this.#flag('reflection'),
+      logLevel: this.#choice('log_level', LOG_LEVELS),
+    };
+  }
+
+  #value(key: Key): unknown {
+    const node = this.#given.get(key);
+    return node === undefined || node === null ? CONFIG_KEYS[key].default : (node.toJSON() as unknown);
+  }
+
+  #problem<T>(key: Key, problem: string, fallback: T): T {
+    this.#report(this.#given.get(key), `${key}: ${problem}`);
+    return fallback;
+  }
+
+  #text(key: Key): string {
+    const value = this.#value(key);
+    return typeof value === 'string' ? value : this.#problem(key, 'must be text', '');
+  }
+
+  #flag(key: Key): boolean {
+    const value = this.#value(key);
+    return typeof value === 'boolean' ? value : this.#problem(key, 'must be true or false', false);
+  }
+
+  #choice(key: Key, choices: readonly string[]): string {
+    const value = this.#text(key);
+    return choices.includes(value) ? value : this.#problem(key, `must be one of ${choices.join(', ')}`, value);
+  }
+
+  #list(key: Key, isGood: (entry: string) => boolean, meaning: string): readonly string[] {
+    const value = this.#value(key);
+    if (!Array.isArray(value) || value.length === 0)
+      return this.#problem(key, 'must be a list of at least one entry', []);
+    const entries = (value as unknown[]).map((entry) => (typeof entry === 'string' ? entry : ''));
+    const bad = entries.findIndex((entry) => !isGood(entry));
+    return bad === -1 ? [...new Set(entries)] : this.#problem(key, `entry ${bad + 1} must be ${meaning}`, []);
+  }
+
+  #duration(key: Key, { min, max }: { readonly min: number; readonly max: number }): number {
+    const match = /^([0-9]{1,9})(s|m|h|d)$/.exec(this.#text(key));
+    const unit = { s: 1, m: MINUTE, h: HOUR, d: DAY }[match?.[2] ?? ''] ?? Number.NaN;
+    const seconds = Number(match?.[1]) * unit;
+    if (seconds >= min && seconds <= max) return seconds;
+    return this.#problem(key, `must be a time such as 90s, 10m, 24h or 30d, from ${min} s to ${max} s`, min);
+  }
+
+  #listen(): Config['listen'] {
+    const match = /^(?:\[([0-9a-fA-F:.%]+)\]|([^:[\]]+)):([0-9]{1,5})$/.exec(this.#text('listen'));
+    const host = match?.[1] ?? match?.[2] ?? '';
+    const port = Number(match?.[3]);
+    if (host !== '' && port <= 65_535) return { host, port };
+    return this.#problem('listen', 'must be HOST:PORT, such as 0.0.0.0:8443 or [::]:8443', {
+      host: '127.0.0.1',
+      port: 0,
+    });
+  }
+}
+
+const ROOT_KEY_BYTES = 32;
+
+/** The key that seals every stored key: from ASSAYD_ROOT_KEY, or from its file (64 hex digits). Throws {@link ConfigError}. */
+export function readRootKey(config: Config): SealingMaster {
+  const given = process.env['ASSAYD_ROOT_KEY'];
+  const text = given ?? readKeyFile(config.rootKeyFile);
+  const secret = Buffer.from(text.trim(), 'hex');
+  if (secret.length !== ROOT_KEY_BYTES || text.trim().length !== 2 * ROOT_KEY_BYTES) {
+    const source = given === undefined ? config.rootKeyFile : 'ASSAYD_ROOT_KEY';
+    throw new ConfigError([`${source}: must hold ${2 * ROOT_KEY_BYTES} hex digits`]);
+  }
+  return { version: 1, secret };
+}
+
+function readKeyFile(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new ConfigError([
+      `${file}: the root key cannot be read (assayd init makes it): ${error instanceof Error ? error.message : String(error)}`,
+    ]);
+  }
+}
+
+/** Makes the root key where there is none: neither a file nor ASSAYD_ROOT_KEY. */
+export function makeRootKey(config: Config, random: (size: number) => Buffer): void {
+  if (process.env['ASSAYD_ROOT_KEY'] !== undefined || existsSync(config.rootKeyFile)) return;
+  writePrivateFile(config.rootKeyFile, `${random(ROOT_KEY_BYTES).toString('hex')}\n`);
+}
+
+/** Writes a file that only its owner may read; it must not be there yet. */
+export function writePrivateFile(file: string, content: string): void {
+  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+  writeFileSync(file, content, { mode: 0o600, flag: 'wx' });
+  chmodSync(file, 0o600);
+}
+
+/** Writes a first configuration file with the given values; the other keys stand in it as comments. */
+export function writeConfig(file: string, values: Partial<Record<Key, string | readonly string[]>>): void {
+  const lines = (Object.keys(CONFIG_KEYS) as Key[]).flatMap((key) => {
+    const { meaning } = CONFIG_KEYS[key];
+    const value = values[key];
+    const shown = JSON.stringify(value ?? CONFIG_KEYS[key].default);
+    return [`# ${meaning}`, value === undefined ? `# ${key}: ${shown}` : `${key}: ${shown}`, ''];
+  });
+  mkdirSync(dirname(resolve(file)), { recursive: true });
+  writeFileSync(file, `# Configuration of assayd\n\n${lines.join('\n')}`, { flag: 'wx' });
+}

@@ -1,0 +1,46 @@
+import type { EkRefusalCode } from '../endorsement/verify-ek.ts';
+
+/** Why a host is not enrolled. Nothing was stored. */
+export type EnrollmentErrorCode =
+  | EkRefusalCode
+  | 'TOO_MANY_EKS'
+  | 'EK_MISSING'
+  | 'EK_MALFORMED'
+  | 'EK_UNSUITABLE'
+  | 'EK_DUPLICATE'
+  | 'PARENT_INDEX_INVALID'
+  | 'TLS_KEY_MISSING'
+  | 'TLS_KEY_MISMATCH'
+  | 'AK_MALFORMED'
+  | 'AK_NOT_RESTRICTED'
+  | 'AK_NOT_SIGNING'
+  | 'AK_DECRYPTS'
+  | 'AK_NOT_FIXED_TPM'
+  | 'AK_NOT_FIXED_PARENT'
+  | 'AK_NOT_GENERATED_IN_TPM'
+  | 'AK_SCHEME_NULL'
+  | 'AK_SCHEME_UNSUPPORTED'
+  | 'AK_HASH_WEAK'
+  | 'AK_KEY_WEAK'
+  | 'ENROLLMENT_TOKEN_INVALID'
+  | 'ENROLLMENT_EXPIRED'
+  | 'ENROLLMENT_USED'
+  | 'ENROLLMENT_PROOF_INVALID'
+  | 'ENROLLMENT_EVIDENCE_REFUSED'
+  | 'ENROLLMENT_EVIDENCE_TORN'
+  | 'LOG_MISMATCH'
+  | 'HOST_REVOKED'
+  | 'EK_CONFLICT'
+  | 'AK_CONFLICT'
+  | 'ADMISSION_DENIED'
+  | 'ENROLLMENT_BUSY';
+
+export class EnrollmentError extends Error {
+  override readonly name = 'EnrollmentError';
+  readonly code: EnrollmentErrorCode;
+
+  constructor(code: EnrollmentErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}

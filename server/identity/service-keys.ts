@@ -1,0 +1,170 @@
+import { createPrivateKey, createPublicKey, generateKeyPairSync, X509Certificate } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
+
+import type { KeyRecord } from '../store/records.ts';
+import { StoreError } from '../store/store.ts';
+import type { Store } from '../store/store.ts';
+import {
+  createAuthority,
+  exportAuthority,
+  importAuthority,
+  issueServerCertificate,
+  issueServiceIdentityCertificate,
+} from './ca.ts';
+import type { CertificateAuthority } from './ca.ts';
+import { deriveKey, open, seal, sealedVersion } from './seal.ts';
+import type { SealingMaster } from './seal.ts';
+
+const DAY_SECONDS = 24 * 3600;
+const SERVICE_LIFETIME = 365 * DAY_SECONDS;
+const SERVER_LIFETIME = 90 * DAY_SECONDS;
+const TOKEN_MASTER_BYTES = 32;
+
+/** What the service signs, seals and listens with. Every replica reads the same from the store. */
+export interface ServiceKeys {
+  readonly authority: CertificateAuthority;
+  /** Signs challenges and enrolment transcripts. */
+  readonly serviceIdentity: { readonly certificate: Buffer; readonly key: KeyObject };
+  readonly serverTls: { readonly certificate: Buffer; readonly key: KeyObject };
+  /** Newest first: it seals; the older ones still open. */
+  readonly tokenMasters: readonly SealingMaster[];
+}
+
+export interface KeyOptions {
+  readonly store: Pick<Store, 'listKeys' | 'addKey' | 'deployment' | 'now'>;
+  /** Seals every secret in the store; from a file or the environment, never in the store itself. */
+  readonly root: SealingMaster;
+  readonly random: (size: number) => Buffer;
+  /** DNS names and addresses of the TLS certificate. */
+  readonly serverNames: readonly string[];
+}
+
+/** Loads the service's keys and makes those that are missing, half through their life, or for other names. */
+export async function loadServiceKeys(options: KeyOptions): Promise<ServiceKeys> {
+  const authority = await loadAuthority(options);
+  return {
+    authority,
+    serviceIdentity: await loadLeaf(options, {
+      purpose: 'service-identity',
+      suits: (certificate) => isFresh(certificate, options),
+      issue: (publicKey, context) =>
+        issueServiceIdentityCertificate(authority, { publicKey, lifetimeSeconds: SERVICE_LIFETIME, ...context }),
+    }),
+    serverTls: await loadLeaf(options, {
+      purpose: 'server-tls',
+      suits: (certificate) => isFresh(certificate, options) && names(certificate, options.serverNames),
+      issue: (publicKey, context) =>
+        issueServerCertificate(authority, {
+          publicKey,
+          lifetimeSeconds: SERVER_LIFETIME,
+          names: options.serverNames,
+          ...context,
+        }),
+    }),
+    tokenMasters: await loadTokenMasters(options),
+  };
+}
+
+async function loadAuthority(options: KeyOptions): Promise<CertificateAuthority> {
+  const { deployment } = options.store;
+  const record = await newestOrMake(options, 'authority', async () => {
+    const made = await exportAuthority(await createAuthority(issuing(options), { deployment }));
+    return { certificate: made.certificate, secret: made.privateKey };
+  });
+  return importAuthority({
+    deployment,
+    certificate: Buffer.from(record.certificate, 'hex'),
+    privateKey: unseal(options, record),
+  });
+}
+
+interface LeafKind {
+  readonly purpose: string;
+  readonly suits: (certificate: X509Certificate) => boolean;
+  readonly issue: (
+    publicKey: Buffer,
+    context: { readonly now: Date; readonly random: (size: number) => Buffer },
+  ) => Promise<Buffer>;
+}
+
+async function loadLeaf(
+  options: KeyOptions,
+  kind: LeafKind,
+): Promise<{ readonly certificate: Buffer; readonly key: KeyObject }> {
+  const make = async (): Promise<{ readonly certificate: Buffer; readonly secret: Buffer }> => {
+    const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+    const certificate = await kind.issue(publicKey.export({ type: 'spki', format: 'der' }), issuing(options));
+    return { certificate, secret: privateKey.export({ type: 'pkcs8', format: 'der' }) };
+  };
+  const record = await newestOrMake(options, kind.purpose, make, (present) =>
+    kind.suits(new X509Certificate(Buffer.from(present.certificate, 'hex'))),
+  );
+  const key = createPrivateKey({ key: unseal(options, record), format: 'der', type: 'pkcs8' });
+  const certificate = Buffer.from(record.certificate, 'hex');
+  if (!new X509Certificate(certificate).publicKey.equals(createPublicKey(key))) {
+    throw new TypeError(`the stored ${kind.purpose} key is not that of its certificate`);
+  }
+  return { certificate, key };
+}
+
+async function loadTokenMasters(options: KeyOptions): Promise<readonly SealingMaster[]> {
+  await newestOrMake(options, 'token', () =>
+    Promise.resolve({ certificate: Buffer.alloc(0), secret: options.random(TOKEN_MASTER_BYTES) }),
+  );
+  const records = await options.store.listKeys('token');
+  return records.map((record) => ({ version: record.version, secret: unseal(options, record) }));
+}
+
+/** The newest version of a key that suits, or a new one. Of two replicas that make one at once, the second takes the first's. */
+async function newestOrMake(
+  options: KeyOptions,
+  purpose: string,
+  make: () => Promise<{ readonly certificate: Buffer; readonly secret: Buffer }>,
+  suits: (record: KeyRecord) => boolean = () => true,
+): Promise<KeyRecord> {
+  const [newest] = await options.store.listKeys(purpose);
+  if (newest !== undefined && suits(newest)) return newest;
+  const version = (newest?.version ?? 0) + 1;
+  const { certificate, secret } = await make();
+  const sealed = seal(sealingKey(options.root, purpose, version), {
+    plaintext: secret,
+    associatedData: certificate,
+    random: options.random,
+  });
+  try {
+    const key = { purpose, version, certificate: certificate.toString('hex'), sealed: sealed.toString('hex') };
+    return await options.store.addKey(key, { actor: 'service' });
+  } catch (error) {
+    if (!(error instanceof StoreError) || error.code !== 'already_exists') throw error;
+    const [other] = await options.store.listKeys(purpose);
+    if (other === undefined) throw error;
+    return other;
+  }
+}
+
+function unseal({ root }: KeyOptions, record: KeyRecord): Buffer {
+  const token = Buffer.from(record.sealed, 'hex');
+  if (sealedVersion(token) !== root.version)
+    throw new TypeError('the store was sealed under another version of the root key');
+  return open(sealingKey(root, record.purpose, record.version), token, {
+    associatedData: Buffer.from(record.certificate, 'hex'),
+  });
+}
+
+function sealingKey(root: SealingMaster, purpose: string, version: number) {
+  return deriveKey(root, { purpose: 'stored key', context: `${purpose}/${version}` });
+}
+
+function issuing({ store, random }: KeyOptions): { readonly now: Date; readonly random: (size: number) => Buffer } {
+  return { now: new Date(store.now()), random };
+}
+
+function isFresh(certificate: X509Certificate, { store }: KeyOptions): boolean {
+  const start = certificate.validFromDate.getTime();
+  const end = certificate.validToDate.getTime();
+  return store.now() < start + (end - start) / 2;
+}
+
+function names(certificate: X509Certificate, wanted: readonly string[]): boolean {
+  return wanted.every((name) => certificate.checkHost(name) !== undefined || certificate.checkIP(name) !== undefined);
+}

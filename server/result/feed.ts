@@ -1,0 +1,132 @@
+import type { Change } from '../store/records.ts';
+import type { Store } from '../store/store.ts';
+
+/** Changes that one look at the store takes. */
+const PAGE = 500;
+
+export interface FeedOptions {
+  readonly store: Pick<Store, 'heads' | 'changesSince' | 'expireResults'>;
+  /** Milliseconds between two looks without a hint: what other replicas write is seen this soon. */
+  readonly pollInterval: number;
+  readonly onError: (error: unknown) => void;
+}
+
+/**
+ * Tells everybody in this process what the store says has changed. The store is looked at when a hint comes and at an interval;
+ * whoever listens reads on from its own position, so that a lost hint loses nothing. Expired results are written here, too.
+ */
+export class ChangeFeed {
+  readonly #options: FeedOptions;
+  readonly #hosts = new Map<string, Set<(change: Change) => void>>();
+  readonly #waiters = new Set<() => void>();
+  #revision = 0;
+  #timer: NodeJS.Timeout | null = null;
+  #looking = false;
+  #hinted = false;
+  #closed = false;
+
+  constructor(options: FeedOptions) {
+    this.#options = options;
+  }
+
+  async start(): Promise<void> {
+    const heads = await this.#options.store.heads();
+    this.#revision = heads.revision;
+    this.#schedule();
+  }
+
+  close(): void {
+    this.#closed = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#wake();
+  }
+
+  /** Something was committed: look now. */
+  hint(): void {
+    this.#hinted = true;
+    if (!this.#looking && !this.#closed) void this.#look();
+  }
+
+  /** Calls back for each change of one host until the returned function is called. */
+  onHost(hostId: string, listener: (change: Change) => void): () => void {
+    const listeners = this.#hosts.get(hostId) ?? new Set();
+    this.#hosts.set(hostId, listeners.add(listener));
+    return () => {
+      listeners.delete(listener);
+      if (listeners.size === 0) this.#hosts.delete(hostId);
+    };
+  }
+
+  /** Resolves when there is a change after `revision`, when `timeout` milliseconds are over, or at the abort. */
+  async wait(revision: number, options: { readonly timeout: number; readonly signal: AbortSignal }): Promise<void> {
+    if (this.#closed || options.signal.aborted || this.#revision > revision) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const wake = (): void => resolve();
+    const timer = setTimeout(wake, options.timeout);
+    this.#waiters.add(wake);
+    options.signal.addEventListener('abort', wake, { once: true });
+    await promise;
+    clearTimeout(timer);
+    options.signal.removeEventListener('abort', wake);
+    this.#waiters.delete(wake);
+  }
+
+  #schedule(): void {
+    if (this.#closed) return;
+    this.#timer = setTimeout(() => {
+      void this.#tick();
+    }, this.#options.pollInterval);
+  }
+
+  async #tick(): Promise<void> {
+    try {
+      while ((await this.#options.store.expireResults(PAGE)) === PAGE);
+    } catch (error) {
+      this.#options.onError(error);
+    }
+    await this.#look();
+    this.#schedule();
+  }
+
+  async #look(): Promise<void> {
+    if (this.#looking || this.#closed) return;
+    this.#looking = true;
+    try {
+      do {
+        this.#hinted = false;
+        await this.#readOn();
+      } while (this.#hinted);
+    } catch (error) {
+      this.#options.onError(error);
+    } finally {
+      this.#looking = false;
+    }
+  }
+
+  async #readOn(): Promise<void> {
+    const heads = await this.#options.store.heads();
+    const moved = heads.revision > this.#revision;
+    while (this.#revision < heads.revision) {
+      const changes = await this.#options.store.changesSince(this.#revision, PAGE);
+      const last = changes.at(-1);
+      if (last === undefined) break;
+      this.#revision = last.revision;
+      for (const change of changes) this.#tell(change);
+    }
+    if (moved) this.#wake();
+  }
+
+  #tell(change: Change): void {
+    for (const listener of this.#hosts.get(change.hostId) ?? []) {
+      try {
+        listener(change);
+      } catch (error) {
+        this.#options.onError(error);
+      }
+    }
+  }
+
+  #wake(): void {
+    for (const wake of [...this.#waiters]) wake();
+  }
+}

@@ -1,0 +1,173 @@
+import type { Change, Confirmation, ResultRecord, TrustStatus } from '../store/records.ts';
+import { StoreError } from '../store/store.ts';
+import type { ResultFilter, Store } from '../store/store.ts';
+import type { ChangeFeed } from './feed.ts';
+
+/** Changes that a watcher reads at a time: its memory is bounded by this and not by how far it is behind. */
+const PAGE = 200;
+/** An idle watcher hears a bookmark this often, milliseconds. */
+const BOOKMARK_INTERVAL = 15_000;
+const MIN_FLUSH = 500;
+const MAX_FLUSH = 10_000;
+
+export type WatchErrorCode = 'RESUME_TOKEN_INVALID' | 'REVISION_GONE' | 'INCARNATION_CHANGED';
+
+/** A watch that cannot be resumed where the caller left it. */
+export class WatchError extends Error {
+  override readonly name = 'WatchError';
+  readonly code: WatchErrorCode;
+
+  constructor(code: WatchErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+export type WatchEvent =
+  | { readonly kind: 'change'; readonly result: ResultRecord; readonly initial: boolean; readonly resumeToken: string }
+  | {
+      readonly kind: 'removal';
+      readonly hostId: string;
+      readonly reason: 'DELETED' | 'FILTERED';
+      readonly resumeToken: string;
+    }
+  | { readonly kind: 'validity'; readonly confirmation: Confirmation; readonly resumeToken: string }
+  | { readonly kind: 'bookmark'; readonly synced: boolean; readonly resumeToken: string };
+
+export interface WatchOptions {
+  readonly store: Pick<Store, 'incarnation' | 'now' | 'heads' | 'snapshot' | 'changesSince' | 'confirmationsSince'>;
+  readonly feed: ChangeFeed;
+  readonly filter: ResultFilter;
+  readonly resumeToken: string;
+  readonly signal: AbortSignal;
+}
+
+/** Where a watcher stands. While the present results are sent, `revision` is not yet the caller's: a token of then starts anew. */
+interface Position {
+  revision: number;
+  confirmation: number;
+}
+
+/**
+ * All present results, a bookmark, then every change in order, once; from a resume token on, only what came after it.
+ * Confirmations come as the latest validity of each host, at least every quarter of the shortest validity seen.
+ */
+export async function* watchResults(options: WatchOptions): AsyncGenerator<WatchEvent, void, undefined> {
+  const { store, filter, signal } = options;
+  const position: Position = options.resumeToken === '' ? { revision: -1, confirmation: 0 } : readToken(options);
+  if (options.resumeToken === '') {
+    const { confirmation } = await store.heads();
+    const snapshot = await store.snapshot(filter);
+    for (const result of snapshot.results) yield { kind: 'change', result, initial: true, resumeToken: '' };
+    position.revision = snapshot.revision;
+    position.confirmation = confirmation;
+    yield { kind: 'bookmark', synced: true, resumeToken: token(store.incarnation, position) };
+  }
+  let flushAt = 0;
+  let bookmarkAt = store.now() + BOOKMARK_INTERVAL;
+  while (!signal.aborted) {
+    const changes = await changesAfter(store, position.revision);
+    for (const change of changes) {
+      position.revision = change.revision;
+      const event = eventOf(change, filter);
+      if (event !== null) yield { ...event, resumeToken: token(store.incarnation, position) };
+    }
+    if (changes.length === PAGE) continue;
+    if (store.now() >= flushAt) {
+      const flushed = yield* flushConfirmations(options, position);
+      flushAt = store.now() + flushed;
+    }
+    if (store.now() >= bookmarkAt) {
+      yield { kind: 'bookmark', synced: false, resumeToken: token(store.incarnation, position) };
+      bookmarkAt = store.now() + BOOKMARK_INTERVAL;
+    }
+    const timeout = Math.max(1, Math.min(flushAt, bookmarkAt) - store.now());
+    await options.feed.wait(position.revision, { timeout, signal });
+  }
+}
+
+/** Sends what was confirmed since the last flush; returns milliseconds until the next one. */
+async function* flushConfirmations(
+  { store, filter }: WatchOptions,
+  position: Position,
+): AsyncGenerator<WatchEvent, number, undefined> {
+  let shortest = MAX_FLUSH * 4;
+  for (;;) {
+    const confirmations = await store.confirmationsSince(position.confirmation, PAGE);
+    for (const confirmation of confirmations) {
+      position.confirmation = confirmation.sequence;
+      shortest = Math.min(shortest, confirmation.validUntil - store.now());
+      // A verdict that the watcher has not seen yet comes as a change, with its validity.
+      if (confirmation.revision > position.revision || !matches(confirmation, filter)) continue;
+      yield { kind: 'validity', confirmation, resumeToken: token(store.incarnation, position) };
+    }
+    if (confirmations.length < PAGE) return Math.min(MAX_FLUSH, Math.max(MIN_FLUSH, shortest / 4));
+  }
+}
+
+function eventOf(
+  change: Change,
+  filter: ResultFilter,
+):
+  | { readonly kind: 'change'; readonly result: ResultRecord; readonly initial: boolean }
+  | { readonly kind: 'removal'; readonly hostId: string; readonly reason: 'DELETED' | 'FILTERED' }
+  | null {
+  const { hostId, result, prior } = change;
+  const before = prior !== null && matches({ hostId, ...prior }, filter);
+  if (change.cause === 'deleted') return before ? { kind: 'removal', hostId, reason: 'DELETED' } : null;
+  if (matches(result, filter)) return { kind: 'change', result, initial: false };
+  return before ? { kind: 'removal', hostId, reason: 'FILTERED' } : null;
+}
+
+/** Whether a host with these labels and this status is among the filtered. */
+export function matches(
+  host: { readonly hostId: string; readonly labels: Readonly<Record<string, string>>; readonly status: TrustStatus },
+  filter: ResultFilter,
+): boolean {
+  if (filter.hostIds.length > 0 && !filter.hostIds.includes(host.hostId)) return false;
+  if (filter.statuses.length > 0 && !filter.statuses.includes(host.status)) return false;
+  return Object.entries(filter.matchLabels).every(
+    ([key, value]) => Object.hasOwn(host.labels, key) && host.labels[key] === value,
+  );
+}
+
+async function changesAfter(store: WatchOptions['store'], revision: number): Promise<readonly Change[]> {
+  try {
+    return await store.changesSince(revision, PAGE);
+  } catch (cause) {
+    if (!(cause instanceof StoreError) || cause.code !== 'out_of_range') throw cause;
+    throw new WatchError('REVISION_GONE', 'the changes after this resume token are no longer kept', { cause });
+  }
+}
+
+function token(incarnation: string, { revision, confirmation }: Position): string {
+  return Buffer.from(JSON.stringify([incarnation, revision, confirmation])).toString('base64url');
+}
+
+function readToken({ resumeToken, store }: WatchOptions): Position {
+  const [incarnation, revision, confirmation] = parseToken(resumeToken);
+  if (incarnation !== store.incarnation) {
+    throw new WatchError('INCARNATION_CHANGED', 'the resume token is of another incarnation of the service data');
+  }
+  return { revision, confirmation };
+}
+
+function parseToken(text: string): readonly [string, number, number] {
+  const invalid = (cause?: unknown): WatchError =>
+    new WatchError('RESUME_TOKEN_INVALID', 'the resume token is not one of this service', { cause });
+  if (text.length > 512) throw invalid();
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(Buffer.from(text, 'base64url').toString('utf8'));
+  } catch (cause) {
+    throw invalid(cause);
+  }
+  if (!Array.isArray(parsed) || parsed.length !== 3) throw invalid();
+  const [incarnation, revision, confirmation] = parsed as unknown[];
+  if (typeof incarnation !== 'string' || !isPosition(revision) || !isPosition(confirmation)) throw invalid();
+  return [incarnation, revision, confirmation];
+}
+
+function isPosition(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}

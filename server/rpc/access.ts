@@ -1,0 +1,100 @@
+import { StatusError } from '../../proto/status.ts';
+import type { Context } from '../../proto/service.ts';
+import type { AgentCaller } from '../attestation/check-host.ts';
+import { rolesOf } from '../identity/callers.ts';
+import type { Caller, Callers } from '../identity/callers.ts';
+import type { Actor } from '../store/store.ts';
+
+/** How often the caller of an open stream is asked for again, milliseconds. */
+const RECHECK = 60_000;
+
+/**
+ * Decides whether a call may go on, for every method of every service: deny by default. Streams are asked again every minute and
+ * end with their caller's certificate.
+ */
+export class Access {
+  readonly #callers: Callers;
+  readonly #now: () => number;
+  readonly #known = new WeakMap<Context, Caller>();
+
+  constructor(callers: Callers, now: () => number) {
+    this.#callers = callers;
+    this.#now = now;
+  }
+
+  /** Throws StatusError UNAUTHENTICATED or PERMISSION_DENIED. */
+  async authorize(context: Context): Promise<void> {
+    this.#known.set(context, await this.#check(context));
+    this.#watch(context);
+  }
+
+  caller(context: Context): Caller {
+    const caller = this.#known.get(context);
+    if (caller === undefined) throw new TypeError('the call was not authorised');
+    return caller;
+  }
+
+  /** The host whose agent is calling. */
+  agent(context: Context): AgentCaller {
+    const caller = this.caller(context);
+    if (caller.kind !== 'host') throw new TypeError('the method admits agents only');
+    return caller;
+  }
+
+  /** Who did it, for the audit log. */
+  actor(context: Context): Actor {
+    const caller = this.caller(context);
+    if (caller.kind === 'identity') return { actor: `identities/${caller.name}` };
+    return { actor: caller.kind === 'host' ? `agent hosts/${caller.hostId}` : 'anonymous' };
+  }
+
+  async #check({ peer, method }: Context): Promise<Caller> {
+    const caller = await this.#callers.identify(peer);
+    if (rolesOf(caller).some((role) => method.roles.includes(role))) return caller;
+    if (caller.kind !== 'anonymous') {
+      throw new StatusError({
+        code: 'PERMISSION_DENIED',
+        reason: 'ROLE_MISSING',
+        message: `${method.name} asks for the role ${method.roles.join(' or ')}`,
+      });
+    }
+    if (caller.refusal === 'HOST_REVOKED')
+      throw new StatusError({ code: 'PERMISSION_DENIED', reason: 'HOST_REVOKED', message: 'the host is banned' });
+    const reason = caller.refusal === '' ? 'CERTIFICATE_MISSING' : caller.refusal;
+    throw new StatusError({ code: 'UNAUTHENTICATED', reason, message: REFUSALS[reason] });
+  }
+
+  #watch(context: Context): void {
+    if (context.signal.aborted || context.method.roles.includes('anonymous')) return;
+    const caller = this.caller(context);
+    const left = caller.kind === 'anonymous' ? RECHECK : caller.expires - this.#now();
+    const timer = setTimeout(() => void this.#recheck(context), Math.max(0, Math.min(RECHECK, left)));
+    timer.unref();
+    context.signal.addEventListener('abort', () => clearTimeout(timer), { once: true });
+  }
+
+  async #recheck(context: Context): Promise<void> {
+    try {
+      this.#known.set(context, await this.#check(context));
+      this.#watch(context);
+    } catch (error) {
+      const failed = new StatusError({
+        code: 'UNAVAILABLE',
+        reason: 'STORE_UNAVAILABLE',
+        message: 'the caller cannot be checked',
+        cause: error,
+      });
+      context.fail(error instanceof StatusError ? error : failed);
+    }
+  }
+}
+
+const REFUSALS = {
+  CERTIFICATE_MISSING: 'the call needs a client certificate of this service',
+  CERTIFICATE_EXPIRED: 'the client certificate has expired',
+  CERTIFICATE_INVALID: 'the certificate is no client certificate of this service',
+  IDENTITY_REVOKED: 'the identity was revoked, or has a newer certificate for another key',
+  IDENTITY_UNKNOWN: 'the identity is not known',
+  HOST_UNKNOWN: 'the host is not enrolled',
+  TLS_KEY_SUPERSEDED: 'the host has a newer tls key',
+} as const;

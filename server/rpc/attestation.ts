@@ -1,0 +1,133 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
+
+import type {
+  AttestationService,
+  AttestRequest,
+  AttestResponseSchema,
+  BootState,
+  SubmitEvidenceRequest,
+} from '../../proto/gen/assay/v1/attestation_pb.ts';
+import type { Handlers } from '../../proto/service.ts';
+import type { AgentMessage, BootHint, Renewal, ServiceMessage } from '../attestation/messages.ts';
+import { attestHost } from '../attestation/session.ts';
+import { createChallenge, submitEvidence } from '../attestation/single-round.ts';
+import type { SingleRoundServices } from '../attestation/single-round.ts';
+import type { LogChunk } from '../verifier/collect-logs.ts';
+import type { Access } from './access.ts';
+import { challengeToProto, logChunkFromProto, roundEvidenceFromProto } from './convert-evidence.ts';
+import { resultToProto } from './convert-result.ts';
+import { bytes, invalid, required, text } from './invalid.ts';
+import { nextMessageOf } from './next-message.ts';
+
+const MAX_NAME = 66;
+const MAX_TOKEN = 16 * 1024;
+
+export interface AttestationHandlersOptions {
+  readonly access: Access;
+  readonly services: SingleRoundServices;
+  readonly authorityCertificate: Buffer;
+}
+
+export function attestationHandlers({
+  access,
+  services,
+  authorityCertificate,
+}: AttestationHandlersOptions): Handlers<typeof AttestationService> {
+  const renewalToProto = ({ clientCertificate }: Renewal) => ({ clientCertificate, authorityCertificate });
+
+  const messageToProto = (message: ServiceMessage): MessageInitShape<typeof AttestResponseSchema> => {
+    switch (message.kind) {
+      case 'challenge':
+        return { part: { case: 'challenge', value: challengeToProto(message.challenge) } };
+      case 'result':
+        return { part: { case: 'result', value: resultToProto(message.result) } };
+      case 'pending':
+        return {
+          part: {
+            case: 'pending',
+            value: { message: 'The host waits until an operator approves it (assay host approve).' },
+          },
+        };
+      case 'torn':
+        return { part: { case: 'torn', value: { reason: 'EVIDENCE_TORN', attempt: message.attempt } } };
+      case 'renewal':
+        return { part: { case: 'renewal', value: renewalToProto(message.renewal) } };
+    }
+  };
+
+  return {
+    async *attest(requests, context) {
+      const stream = attestHost(services, {
+        caller: access.agent(context),
+        messages: agentMessages(requests),
+        draining: context.draining,
+      });
+      for await (const message of stream) yield messageToProto(message);
+    },
+
+    async createChallenge(request, context) {
+      const akName = bytes(request.akName, 'ak_name', { min: 1, max: MAX_NAME }).toString('hex');
+      const boot = bootFromProto(required(request.bootState, 'boot_state'));
+      const { challenge, token } = await createChallenge(services, access.agent(context), { akName, boot });
+      return { challenge: challengeToProto(challenge), token };
+    },
+
+    async submitEvidence(requests, context) {
+      const next = nextMessageOf(requests);
+      const first = await nextPart(next);
+      if (first?.case !== 'submission') throw invalid('part', 'the first message is the evidence');
+      const { token, evidence } = first.value;
+      const { result, renewal } = await submitEvidence(services, access.agent(context), {
+        token: bytes(token, 'submission.token', { min: 1, max: MAX_TOKEN }),
+        evidence: roundEvidenceFromProto(required(evidence, 'submission.evidence'), 'submission.evidence'),
+        nextChunk: () => nextChunk(next),
+      });
+      return { result: resultToProto(result), ...(renewal === null ? {} : { renewal: renewalToProto(renewal) }) };
+    },
+  };
+}
+
+async function* agentMessages(requests: AsyncIterable<AttestRequest>): AsyncGenerator<AgentMessage, void, undefined> {
+  for await (const { part } of requests) yield agentMessage(part);
+}
+
+function agentMessage(part: AttestRequest['part']): AgentMessage {
+  switch (part.case) {
+    case 'hello':
+      text(part.value.agentVersion, 'hello.agent_version', 64);
+      return {
+        kind: 'hello',
+        akName: bytes(part.value.akName, 'hello.ak_name', { min: 1, max: MAX_NAME }).toString('hex'),
+        boot: bootFromProto(required(part.value.bootState, 'hello.boot_state')),
+      };
+    case 'evidence':
+      return { kind: 'evidence', evidence: roundEvidenceFromProto(part.value, 'evidence') };
+    case 'chunk':
+      return { kind: 'chunk', chunk: logChunkFromProto(part.value, 'chunk') };
+    case 'wish':
+      text(part.value.reason, 'wish.reason', 256);
+      return { kind: 'wish' };
+    case undefined:
+      throw invalid('part', 'is not set');
+  }
+}
+
+function bootFromProto({ resetCount, restartCount }: BootState): BootHint {
+  return { resetCount, restartCount };
+}
+
+async function nextPart(
+  next: () => Promise<SubmitEvidenceRequest | null>,
+): Promise<SubmitEvidenceRequest['part'] | null> {
+  const message = await next();
+  if (message === null) return null;
+  if (message.part.case === undefined) throw invalid('part', 'is not set');
+  return message.part;
+}
+
+async function nextChunk(next: () => Promise<SubmitEvidenceRequest | null>): Promise<LogChunk | null> {
+  const part = await nextPart(next);
+  if (part === null) return null;
+  if (part.case !== 'chunk') throw invalid('part', 'a chunk of a log is due');
+  return logChunkFromProto(part.value, 'chunk');
+}

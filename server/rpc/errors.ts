@@ -1,0 +1,110 @@
+import { StatusError } from '../../proto/status.ts';
+import type { StatusCode } from '../../proto/status.ts';
+import { AttestationError } from '../attestation/attestation-error.ts';
+import { EndorsementError } from '../endorsement/endorsement-error.ts';
+import { EnrollmentError } from '../enrollment/enrollment-error.ts';
+import { CaError } from '../identity/ca.ts';
+import { CommitQueueFull } from '../result/commit.ts';
+import { WatchError } from '../result/watch.ts';
+import { StoreError } from '../store/store.ts';
+import type { StoreErrorCode } from '../store/store.ts';
+import { EvidenceError } from '../verifier/evidence-error.ts';
+import { LogError } from '../verifier/collect-logs.ts';
+
+/** Reason codes whose status is not the one of their room. docs/reasons.md lists every reason. */
+const STATUS_OF_REASON: { readonly [reason: string]: StatusCode } = {
+  HOST_REVOKED: 'PERMISSION_DENIED',
+  ADMISSION_DENIED: 'PERMISSION_DENIED',
+  EK_CONFLICT: 'PERMISSION_DENIED',
+  AK_CONFLICT: 'PERMISSION_DENIED',
+  ENROLLMENT_PROOF_INVALID: 'PERMISSION_DENIED',
+  ENROLLMENT_EVIDENCE_REFUSED: 'PERMISSION_DENIED',
+  TLS_KEY_MISMATCH: 'PERMISSION_DENIED',
+  TLS_KEY_MISSING: 'UNAUTHENTICATED',
+  TLS_KEY_SUPERSEDED: 'UNAUTHENTICATED',
+  HOST_UNKNOWN: 'UNAUTHENTICATED',
+  AK_UNKNOWN: 'FAILED_PRECONDITION',
+  HOST_PENDING: 'FAILED_PRECONDITION',
+  HOST_CHANGED: 'ABORTED',
+  ENROLLMENT_EXPIRED: 'FAILED_PRECONDITION',
+  ENROLLMENT_USED: 'FAILED_PRECONDITION',
+  ENROLLMENT_EVIDENCE_TORN: 'ABORTED',
+  ENROLLMENT_BUSY: 'UNAVAILABLE',
+  CHALLENGE_EXPIRED: 'DEADLINE_EXCEEDED',
+  SHUTTING_DOWN: 'UNAVAILABLE',
+  REVISION_GONE: 'OUT_OF_RANGE',
+  INCARNATION_CHANGED: 'OUT_OF_RANGE',
+  LOG_TOO_LARGE: 'RESOURCE_EXHAUSTED',
+};
+
+/** Milliseconds after which it makes sense to try again. */
+const RETRY_AFTER: { readonly [reason: string]: number } = {
+  ENROLLMENT_BUSY: 2_000,
+  SHUTTING_DOWN: 1_000,
+  ENROLLMENT_EVIDENCE_TORN: 500,
+  HOST_CHANGED: 100,
+};
+
+const STORE_STATUS: Readonly<Record<StoreErrorCode, StatusCode>> = {
+  not_found: 'NOT_FOUND',
+  already_exists: 'ALREADY_EXISTS',
+  etag_mismatch: 'ABORTED',
+  wrong_state: 'FAILED_PRECONDITION',
+  page_token: 'INVALID_ARGUMENT',
+  out_of_range: 'OUT_OF_RANGE',
+  locked: 'UNAVAILABLE',
+  newer_schema: 'UNAVAILABLE',
+  read_only: 'UNAVAILABLE',
+  full: 'RESOURCE_EXHAUSTED',
+  corrupt: 'DATA_LOSS',
+  closed: 'UNAVAILABLE',
+  failed: 'UNAVAILABLE',
+};
+
+/** The one table from the rooms' errors to statuses; undefined for what is a fault of ours. */
+export function translateError(error: unknown): StatusError | undefined {
+  if (error instanceof EnrollmentError || error instanceof AttestationError || error instanceof WatchError) {
+    return statusOf(error.code, 'INVALID_ARGUMENT', error);
+  }
+  // Evidence that is not proven to be the caller's: nothing is said of the host, and nothing about it was changed.
+  if (error instanceof EvidenceError) return statusOf(error.code, 'PERMISSION_DENIED', error);
+  if (error instanceof LogError) return statusOf(error.code, 'INVALID_ARGUMENT', error);
+  if (error instanceof EndorsementError) return statusOf('CERTIFICATE_INVALID', 'INVALID_ARGUMENT', error);
+  if (error instanceof CaError && error.code === 'bad_public_key')
+    return statusOf('PUBLIC_KEY_INVALID', 'INVALID_ARGUMENT', error);
+  if (error instanceof CommitQueueFull) return statusOf('STORE_OVERLOADED', 'UNAVAILABLE', error);
+  if (error instanceof StoreError) return storeStatus(error);
+  return undefined;
+}
+
+function storeStatus(error: StoreError): StatusError {
+  const code = STORE_STATUS[error.code];
+  const ours = code === 'UNAVAILABLE' || code === 'DATA_LOSS' || code === 'RESOURCE_EXHAUSTED';
+  const reason = error.code === 'etag_mismatch' ? 'ETAG_MISMATCH' : `STORE_${error.code.toUpperCase()}`;
+  const message = ours ? 'the store cannot do this now' : error.message;
+  return new StatusError({
+    code,
+    reason: ours ? reason : (REASON_OF_STORE[error.code] ?? reason),
+    message,
+    cause: error,
+  });
+}
+
+const REASON_OF_STORE: { readonly [code: string]: string } = {
+  not_found: 'NOT_FOUND',
+  already_exists: 'ALREADY_EXISTS',
+  wrong_state: 'WRONG_STATE',
+  page_token: 'PAGE_TOKEN_INVALID',
+  out_of_range: 'REVISION_GONE',
+};
+
+function statusOf(reason: string, fallback: StatusCode, cause: Error): StatusError {
+  const retryAfterMillis = RETRY_AFTER[reason];
+  return new StatusError({
+    code: STATUS_OF_REASON[reason] ?? fallback,
+    reason,
+    message: cause.message,
+    cause,
+    ...(retryAfterMillis === undefined ? {} : { retryAfterMillis }),
+  });
+}

@@ -1,0 +1,113 @@
+import { isHostId } from '../../proto/certificate-profile.ts';
+import type { Host, HostService } from '../../proto/gen/assay/v1/host_pb.ts';
+import type { Handlers } from '../../proto/service.ts';
+import { StatusError } from '../../proto/status.ts';
+import { decodePublicArea } from '../../tpm/structures/public-area.ts';
+import type { PublicArea } from '../../tpm/structures/public-area.ts';
+import { isPolicyId } from '../policy/policy.ts';
+import type { HostRecord } from '../store/records.ts';
+import type { Store } from '../store/store.ts';
+import type { Access } from './access.ts';
+import { hostStatesFromProto, hostToProto, versionOfEtag } from './convert-host.ts';
+import { labelsFromProto } from './convert-result.ts';
+import { idOf, invalid, required, text } from './invalid.ts';
+import { nextPageToken, pageOf } from './paging.ts';
+
+const MAX_LABELS = 64;
+const MAX_FILTER_LABELS = 16;
+const NODE_NAME = /^[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$/;
+
+export interface HostHandlersOptions {
+  readonly access: Access;
+  readonly store: Store;
+  readonly issueAkCertificate: (hostId: string, publicArea: PublicArea) => Promise<Buffer>;
+}
+
+export function hostHandlers({ access, store, issueAkCertificate }: HostHandlersOptions): Handlers<typeof HostService> {
+  const find = async (name: string): Promise<HostRecord> => {
+    const host = await store.getHost(hostIdOf(name, 'name'));
+    if (host === null)
+      throw new StatusError({ code: 'NOT_FOUND', reason: 'NOT_FOUND', message: `${name} is not known` });
+    return host;
+  };
+  return {
+    async getHost({ name }) {
+      return { host: hostToProto(await find(name)) };
+    },
+
+    async listHosts(request) {
+      const filter = {
+        states: hostStatesFromProto(request.states, 'states'),
+        matchLabels: labelsFromProto(request.matchLabels, 'match_labels', MAX_FILTER_LABELS),
+      };
+      const list = ['hosts', filter];
+      const page = await store.listHosts(pageOf(request, list), filter);
+      return { hosts: page.items.map(hostToProto), nextPageToken: nextPageToken(page, list) };
+    },
+
+    async updateHost(request, context) {
+      const host = required(request.host, 'host');
+      const change = changeOf(host, request.updateMask?.paths ?? []);
+      const options = { ...access.actor(context), version: versionOfEtag(host.etag, 'host.etag') };
+      return { host: hostToProto(await store.updateHost(hostIdOf(host.name, 'host.name'), change, options)) };
+    },
+
+    async approveHost({ name, acknowledgeFindings }, context) {
+      const host = await find(name);
+      // The certificate is for the AK that is current afterwards; the version fences the choice.
+      const ak = host.pendingAk?.ak ?? host.ak;
+      const akCertificate = await issueAkCertificate(host.id, decodePublicArea(Buffer.from(ak.publicArea, 'hex')));
+      const options = {
+        ...access.actor(context),
+        acknowledgeFindings,
+        akCertificate: akCertificate.toString('hex'),
+        expectedVersion: host.version,
+      };
+      return { host: hostToProto(await store.approveHost(host.id, options)) };
+    },
+
+    async revokeHost({ name, reason }, context) {
+      const options = { ...access.actor(context), reason: text(reason, 'reason', 512) };
+      return { host: hostToProto(await store.revokeHost(hostIdOf(name, 'name'), options)) };
+    },
+
+    async deleteHost({ name }, context) {
+      await store.deleteHost(hostIdOf(name, 'name'), access.actor(context));
+      return {};
+    },
+  };
+}
+
+function hostIdOf(name: string, field: string): string {
+  return idOf(name, { collection: 'hosts', field, isId: isHostId });
+}
+
+type HostChange = Parameters<Store['updateHost']>[1];
+
+function changeOf(host: Host, paths: readonly string[]): HostChange {
+  if (paths.length === 0) throw invalid('update_mask', 'must name at least one of labels, node_name, trust_policy');
+  let change: HostChange = {};
+  for (const path of paths) {
+    const field = FIELDS[path];
+    if (field === undefined)
+      throw invalid('update_mask', `${JSON.stringify(path)} cannot be set; labels, node_name and trust_policy can`);
+    change = { ...change, ...field(host) };
+  }
+  return change;
+}
+
+/** The fields that an operator sets. */
+const FIELDS: { readonly [path: string]: (host: Host) => HostChange } = {
+  labels: ({ labels }) => ({ labels: labelsFromProto(labels, 'host.labels', MAX_LABELS) }),
+  node_name: ({ nodeName }) => {
+    if (nodeName !== '' && !NODE_NAME.test(nodeName))
+      throw invalid('host.node_name', 'must be 1 to 253 of a-z, 0-9, "-" and "."');
+    return { nodeName };
+  },
+  trust_policy: ({ trustPolicy }) => ({
+    trustPolicy:
+      trustPolicy === ''
+        ? ''
+        : idOf(trustPolicy, { collection: 'trustPolicies', field: 'host.trust_policy', isId: isPolicyId }),
+  }),
+};

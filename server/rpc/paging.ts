@@ -1,0 +1,46 @@
+import { createHash } from 'node:crypto';
+
+import type { Page, PageRequest } from '../store/store.ts';
+import { invalid } from './invalid.ts';
+
+const DEFAULT_SIZE = 50;
+const MAX_SIZE = 1000;
+
+/**
+ * The page that a request asks for. A token is good for the same list and filter only; one that is not is INVALID_ARGUMENT.
+ * @param list what is listed, filters included: the token is bound to it
+ */
+export function pageOf(request: { readonly pageSize: number; readonly pageToken: string }, list: unknown): PageRequest {
+  const { pageSize, pageToken } = request;
+  if (pageSize < 0) throw invalid('page_size', 'must not be negative');
+  const limit = Math.min(pageSize === 0 ? DEFAULT_SIZE : pageSize, MAX_SIZE);
+  return { limit, after: pageToken === '' ? '' : readToken(pageToken, list) };
+}
+
+/** The token of the page after this one; empty on the last. */
+export function nextPageToken<T>(page: Page<T>, list: unknown): string {
+  return page.next === null ? '' : Buffer.from(JSON.stringify([fingerprint(list), page.next])).toString('base64url');
+}
+
+function readToken(token: string, list: unknown): string {
+  if (token.length > 1024) throw invalid('page_token', 'is not a token of this list');
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(Buffer.from(token, 'base64url').toString('utf8'));
+  } catch {
+    throw invalid('page_token', 'is not a token of this list');
+  }
+  if (
+    !Array.isArray(parsed) ||
+    parsed.length !== 2 ||
+    parsed[0] !== fingerprint(list) ||
+    typeof parsed[1] !== 'string'
+  ) {
+    throw invalid('page_token', 'is not a token of this list with this filter');
+  }
+  return parsed[1];
+}
+
+function fingerprint(list: unknown): string {
+  return createHash('sha256').update(JSON.stringify(list)).digest('base64url').slice(0, 16);
+}

@@ -1,0 +1,119 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+
+import { isHostId } from '../../proto/certificate-profile.ts';
+import type {
+  AttestationResultService,
+  WatchAttestationResultsResponseSchema,
+} from '../../proto/gen/assay/v1/attestation_result_pb.ts';
+import type { Context, Handlers } from '../../proto/service.ts';
+import { StatusError } from '../../proto/status.ts';
+import type { ChangeFeed } from '../result/feed.ts';
+import { watchResults } from '../result/watch.ts';
+import type { WatchEvent } from '../result/watch.ts';
+import type { Store } from '../store/store.ts';
+import { filterFromProto, resultToProto } from './convert-result.ts';
+import { idOf, invalid } from './invalid.ts';
+import { nextPageToken, pageOf } from './paging.ts';
+
+/** A watcher that takes nothing for this long while messages wait for it is cut off, milliseconds. */
+const SLOW_WATCHER = 30_000;
+const MAX_RESUME_TOKEN = 512;
+
+export interface ResultHandlersOptions {
+  readonly store: Store;
+  readonly feed: ChangeFeed;
+}
+
+export function resultHandlers({ store, feed }: ResultHandlersOptions): Handlers<typeof AttestationResultService> {
+  return {
+    async getAttestationResult({ host }) {
+      const result = await store.getResult(idOf(host, { collection: 'hosts', field: 'host', isId: isHostId }));
+      if (result === null)
+        throw new StatusError({ code: 'NOT_FOUND', reason: 'NOT_FOUND', message: `${host} is not known` });
+      return { result: resultToProto(result) };
+    },
+
+    async listAttestationResults(request) {
+      const filter = filterFromProto(request.filter);
+      const list = ['results', filter, request.history];
+      const page = pageOf(request, list);
+      if (!request.history) {
+        const results = await store.listResults(page, filter);
+        return { results: results.items.map(resultToProto), nextPageToken: nextPageToken(results, list) };
+      }
+      const [hostId, ...others] = filter.hostIds;
+      if (
+        hostId === undefined ||
+        others.length > 0 ||
+        filter.statuses.length > 0 ||
+        Object.keys(filter.matchLabels).length > 0
+      ) {
+        throw invalid('filter', 'must name exactly one host, and nothing else, to list its history');
+      }
+      const history = await store.listHistory(hostId, page);
+      return { results: history.items.map(resultToProto), nextPageToken: nextPageToken(history, list) };
+    },
+
+    async *watchAttestationResults(request, context) {
+      const filter = filterFromProto(request.filter);
+      if (request.resumeToken.length > MAX_RESUME_TOKEN) throw invalid('resume_token', 'is too long');
+      const signal = AbortSignal.any([context.signal, context.draining]);
+      for await (const event of watchResults({ store, feed, filter, resumeToken: request.resumeToken, signal })) {
+        const taken = cutOffWhenSlow(context);
+        yield eventToProto(event);
+        taken();
+      }
+      if (context.draining.aborted) {
+        throw new StatusError({
+          code: 'UNAVAILABLE',
+          reason: 'SHUTTING_DOWN',
+          message: 'the service is stopping; resume elsewhere',
+          retryAfterMillis: 1_000,
+        });
+      }
+    },
+  };
+}
+
+/** Ends the call when the yield that follows is not taken in time. */
+function cutOffWhenSlow(context: Context): () => void {
+  const timer = setTimeout(() => {
+    context.fail(
+      new StatusError({
+        code: 'RESOURCE_EXHAUSTED',
+        reason: 'WATCHER_TOO_SLOW',
+        message: 'the watcher does not read; resume from its last token',
+      }),
+    );
+  }, SLOW_WATCHER);
+  return () => clearTimeout(timer);
+}
+
+function eventToProto(event: WatchEvent): MessageInitShape<typeof WatchAttestationResultsResponseSchema> {
+  const { resumeToken } = event;
+  switch (event.kind) {
+    case 'change':
+      return {
+        resumeToken,
+        event: { case: 'change', value: { result: resultToProto(event.result), initial: event.initial } },
+      };
+    case 'removal':
+      return {
+        resumeToken,
+        event: { case: 'removal', value: { host: `hosts/${event.hostId}`, reason: event.reason } },
+      };
+    case 'validity': {
+      const { hostId, revision, validUntil, confirmations } = event.confirmation;
+      const value = {
+        host: `hosts/${hostId}`,
+        revision: BigInt(revision),
+        validUntil: timestampFromMs(validUntil),
+        confirmations: BigInt(confirmations),
+      };
+      return { resumeToken, event: { case: 'validity', value } };
+    }
+    case 'bookmark':
+      return { resumeToken, event: { case: 'bookmark', value: { synced: event.synced } } };
+  }
+}

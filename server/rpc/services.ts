@@ -1,0 +1,45 @@
+import { AttestationResultService } from '../../proto/gen/assay/v1/attestation_result_pb.ts';
+import { AttestationService } from '../../proto/gen/assay/v1/attestation_pb.ts';
+import { EndorsementService } from '../../proto/gen/assay/v1/endorsement_pb.ts';
+import { EnrollmentService } from '../../proto/gen/assay/v1/enrollment_pb.ts';
+import { HostService } from '../../proto/gen/assay/v1/host_pb.ts';
+import { IdentityService } from '../../proto/gen/assay/v1/identity_pb.ts';
+import { TrustPolicyService } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
+import { bindService } from '../../proto/service.ts';
+import type { BoundService } from '../../proto/service.ts';
+import { attestationHandlers } from './attestation.ts';
+import type { AttestationHandlersOptions } from './attestation.ts';
+import { endorsementHandlers } from './endorsements.ts';
+import { enrollmentHandlers } from './enrollment.ts';
+import type { EnrollmentHandlersOptions } from './enrollment.ts';
+import { hostHandlers } from './hosts.ts';
+import type { HostHandlersOptions } from './hosts.ts';
+import { identityHandlers } from './identities.ts';
+import type { IdentityHandlersOptions } from './identities.ts';
+import { resultHandlers } from './results.ts';
+import type { ResultHandlersOptions } from './results.ts';
+import { trustPolicyHandlers } from './trust-policies.ts';
+
+export type ServicesOptions = EnrollmentHandlersOptions &
+  AttestationHandlersOptions &
+  HostHandlersOptions &
+  IdentityHandlersOptions &
+  ResultHandlersOptions;
+
+/** Every service of `assay.v1` with its handlers. */
+export function assayServices(options: ServicesOptions): readonly BoundService[] {
+  return [
+    bindService(EnrollmentService, enrollmentHandlers(options)),
+    bindService(AttestationService, attestationHandlers(options)),
+    bindService(HostService, hostHandlers(options)),
+    bindService(TrustPolicyService, trustPolicyHandlers(options)),
+    bindService(EndorsementService, endorsementHandlers(options)),
+    bindService(AttestationResultService, resultHandlers(options)),
+    bindService(IdentityService, identityHandlers(options)),
+  ];
+}
+
+/** BeginEnrollment is open to everybody: its messages are bounded more tightly than others. */
+export const MAX_RECEIVE_BYTES: ReadonlyMap<string, number> = new Map([
+  ['/assay.v1.EnrollmentService/BeginEnrollment', 64 * 1024],
+]);

@@ -1,0 +1,99 @@
+import type { TrustPolicy as ProtoPolicy, TrustPolicyService } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
+import type { Handlers } from '../../proto/service.ts';
+import { StatusError } from '../../proto/status.ts';
+import { isPolicyId, resolvePolicyDraft } from '../policy/policy.ts';
+import type { TrustPolicy } from '../policy/policy.ts';
+import type { PolicyRecord } from '../store/records.ts';
+import type { Store } from '../store/store.ts';
+import type { Access } from './access.ts';
+import { versionOfEtag } from './convert-host.ts';
+import { policyDraftFromProto, policyToProto } from './convert-policy.ts';
+import { idOf, required, safeInteger } from './invalid.ts';
+import { nextPageToken, pageOf } from './paging.ts';
+
+export interface TrustPolicyHandlersOptions {
+  readonly access: Access;
+  readonly store: Store;
+}
+
+export function trustPolicyHandlers({
+  access,
+  store,
+}: TrustPolicyHandlersOptions): Handlers<typeof TrustPolicyService> {
+  const put = async (policy: TrustPolicy, options: Parameters<Store['putPolicy']>[1]): Promise<PolicyRecord> => {
+    const { selector, precedence } = policy;
+    const attachment = { matchLabels: selector?.matchLabels ?? {}, allHosts: selector?.allHosts ?? false, precedence };
+    return store.putPolicy({ id: policy.id, attachment, body: JSON.stringify(policy) }, options);
+  };
+  return {
+    async createTrustPolicy({ trustPolicy }, context) {
+      const policy = resolved(required(trustPolicy, 'trust_policy'));
+      return { trustPolicy: policyToProto(await put(policy, { ...access.actor(context), expected: null })) };
+    },
+
+    async getTrustPolicy({ name, version }) {
+      const record = await store.getPolicy(
+        policyIdOf(name, 'name'),
+        version === 0n ? null : safeInteger(version, 'version'),
+      );
+      if (record === null)
+        throw new StatusError({
+          code: 'NOT_FOUND',
+          reason: 'NOT_FOUND',
+          message: `${name} is not known in this version`,
+        });
+      return { trustPolicy: policyToProto(record) };
+    },
+
+    async listTrustPolicies(request) {
+      const list = ['trustPolicies'];
+      const page = await store.listPolicies(pageOf(request, list));
+      return { trustPolicies: page.items.map(policyToProto), nextPageToken: nextPageToken(page, list) };
+    },
+
+    async updateTrustPolicy({ trustPolicy }, context) {
+      const given = required(trustPolicy, 'trust_policy');
+      const policy = resolved(given);
+      const expected = versionOfEtag(given.etag, 'trust_policy.etag') ?? 'any';
+      if ((await store.getPolicy(policy.id, null)) === null) {
+        throw new StatusError({
+          code: 'NOT_FOUND',
+          reason: 'NOT_FOUND',
+          message: `trustPolicies/${policy.id} is not known`,
+        });
+      }
+      return { trustPolicy: policyToProto(await put(policy, { ...access.actor(context), expected })) };
+    },
+
+    async deleteTrustPolicy({ name, etag }, context) {
+      await store.deletePolicy(policyIdOf(name, 'name'), {
+        ...access.actor(context),
+        expected: versionOfEtag(etag, 'etag') ?? 'any',
+      });
+      return {};
+    },
+
+    validateTrustPolicy({ trustPolicy }) {
+      const outcome = resolvePolicyDraft(policyDraftFromProto(required(trustPolicy, 'trust_policy')));
+      return { problems: 'problems' in outcome ? outcome.problems.map((problem) => ({ ...problem })) : [] };
+    },
+  };
+}
+
+function policyIdOf(name: string, field: string): string {
+  return idOf(name, { collection: 'trustPolicies', field, isId: isPolicyId });
+}
+
+function resolved(given: ProtoPolicy): TrustPolicy {
+  const outcome = resolvePolicyDraft(policyDraftFromProto(given));
+  if ('policy' in outcome) return outcome.policy;
+  throw new StatusError({
+    code: 'INVALID_ARGUMENT',
+    reason: 'POLICY_INVALID',
+    message: `the policy has ${outcome.problems.length} ${outcome.problems.length === 1 ? 'problem' : 'problems'}`,
+    fieldViolations: outcome.problems.map(({ field, message }) => ({
+      field: `trust_policy.${field}`,
+      description: message,
+    })),
+  });
+}

@@ -1,0 +1,184 @@
+import { HealthRegistry } from '../proto/health.ts';
+import { Listener } from '../proto/listener.ts';
+import { makeReflection } from '../proto/reflection.ts';
+import { RpcServer } from '../proto/rpc-server.ts';
+import { subjectPublicKeyInfo } from '../tpm/crypto/public-key.ts';
+import type { Config } from './config.ts';
+import { Endorsements } from './endorsement/endorsements.ts';
+import { EnrollmentBeginner } from './enrollment/begin.ts';
+import { Callers } from './identity/callers.ts';
+import { issueAkCertificate, issueClientCertificate } from './identity/ca.ts';
+import { loadServiceKeys } from './identity/service-keys.ts';
+import type { KeyOptions, ServiceKeys } from './identity/service-keys.ts';
+import { PolicyResolver } from './policy/policy-resolver.ts';
+import { RoundCommitter } from './result/commit.ts';
+import { ChangeFeed } from './result/feed.ts';
+import { Access } from './rpc/access.ts';
+import { translateError } from './rpc/errors.ts';
+import { assayServices, MAX_RECEIVE_BYTES } from './rpc/services.ts';
+import type { Store } from './store/store.ts';
+
+/** How soon what another replica wrote, and an expiry, is seen, milliseconds. */
+const POLL_INTERVAL = 500;
+/** How long open calls may take to end when the service stops, milliseconds. */
+const DRAIN_GRACE = 5_000;
+const UPKEEP_INTERVAL = 3_600_000;
+
+/** Where the service reports to; pino's loggers fit. */
+export interface ServiceLog {
+  error(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  debug(fields: object, message: string): void;
+}
+
+export interface ServiceOptions {
+  readonly config: Config;
+  readonly store: Store;
+  readonly root: KeyOptions['root'];
+  readonly random: (size: number) => Buffer;
+  readonly log: ServiceLog;
+}
+
+export interface RunningService {
+  readonly address: { readonly host: string; readonly port: number };
+  /** What agents pin. */
+  readonly fingerprint: string;
+  /** Ends streams, drains, writes what is in flight. The store stays open. */
+  readonly stop: () => Promise<void>;
+}
+
+/** Puts the house together and opens its door. */
+export async function startService(options: ServiceOptions): Promise<RunningService> {
+  const { config, store, random, log } = options;
+  const keyOptions: KeyOptions = { store, root: options.root, random, serverNames: config.serverNames };
+  const keys: { current: ServiceKeys } = { current: await loadServiceKeys(keyOptions) };
+  const { authority } = keys.current;
+  const feed = new ChangeFeed({
+    store,
+    pollInterval: POLL_INTERVAL,
+    onError: (error) => log.error({ err: error }, 'the change feed failed'),
+  });
+  const committer = new RoundCommitter(store, () => feed.hint());
+  const access = new Access(new Callers({ store, authorities: [authority.certificate] }), () => store.now());
+  const services = assayServices(servicesOptions(options, { keys, access, feed, committer }));
+  const health = new HealthRegistry();
+  const bound = [
+    ...services,
+    health.service,
+    ...(config.reflection ? [makeReflection([...services, health.service])] : []),
+  ];
+  const server = new RpcServer({
+    services: bound,
+    authorize: (context) => access.authorize(context),
+    logger: log,
+    now: () => store.now(),
+    newRequestId: () => random(8).toString('hex'),
+    translateError,
+    maxReceiveBytesOf: MAX_RECEIVE_BYTES,
+  });
+  await feed.start();
+  const listener = await Listener.open({ server, identity: tlsIdentity(keys.current), ...config.listen, logger: log });
+  for (const { descriptor } of services) health.set(descriptor.typeName, 'serving');
+  health.set('', 'serving');
+  const upkeep = setInterval(() => void keepUp(options, { keyOptions, keys, listener }), UPKEEP_INTERVAL);
+  return {
+    address: listener.address(),
+    fingerprint: authority.fingerprint,
+    stop: async () => {
+      clearInterval(upkeep);
+      for (const { descriptor } of services) health.set(descriptor.typeName, 'not_serving');
+      health.set('', 'not_serving');
+      await listener.drain(DRAIN_GRACE);
+      await committer.drain();
+      feed.close();
+    },
+  };
+}
+
+interface Rooms {
+  readonly keys: { readonly current: ServiceKeys };
+  readonly access: Access;
+  readonly feed: ChangeFeed;
+  readonly committer: RoundCommitter;
+}
+
+function servicesOptions(
+  { config, store, random }: ServiceOptions,
+  { keys, access, feed, committer }: Rooms,
+): Parameters<typeof assayServices>[0] {
+  const endorsements = new Endorsements(store);
+  const { authority } = keys.current;
+  const issuing = () => ({ now: new Date(store.now()), random });
+  const issueHostCertificate = (hostId: string, publicKey: Buffer): Promise<Buffer> =>
+    issueClientCertificate(authority, {
+      publicKey,
+      subject: { host: hostId },
+      lifetimeSeconds: config.agentCertificateLifetime,
+      ...issuing(),
+    });
+  const issueAk: Parameters<typeof assayServices>[0]['issueAkCertificate'] = (hostId, publicArea) =>
+    issueAkCertificate(authority, {
+      publicKey: subjectPublicKeyInfo(publicArea),
+      host: hostId,
+      lifetimeSeconds: config.akCertificateLifetime,
+      ...issuing(),
+    });
+  const enrollment = { endorsements, admission: config.admission, keys };
+  return {
+    access,
+    store,
+    feed,
+    authorityCertificate: authority.certificate,
+    serviceCertificate: () => keys.current.serviceIdentity.certificate,
+    beginner: new EnrollmentBeginner({ ...enrollment, now: () => store.now(), random }),
+    complete: { ...enrollment, store, issueClientCertificate: issueHostCertificate, issueAkCertificate: issueAk },
+    services: {
+      store,
+      committer,
+      feed,
+      policies: new PolicyResolver(store),
+      endorsements,
+      random,
+      issueClientCertificate: issueHostCertificate,
+      keys,
+    },
+    issueAkCertificate: issueAk,
+    issueIdentityCertificate: async (name, publicKey) => {
+      const lifetimeSeconds = config.identityCertificateLifetime;
+      const certificate = await issueClientCertificate(authority, {
+        publicKey,
+        subject: { name },
+        lifetimeSeconds,
+        ...issuing(),
+      });
+      return { certificate, expires: store.now() + lifetimeSeconds * 1000 };
+    },
+  };
+}
+
+/** The hourly chores: certificates that are half through their life are renewed, changes past their retention dropped. */
+async function keepUp(
+  { config, store, log }: ServiceOptions,
+  {
+    keyOptions,
+    keys,
+    listener,
+  }: { readonly keyOptions: KeyOptions; readonly keys: { current: ServiceKeys }; readonly listener: Listener },
+): Promise<void> {
+  try {
+    keys.current = await loadServiceKeys(keyOptions);
+    listener.updateCredentials(tlsIdentity(keys.current));
+    const dropped = await store.compact(store.now() - config.historyRetention * 1000);
+    log.debug({ dropped }, 'old changes dropped');
+  } catch (error) {
+    log.error({ err: error }, 'the hourly chores failed');
+  }
+}
+
+function tlsIdentity({ serverTls, authority }: ServiceKeys): Parameters<Listener['updateCredentials']>[0] {
+  return {
+    certificateChain: [serverTls.certificate, authority.certificate],
+    privateKey: serverTls.key.export({ type: 'pkcs8', format: 'pem' }) as string,
+  };
+}

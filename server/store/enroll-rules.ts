@@ -1,0 +1,146 @@
+import type { EkRecord, HostRecord, PendingAkRecord } from './records.ts';
+import type { EnrollInput, Epochs } from './store.ts';
+
+/** What a proven enrolment meets in the store, read in its transaction. */
+export interface EnrollFacts {
+  /** The enrolment id was completed before. */
+  readonly used: boolean;
+  readonly epochs: Epochs;
+  /** One of the EKs is banned. */
+  readonly banned: boolean;
+  /** Hosts that hold any of the EKs. */
+  readonly ekOwners: readonly string[];
+  /** Hosts that have the AK, or wait for approval to have it. */
+  readonly akOwners: readonly string[];
+  /** The one host that holds the EKs; null when none or several do. */
+  readonly host: HostRecord | null;
+  /** A host has the id that a new one would get. */
+  readonly idTaken: boolean;
+}
+
+export type EnrollDecision =
+  | { readonly act: 'refuse'; readonly outcome: 'banned' | 'already_used' | 'ek_conflict' | 'ak_conflict' | 'fenced' }
+  | { readonly act: 'create' }
+  /** Same AK; or another AK that takes effect; or another AK that waits for approval. */
+  | { readonly act: 'refresh' | 'replace' | 'hold'; readonly host: HostRecord };
+
+/** What an enrolment comes to (DESIGN.md §5.2 "Enrolling again"). */
+export function decideEnrollment(input: EnrollInput, facts: EnrollFacts): EnrollDecision {
+  if (facts.used) return { act: 'refuse', outcome: 'already_used' };
+  const { policy, endorsement } = facts.epochs;
+  if (input.epochs.policy !== policy || input.epochs.endorsement !== endorsement) return refuse('fenced');
+  if (facts.banned) return refuse('banned');
+  if (facts.ekOwners.length > 1) return refuse('ek_conflict');
+  if (facts.akOwners.some((owner) => owner !== facts.host?.id)) return refuse('ak_conflict');
+  const { host } = facts;
+  if (host?.id !== input.expected?.hostId || host?.version !== input.expected?.version) return refuse('fenced');
+  if (host === null) return facts.idTaken ? refuse('ek_conflict') : { act: 'create' };
+  if (host.ak.name === input.ak.name) return { act: 'refresh', host };
+  // Who holds the host's TLS key is the host's agent. A host that waits for approval has no trust to take over.
+  const own = input.callerHostId === host.id || host.state === 'pending';
+  return { act: own ? 'replace' : 'hold', host };
+}
+
+function refuse(outcome: 'banned' | 'ek_conflict' | 'ak_conflict' | 'fenced'): EnrollDecision {
+  return { act: 'refuse', outcome };
+}
+
+export function newHost(input: EnrollInput, now: number): HostRecord {
+  return {
+    id: input.hostId,
+    state: input.state,
+    nodeName: '',
+    labels: {},
+    trustPolicy: '',
+    eks: input.eks,
+    ak: input.ak,
+    akGeneration: 1,
+    pendingAk: null,
+    tlsKeySha256: input.tlsKeySha256,
+    nextTlsKeySha256: '',
+    admission: input.admission,
+    claimed: input.claimed,
+    createTime: now,
+    enrollTime: now,
+    findings: [],
+    version: 1,
+    round: 0,
+    streamEpoch: 0,
+    connected: false,
+    clock: input.clock,
+    banks: input.banks,
+    banksProven: input.banksProven,
+    torn: 0,
+  };
+}
+
+/** The same EK and AK again, so that a lost answer is harmless: new certificates, and the verdict stays. */
+export function refreshedHost(host: HostRecord, input: EnrollInput, now: number): HostRecord {
+  return {
+    ...host,
+    eks: joinEks(input.eks, host.eks),
+    ak: { ...input.ak, certificate: input.ak.certificate === '' ? host.ak.certificate : input.ak.certificate },
+    tlsKeySha256: input.tlsKeySha256,
+    nextTlsKeySha256: '',
+    admission: admissionAfter(host, input),
+    claimed: input.claimed,
+    enrollTime: now,
+    version: host.version + 1,
+  };
+}
+
+/** A new AK waits; of the host itself only that changes. The latest one waits, others are forgotten. */
+export function holdAk(host: HostRecord, input: EnrollInput, now: number): HostRecord {
+  const { ak, eks, tlsKeySha256, clock, banks, banksProven } = input;
+  return {
+    ...host,
+    pendingAk: { ak, eks, tlsKeySha256, clock, banks, banksProven, enrollTime: now },
+    version: host.version + 1,
+  };
+}
+
+export function replacedHost(host: HostRecord, input: EnrollInput, now: number): HostRecord {
+  const { ak, eks, tlsKeySha256, clock, banks, banksProven } = input;
+  return {
+    ...takeAk(host, { ak, eks, tlsKeySha256, clock, banks, banksProven, enrollTime: now }),
+    admission: admissionAfter(host, input),
+    claimed: input.claimed,
+  };
+}
+
+/**
+ * The host with another AK. What the former AK attested is gone: clock, banks, rounds and streams start anew, and of the findings
+ * only the one about the replacement stands.
+ */
+export function takeAk(host: HostRecord, next: PendingAkRecord): HostRecord {
+  return {
+    ...host,
+    eks: joinEks(next.eks, host.eks),
+    ak: next.ak,
+    akGeneration: host.akGeneration + 1,
+    pendingAk: null,
+    tlsKeySha256: next.tlsKeySha256,
+    nextTlsKeySha256: '',
+    enrollTime: next.enrollTime,
+    findings: ['AK_REPLACED'],
+    version: host.version + 1,
+    round: 0,
+    streamEpoch: 0,
+    connected: false,
+    clock: next.clock,
+    banks: next.banks,
+    banksProven: next.banksProven,
+    torn: 0,
+  };
+}
+
+/** Proven EKs first, the AK's parent at their head; those of before stay the host's. */
+function joinEks(proven: readonly EkRecord[], before: readonly EkRecord[]): readonly EkRecord[] {
+  const fingerprints = new Set(proven.map((ek) => ek.fingerprint));
+  return [...proven, ...before.filter((ek) => !fingerprints.has(ek.fingerprint))];
+}
+
+/** A host that would be admitted without an operator today is so admitted; no host loses its admission by enrolling again. */
+function admissionAfter(host: HostRecord, input: EnrollInput): HostRecord['admission'] {
+  return host.state === 'active' && input.state === 'active' ? input.admission : host.admission;
+}

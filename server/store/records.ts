@@ -1,0 +1,278 @@
+/**
+ * What the store keeps. Records are plain data: binary values are lower-case hex, times are milliseconds since
+ * 1970-01-01T00:00:00Z by the store's clock, 64-bit counters of the TPM are decimal strings.
+ */
+
+export type HostState = 'pending' | 'active' | 'revoked';
+export type Admission = 'certificate' | 'inventory' | 'approval';
+
+/** An EK that the host's TPM proved to hold. */
+export interface EkRecord {
+  /** SHA-256 of the SubjectPublicKeyInfo. */
+  readonly fingerprint: string;
+  /** TPMT_PUBLIC. */
+  readonly publicArea: string;
+  /** Such as "RSA-2048". */
+  readonly algorithm: string;
+  /** EK certificate, DER; empty when none. */
+  readonly certificate: string;
+  /** Intermediate certificates that the host sent along, DER. */
+  readonly chain: readonly string[];
+  /** The certificate chained to a trust anchor when the host was admitted. */
+  readonly certified: boolean;
+  readonly manufacturer: string;
+  readonly model: string;
+  readonly deviations: readonly string[];
+}
+
+/** An AK that was proven to live beside the host's EKs. */
+export interface AkRecord {
+  /** TPM Name. */
+  readonly name: string;
+  /** TPM qualified name, computed from the parent EK and the AK. */
+  readonly qualifiedName: string;
+  /** TPMT_PUBLIC. */
+  readonly publicArea: string;
+  /** X.509 AK certificate, DER; empty while the host is not admitted. */
+  readonly certificate: string;
+}
+
+/** The TPM's clock as the AK last signed it. */
+export interface ClockRecord {
+  readonly resetCount: number;
+  readonly restartCount: number;
+  /** Milliseconds of TPMS_CLOCK_INFO.clock. */
+  readonly clock: string;
+  readonly safe: boolean;
+}
+
+/** An active PCR bank, proven by an audit session or only seen in the quote. */
+export interface BankRecord {
+  /** TPM_ALG_ID. */
+  readonly algorithm: number;
+  readonly pcrs: readonly number[];
+}
+
+/** A new AK of a known host that waits for an operator. */
+export interface PendingAkRecord {
+  readonly ak: AkRecord;
+  readonly eks: readonly EkRecord[];
+  readonly tlsKeySha256: string;
+  readonly clock: ClockRecord;
+  readonly banks: readonly BankRecord[];
+  readonly banksProven: boolean;
+  readonly enrollTime: number;
+}
+
+export interface HostRecord {
+  readonly id: string;
+  readonly state: HostState;
+  readonly nodeName: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Id of the trust policy that an operator set; empty where selectors decide. */
+  readonly trustPolicy: string;
+  /** The AK's parent first. */
+  readonly eks: readonly EkRecord[];
+  readonly ak: AkRecord;
+  /** Counts the AKs of this host, from 1. */
+  readonly akGeneration: number;
+  readonly pendingAk: PendingAkRecord | null;
+  /** SHA-256 of the SubjectPublicKeyInfo of the TLS key that the host's client certificate is for. */
+  readonly tlsKeySha256: string;
+  /** A renewed TLS key that has not yet been used; takes over with the first accepted evidence that comes under it. */
+  readonly nextTlsKeySha256: string;
+  readonly admission: Admission;
+  readonly claimed: Readonly<Record<string, string>>;
+  readonly createTime: number;
+  readonly enrollTime: number;
+  /** Stand until an operator acknowledges them (AK_REPLACED) or the host enrols with a new AK (CLOCK_REGRESSED). */
+  readonly findings: readonly string[];
+  /** Counts every change of what the host is and may be: state, keys, labels, name, policy, findings. The etag. */
+  readonly version: number;
+  /** Counts committed rounds. */
+  readonly round: number;
+  /** Names the stream whose evidence was accepted last; 0 when none. */
+  readonly streamEpoch: number;
+  readonly connected: boolean;
+  readonly clock: ClockRecord;
+  readonly banks: readonly BankRecord[];
+  /** Whether `banks` is proven for the present reset. */
+  readonly banksProven: boolean;
+  /** Torn rounds in a row. */
+  readonly torn: number;
+}
+
+export type TrustStatus = 'none' | 'affirming' | 'warning' | 'contraindicated';
+export type CheckOutcome = 'passed' | 'failed' | 'error';
+
+export interface CheckRecord {
+  readonly id: string;
+  readonly outcome: CheckOutcome;
+  readonly reason: string;
+  readonly observed: string;
+  readonly expected: string;
+  readonly message: string;
+}
+
+/** AR4SI code points. */
+export interface VectorRecord {
+  readonly instanceIdentity: number;
+  readonly configuration: number;
+  readonly executables: number;
+  readonly hardware: number;
+}
+
+/** What was found about a host, without the times that each confirmation moves. */
+export interface Verdict {
+  readonly status: TrustStatus;
+  readonly vector: VectorRecord;
+  readonly checks: readonly CheckRecord[];
+  /** Id and version of the policy; '' and 0 when none applies. */
+  readonly policyId: string;
+  readonly policyVersion: number;
+  readonly inputDigest: string;
+  readonly akName: string;
+  readonly resetCount: number;
+  readonly restartCount: number;
+}
+
+/** A result at one revision, with the host's names as they were then. */
+export interface ResultRecord extends Verdict {
+  readonly hostId: string;
+  readonly revision: number;
+  readonly evidenceDigest: string;
+  /** 0 where no challenge led to it. */
+  readonly challengeTime: number;
+  /** null where nothing lapses: NONE, and a ban. */
+  readonly validUntil: number | null;
+  readonly confirmations: number;
+  readonly connectivity: 'never_seen' | 'connected' | 'unreachable';
+  readonly nodeName: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly revisionTime: number;
+}
+
+/** Why a revision was written. */
+export type ChangeCause =
+  | 'enrolled'
+  | 'verdict'
+  | 'expired'
+  | 'disconnected'
+  | 'updated'
+  | 'approved'
+  | 'revoked'
+  | 'ak_replaced'
+  | 'input_changed'
+  | 'deleted';
+
+/** One revision of the order of all changes. */
+export interface Change {
+  readonly revision: number;
+  readonly hostId: string;
+  readonly cause: ChangeCause;
+  /** The result behind this change; for 'deleted' the last one. */
+  readonly result: ResultRecord;
+  /** Labels and status before it, by which a filter sees a host leave; null when the host is new. */
+  readonly prior: { readonly labels: Readonly<Record<string, string>>; readonly status: TrustStatus } | null;
+}
+
+/** A confirmed verdict. */
+export interface Confirmation {
+  /** Position in the order of all confirmations. */
+  readonly sequence: number;
+  readonly hostId: string;
+  readonly revision: number;
+  readonly status: TrustStatus;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly validUntil: number;
+  readonly confirmations: number;
+}
+
+/** How a policy chooses hosts; the rest of it is opaque to the store. */
+export interface PolicyAttachment {
+  readonly matchLabels: Readonly<Record<string, string>>;
+  readonly allHosts: boolean;
+  readonly precedence: number;
+}
+
+export interface PolicyRecord {
+  readonly id: string;
+  readonly version: number;
+  readonly attachment: PolicyAttachment;
+  /** The policy as JSON of its domain shape. */
+  readonly body: string;
+  readonly createTime: number;
+}
+
+export interface TrustAnchorRecord {
+  /** SHA-256 of the certificate. */
+  readonly fingerprint: string;
+  readonly subject: string;
+  readonly anchor: boolean;
+  readonly notAfter: number;
+  /** DER. */
+  readonly certificate: string;
+  readonly createTime: number;
+}
+
+export interface InventoryRecord {
+  /** SHA-256 of the EK's SubjectPublicKeyInfo. */
+  readonly fingerprint: string;
+  readonly group: string;
+  readonly comment: string;
+  readonly createTime: number;
+}
+
+export type IdentityRole = 'operator' | 'orchestrator' | 'relying_party' | 'consumer' | 'auditor';
+
+export interface IdentityRecord {
+  readonly name: string;
+  readonly roles: readonly IdentityRole[];
+  /** SHA-256 of the SubjectPublicKeyInfo that the present certificate is for. */
+  readonly keySha256: string;
+  readonly createTime: number;
+  readonly expireTime: number;
+  readonly revoked: boolean;
+}
+
+/** A key or certificate of the service, sealed where it is secret. */
+export interface KeyRecord {
+  /** Such as "authority", "service-identity", "server-tls", "token". */
+  readonly purpose: string;
+  readonly version: number;
+  /** Certificate DER; empty where the purpose has none. */
+  readonly certificate: string;
+  /** Sealed private key or secret. */
+  readonly sealed: string;
+  readonly createTime: number;
+}
+
+export type LogKind = 'boot' | 'userspace' | 'ima';
+
+/** A part of a log, kept for the host's present boot. */
+export interface LogPart {
+  readonly kind: LogKind;
+  readonly offset: number;
+  readonly data: Uint8Array;
+}
+
+export interface LogState {
+  readonly kind: LogKind;
+  /** Bytes kept, from the start of the log. */
+  readonly size: number;
+  /** Why the agent could not read it; empty when it could. */
+  readonly unreadable: string;
+}
+
+export interface AuditRecord {
+  readonly sequence: number;
+  readonly time: number;
+  /** Identity, or "agent hosts/…", or "service". */
+  readonly actor: string;
+  /** Such as "host.revoke". */
+  readonly action: string;
+  readonly target: string;
+  readonly detail: string;
+  /** SHA-256 over the record before it and this one. */
+  readonly hash: string;
+}

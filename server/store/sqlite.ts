@@ -1,0 +1,204 @@
+import { Worker } from 'node:worker_threads';
+import { type ClockSource, StoreClock } from './clock.ts';
+import type { LogPart } from './records.ts';
+import type { OpenInput } from './sqlite/open.ts';
+import type { OperationMethods, OperationName } from './sqlite/operations.ts';
+import { COMPACT_BATCH } from './sqlite/results.ts';
+import { verdictJson } from './sqlite/revisions.ts';
+import { type Actor, type EnrollInput, type RoundInput, type RoundOutcome, type Store, StoreError } from './store.ts';
+import { WorkerLink } from './worker-link.ts';
+
+export interface SqliteStoreOptions extends ClockSource {
+  /** Made, with mode 0700, when it is missing. One process at a time has it open. */
+  readonly directory: string;
+  readonly random: (size: number) => Uint8Array;
+  /** Name of the deployment, taken when the store is made; a random one without it. */
+  readonly deployment?: string;
+  /** Largest size of the database file, bytes: writes beyond it fail as `full`. Default: what the disk holds. */
+  readonly maxBytes?: number;
+  /** Hears what an operator should know: the wall clock was behind, the store failed. */
+  readonly log?: (level: 'warn' | 'error', message: string, facts: Readonly<Record<string, string | number>>) => void;
+}
+
+interface Started {
+  readonly incarnation: string;
+  readonly deployment: string;
+  readonly clockMark: number;
+}
+
+/**
+ * Opens the embedded store, or makes it. Throws StoreError: locked, newer_schema, read_only, full, corrupt or failed, each before
+ * anything of the store is changed.
+ */
+export async function openSqliteStore(options: SqliteStoreOptions): Promise<Store> {
+  const input: OpenInput = {
+    directory: options.directory,
+    incarnation: Buffer.from(options.random(16)).toString('hex'),
+    deployment: options.deployment ?? `d-${Buffer.from(options.random(8)).toString('hex')}`,
+    wallClock: Math.floor(options.wallClock()),
+    maxBytes: options.maxBytes ?? 0,
+  };
+  // The emitted package holds .js where a checkout holds .ts.
+  const file = import.meta.url.endsWith('.ts') ? './sqlite-worker.ts' : './sqlite-worker.js';
+  const worker = new Worker(new URL(file, import.meta.url), { workerData: input, name: 'store' });
+  const link = new WorkerLink(worker, (error) => options.log?.('error', error.message, { code: error.code }));
+  try {
+    const started = (await link.started()) as Started;
+    const clock = new StoreClock(options, started.clockMark);
+    const behind = clock.behind();
+    if (behind > 0) options.log?.('warn', 'the wall clock is behind the clock of the store', { milliseconds: behind });
+    return new SqliteStore(link, clock, started);
+  } catch (error) {
+    await link.end(new StoreError('closed', 'the store could not be opened', { cause: error }));
+    throw error;
+  }
+}
+
+class SqliteStore implements Store {
+  readonly incarnation: string;
+  readonly deployment: string;
+  readonly #link: WorkerLink;
+  readonly #clock: StoreClock;
+  #closing: Promise<void> | null = null;
+
+  constructor(link: WorkerLink, clock: StoreClock, started: Started) {
+    this.#link = link;
+    this.#clock = clock;
+    this.incarnation = started.incarnation;
+    this.deployment = started.deployment;
+  }
+
+  readonly getHost = this.#operation('getHost');
+  readonly listHosts = this.#operation('listHosts');
+  readonly findByEks = this.#operation('findByEks');
+  readonly updateHost = this.#operation('updateHost');
+  readonly approveHost = this.#operation('approveHost');
+  readonly revokeHost = this.#operation('revokeHost');
+  readonly deleteHost = this.#operation('deleteHost');
+  readonly countTorn = this.#operation('countTorn');
+  readonly streamLost = this.#operation('streamLost');
+  readonly getResult = this.#operation('getResult');
+  readonly listResults = this.#operation('listResults');
+  readonly listHistory = this.#operation('listHistory');
+  readonly expireResults = this.#operation('expireResults');
+  readonly changesSince = this.#operation('changesSince');
+  readonly confirmationsSince = this.#operation('confirmationsSince');
+  readonly heads = this.#operation('heads');
+  readonly snapshot = this.#operation('snapshot');
+  readonly logStates = this.#operation('logStates');
+  readonly readLog = this.#operation('readLog');
+  readonly epochs = this.#operation('epochs');
+  readonly allPolicies = this.#operation('allPolicies');
+  readonly getPolicy = this.#operation('getPolicy');
+  readonly listPolicies = this.#operation('listPolicies');
+  readonly putPolicy = this.#operation('putPolicy');
+  readonly deletePolicy = this.#operation('deletePolicy');
+  readonly allTrustAnchors = this.#operation('allTrustAnchors');
+  readonly listTrustAnchors = this.#operation('listTrustAnchors');
+  readonly addTrustAnchors = this.#operation('addTrustAnchors');
+  readonly removeTrustAnchor = this.#operation('removeTrustAnchor');
+  readonly findInventory = this.#operation('findInventory');
+  readonly listInventory = this.#operation('listInventory');
+  readonly putInventory = this.#operation('putInventory');
+  readonly removeInventory = this.#operation('removeInventory');
+  readonly getIdentity = this.#operation('getIdentity');
+  readonly listIdentities = this.#operation('listIdentities');
+  readonly putIdentity = this.#operation('putIdentity');
+  readonly revokeIdentity = this.#operation('revokeIdentity');
+  readonly listKeys = this.#operation('listKeys');
+  readonly addKey = this.#operation('addKey');
+  readonly listAudit = this.#operation('listAudit');
+
+  now(): number {
+    return this.#clock.now();
+  }
+
+  clockBehind(): number {
+    return this.#clock.behind();
+  }
+
+  enroll(input: EnrollInput): ReturnType<Store['enroll']> {
+    const { logs, transfer } = copyLogs(input.logs);
+    return this.#call('enroll', [{ ...input, logs }], transfer);
+  }
+
+  async commitRounds(rounds: readonly RoundInput[]): Promise<readonly RoundOutcome[]> {
+    const transfer: ArrayBuffer[] = [];
+    // Text crosses to the worker and into the database as it is; a verdict's many small objects would be copied twice.
+    const messages = rounds.map(({ verdict, ...round }) => {
+      const copied = copyLogs(round.logs);
+      transfer.push(...copied.transfer);
+      return { ...round, logs: copied.logs, status: verdict.status, verdictJson: verdictJson(verdict) };
+    });
+    const answers = await this.#call('commitRounds', [messages], transfer);
+    return answers.map((answer, index) => {
+      const verdict = rounds[index]?.verdict;
+      if (answer.outcome === 'fenced' || verdict === undefined) return { outcome: 'fenced' };
+      return { ...answer, result: { ...verdict, ...answer.result } };
+    });
+  }
+
+  async compact(before: number): Promise<number> {
+    // A transaction for each batch: rounds pass between them.
+    let dropped = 0;
+    for (;;) {
+      // oxlint-disable-next-line no-await-in-loop -- one batch after another is the point
+      const batch = await this.#call('compact', [before]);
+      dropped += batch;
+      if (batch < COMPACT_BATCH) return dropped;
+    }
+  }
+
+  async acceptClock(options: Actor): Promise<void> {
+    // The clock moves first, so that every call that is posted after this one carries the new time.
+    const undo = this.#clock.acceptWallClock();
+    try {
+      await this.#call('acceptClock', [options]);
+    } catch (error) {
+      undo();
+      throw error;
+    }
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    try {
+      await this.#link.call('close', [], this.now());
+    } finally {
+      await this.#link.end(new StoreError('closed', 'the store is closed'));
+    }
+  }
+
+  #operation<Name extends OperationName>(name: Name): (
+    ...args: Parameters<OperationMethods[Name]>
+  ) => ReturnType<OperationMethods[Name]> {
+    return (...args) => this.#call(name, args);
+  }
+
+  /** The worker's table of operations and this method are held to the same types. */
+  #call<Name extends OperationName>(
+    name: Name,
+    args: Parameters<OperationMethods[Name]>,
+    transfer: readonly ArrayBuffer[] = [],
+  ): ReturnType<OperationMethods[Name]> {
+    if (this.#closing !== null) {
+      return Promise.reject(new StoreError('closed', 'the store is closed')) as ReturnType<OperationMethods[Name]>;
+    }
+    return this.#link.call(name, args, this.now(), transfer) as ReturnType<OperationMethods[Name]>;
+  }
+}
+
+/** Bytes in buffers of their own: a view would take all of the buffer that it stands in along to the worker. */
+function copyLogs(parts: readonly LogPart[]): { readonly logs: readonly LogPart[]; readonly transfer: ArrayBuffer[] } {
+  const transfer: ArrayBuffer[] = [];
+  const logs = parts.map((part) => {
+    const data = new Uint8Array(part.data);
+    transfer.push(data.buffer);
+    return { ...part, data };
+  });
+  return { logs, transfer };
+}

@@ -1,0 +1,111 @@
+import {
+  decideEnrollment,
+  type EnrollDecision,
+  holdAk,
+  newHost,
+  refreshedHost,
+  replacedHost,
+} from '../enroll-rules.ts';
+import { akReplacedVerdict, awaitingVerdict } from '../own-verdicts.ts';
+import type { ChangeCause, HostRecord, Verdict } from '../records.ts';
+import type { EnrollInput, EnrollOutcome } from '../store.ts';
+import type { Database } from './database.ts';
+import { akOwners, anyBanned, ekOwners, getHost, insertHost, saveHost } from './hosts.ts';
+import { dropLogs, keepLogs } from './logs.ts';
+import { readPresent, writeRevision } from './revisions.ts';
+import { type Transaction, write } from './transaction.ts';
+
+export function enroll(database: Database, now: number, input: EnrollInput): EnrollOutcome {
+  return write(database, now, (tx) => {
+    const decision = decide(tx, input);
+    if (decision.act === 'refuse') return { outcome: decision.outcome };
+    tx.run('DELETE FROM enrollments WHERE forget_after < ?', tx.now);
+    tx.run('INSERT INTO enrollments (id, forget_after) VALUES (?, ?)', input.enrollmentId, input.forgetAfter);
+    const outcome = carryOut(tx, decision, input);
+    const target = `hosts/${outcome.host.id}`;
+    tx.audit(input.actor, `host.enroll.${outcome.outcome}`, target, `ak ${input.ak.name}, admission ${input.admission}`);
+    return outcome;
+  });
+}
+
+function decide(tx: Transaction, input: EnrollInput): EnrollDecision {
+  const { database } = tx;
+  const fingerprints = input.eks.map((ek) => ek.fingerprint);
+  const owners = ekOwners(database, fingerprints);
+  const [owner] = owners;
+  return decideEnrollment(input, {
+    used: database.get('SELECT 1 FROM enrollments WHERE id = ?', input.enrollmentId) !== undefined,
+    epochs: tx.epochs,
+    banned: anyBanned(database, fingerprints),
+    ekOwners: owners,
+    akOwners: akOwners(database, input.ak.name),
+    host: owners.length === 1 && owner !== undefined ? getHost(database, owner) : null,
+    idTaken: getHost(database, input.hostId) !== null,
+  });
+}
+
+function carryOut(
+  tx: Transaction,
+  decision: Exclude<EnrollDecision, { readonly act: 'refuse' }>,
+  input: EnrollInput,
+): Extract<EnrollOutcome, { readonly host: HostRecord }> {
+  switch (decision.act) {
+    case 'create': {
+      const host = newHost(input, tx.now);
+      insertHost(tx, host);
+      writeOwnVerdict(tx, host, awaitingVerdict(host), 'enrolled');
+      keepLogs(tx, host.id, input.logs, input.unreadable);
+      return { outcome: 'created', host };
+    }
+    case 'refresh': {
+      const host = refreshedHost(decision.host, input, tx.now);
+      saveHost(tx, host);
+      return { outcome: 'refreshed', host };
+    }
+    case 'replace': {
+      const host = replacedHost(decision.host, input, tx.now);
+      writeAkReplaced(tx, host);
+      keepLogs(tx, host.id, input.logs, input.unreadable);
+      return { outcome: 'replaced', host };
+    }
+    case 'hold': {
+      const host = holdAk(decision.host, input, tx.now);
+      saveHost(tx, host);
+      return { outcome: 'replacement_pending', host };
+    }
+  }
+}
+
+/** Writes a host whose new AK takes effect: its trust and the logs of the former AK's rounds go in the same transaction. */
+export function writeAkReplaced(tx: Transaction, host: HostRecord): void {
+  saveHost(tx, host);
+  dropLogs(tx, host.id);
+  writeOwnVerdict(tx, host, akReplacedVerdict(host), 'ak_replaced');
+}
+
+/** Writes a verdict that the store makes itself; no evidence led to it and nothing of it lapses. */
+export function writeOwnVerdict(tx: Transaction, host: HostRecord, verdict: Verdict, cause: ChangeCause): void {
+  const present = readPresent(tx.database, host.id);
+  const former = present?.result.connectivity ?? 'never_seen';
+  const { id: hostId, nodeName, labels } = host;
+  writeRevision(
+    tx,
+    {
+      result: {
+        ...verdict,
+        hostId,
+        nodeName,
+        labels,
+        evidenceDigest: '',
+        challengeTime: 0,
+        validUntil: null,
+        // The host's streams end with what made them the host's; one that goes on takes its place with its next evidence.
+        connectivity: former === 'never_seen' || host.connected ? former : 'unreachable',
+      },
+      cause,
+      digest: '',
+      lapseTime: host.connected ? (present?.lapseTime ?? null) : null,
+    },
+    present,
+  );
+}

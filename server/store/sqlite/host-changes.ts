@@ -1,0 +1,182 @@
+import { resolvePolicy, sameResolution } from '../attachment.ts';
+import { takeAk } from '../enroll-rules.ts';
+import { awaitingVerdict, revokedVerdict } from '../own-verdicts.ts';
+import type { HostRecord } from '../records.ts';
+import { type Actor, type HostStore, StoreError } from '../store.ts';
+import type { Database } from './database.ts';
+import { writeAkReplaced, writeOwnVerdict } from './enrollment.ts';
+import { akOwners, anyBanned, ekOwners, getHost, removeHost, saveHost } from './hosts.ts';
+import { attachedPolicies } from './policies.ts';
+import { dropVerdict, readPresent, writeRemoval, writeRevision } from './revisions.ts';
+import { type Transaction, write } from './transaction.ts';
+
+type Change = Parameters<HostStore['updateHost']>[1];
+
+export function updateHost(
+  database: Database,
+  now: number,
+  id: string,
+  change: Change,
+  options: Actor & { readonly version: number | null },
+): HostRecord {
+  return write(database, now, (tx) => {
+    const before = needHost(tx, id);
+    if (options.version !== null && options.version !== before.version) throw versionMismatch(before);
+    const labels = change.labels ?? before.labels;
+    const nodeName = change.nodeName ?? before.nodeName;
+    const trustPolicy = change.trustPolicy ?? before.trustPolicy;
+    const renamed = nodeName !== before.nodeName;
+    const namesChanged = renamed || !sameLabels(labels, before.labels);
+    if (!namesChanged && trustPolicy === before.trustPolicy) return before;
+    if (renamed) needFreeName(tx, id, nodeName);
+
+    const host = { ...before, labels, nodeName, trustPolicy, version: before.version + 1 };
+    saveHost(tx, host);
+    const policies = attachedPolicies(tx.database);
+    const judgedAlike = sameResolution(resolvePolicy(before, policies), resolvePolicy(host, policies));
+    writeNames(tx, host, { namesChanged, drop: !judgedAlike && host.state === 'active' });
+    const fields = Object.keys(change).sort().join(', ');
+    tx.audit(options.actor, 'host.update', `hosts/${id}`, fields);
+    return host;
+  });
+}
+
+/** Labels and name are part of the host's result, by which watches filter. */
+function writeNames(
+  tx: Transaction,
+  host: HostRecord,
+  change: { readonly namesChanged: boolean; readonly drop: boolean },
+): void {
+  const present = readPresent(tx.database, host.id);
+  if (present === null) return;
+  const { nodeName, labels } = host;
+  if (change.drop && dropVerdict(tx, present, { nodeName, labels })) return;
+  if (!change.namesChanged) return;
+  const { digest, lapseTime } = present;
+  writeRevision(tx, { result: { ...present.result, nodeName, labels }, cause: 'updated', digest, lapseTime }, present);
+}
+
+export function approveHost(
+  database: Database,
+  now: number,
+  id: string,
+  options: Parameters<HostStore['approveHost']>[1],
+): HostRecord {
+  return write(database, now, (tx) => {
+    const before = needHost(tx, id);
+    if (before.version !== options.expectedVersion) throw versionMismatch(before);
+    if (before.state === 'revoked') throw new StoreError('wrong_state', `host ${id} is revoked`);
+    const waits = before.state === 'pending' || before.pendingAk !== null;
+    // The replacement that this very call approves stands until it is acknowledged in a call of its own.
+    const acknowledges =
+      options.acknowledgeFindings && before.pendingAk === null && before.findings.includes('AK_REPLACED');
+    if (!waits && !acknowledges) throw new StoreError('wrong_state', `host ${id} has nothing to approve`);
+
+    const approved = approvedHost(tx, before, { acknowledges, akCertificate: options.akCertificate });
+    if (before.pendingAk !== null) {
+      writeAkReplaced(tx, approved);
+    } else {
+      saveHost(tx, approved);
+      if (before.state === 'pending') writeOwnVerdict(tx, approved, awaitingVerdict(approved), 'approved');
+    }
+    const detail = [
+      before.state === 'pending' ? 'admitted' : '',
+      before.pendingAk === null ? '' : `ak ${approved.ak.name} takes effect`,
+      acknowledges ? 'AK_REPLACED acknowledged' : '',
+    ];
+    tx.audit(options.actor, 'host.approve', `hosts/${id}`, detail.filter((part) => part !== '').join(', '));
+    return approved;
+  });
+}
+
+function approvedHost(
+  tx: Transaction,
+  before: HostRecord,
+  options: { readonly acknowledges: boolean; readonly akCertificate: string },
+): HostRecord {
+  const { pendingAk } = before;
+  if (pendingAk !== null) needFreeAk(tx, before.id, pendingAk);
+  const host = pendingAk === null ? { ...before, version: before.version + 1 } : takeAk(before, pendingAk);
+  return {
+    ...host,
+    state: 'active',
+    ak: options.akCertificate === '' ? host.ak : { ...host.ak, certificate: options.akCertificate },
+    findings: options.acknowledges ? host.findings.filter((finding) => finding !== 'AK_REPLACED') : host.findings,
+  };
+}
+
+/** While an AK waited, its EKs may have been banned or become another host's. */
+function needFreeAk(tx: Transaction, id: string, pending: NonNullable<HostRecord['pendingAk']>): void {
+  const fingerprints = pending.eks.map((ek) => ek.fingerprint);
+  const owners = [...ekOwners(tx.database, fingerprints), ...akOwners(tx.database, pending.ak.name)];
+  if (anyBanned(tx.database, fingerprints) || owners.some((owner) => owner !== id)) {
+    throw new StoreError('wrong_state', `the key that waits at host ${id} is banned or belongs to another host`);
+  }
+}
+
+export function revokeHost(
+  database: Database,
+  now: number,
+  id: string,
+  options: Actor & { readonly reason: string },
+): HostRecord {
+  return write(database, now, (tx) => {
+    const before = needHost(tx, id);
+    if (before.state === 'revoked') return before;
+    const host: HostRecord = { ...before, state: 'revoked', pendingAk: null, version: before.version + 1 };
+    saveHost(tx, host);
+    for (const fingerprint of bannedWith(tx, before)) {
+      tx.run(
+        'INSERT INTO bans (fingerprint, host_id, time) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
+        fingerprint,
+        id,
+        tx.now,
+      );
+    }
+    writeOwnVerdict(tx, host, revokedVerdict(host), 'revoked');
+    tx.audit(options.actor, 'host.revoke', `hosts/${id}`, options.reason);
+    return host;
+  });
+}
+
+/** EKs of a host and those that were proven beside them with an AK that waits, unless they are another host's. */
+function bannedWith(tx: Transaction, host: HostRecord): readonly string[] {
+  const waiting = (host.pendingAk?.eks ?? []).map((ek) => ek.fingerprint);
+  const free = waiting.filter((fingerprint) => ekOwners(tx.database, [fingerprint]).every((owner) => owner === host.id));
+  return [...new Set([...host.eks.map((ek) => ek.fingerprint), ...free])];
+}
+
+export function deleteHost(database: Database, now: number, id: string, options: Actor): void {
+  write(database, now, (tx) => {
+    const host = needHost(tx, id);
+    const present = readPresent(tx.database, id);
+    if (present !== null) writeRemoval(tx, present);
+    removeHost(tx, id);
+    const lifted = tx.run('DELETE FROM bans WHERE host_id = ?', id);
+    const detail = lifted > 0 ? `${host.state}, ban of ${lifted} endorsement keys lifted` : host.state;
+    tx.audit(options.actor, 'host.delete', `hosts/${id}`, detail);
+  });
+}
+
+function needHost(tx: Transaction, id: string): HostRecord {
+  const host = getHost(tx.database, id);
+  if (host === null) throw new StoreError('not_found', `host ${id} is not known`);
+  return host;
+}
+
+function needFreeName(tx: Transaction, id: string, nodeName: string): void {
+  if (nodeName === '') return;
+  const holder = tx.database.get('SELECT id FROM hosts WHERE node_name = ? AND id <> ?', nodeName, id);
+  if (holder !== undefined) throw new StoreError('already_exists', `another host has the node name ${nodeName}`);
+}
+
+function versionMismatch(host: HostRecord): StoreError {
+  return new StoreError('etag_mismatch', `host ${host.id} has changed; it is at version ${host.version}`);
+}
+
+function sameLabels(a: Readonly<Record<string, string>>, b: Readonly<Record<string, string>>): boolean {
+  const keys = Object.keys(a);
+  return (
+    keys.length === Object.keys(b).length && keys.every((key) => Object.hasOwn(b, key) && a[key] === b[key])
+  );
+}

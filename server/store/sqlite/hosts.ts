@@ -1,0 +1,237 @@
+import type { EkRecord, HostRecord, HostState } from '../records.ts';
+import type { EkOwner, Page, PageRequest } from '../store.ts';
+import { boolean, type Database, integer, json, optionalJson, type Row, text } from './database.ts';
+import type { Transaction } from './transaction.ts';
+
+/** What of a host changes with its version only, and is large: it is parsed once for each version. */
+type Standing = Omit<HostRecord, keyof Moving>;
+/** What each round moves. */
+type Moving = Pick<
+  HostRecord,
+  'round' | 'streamEpoch' | 'connected' | 'torn' | 'banks' | 'banksProven' | 'clock' | 'claimed'
+>;
+
+const MAX_CACHED = 20_000;
+
+/**
+ * Parsed standing parts by host id. This process alone writes the database, so that a version names one content; what a rolled
+ * back transaction may have left is dropped with {@link forgetHosts}.
+ */
+const cache = new Map<string, Standing>();
+
+export function forgetHosts(): void {
+  cache.clear();
+}
+
+const MOVING =
+  'r.round, r.stream_epoch, r.connected, r.torn, r.banks_proven, r.banks AS banks, r.clock AS clock, r.claimed AS claimed';
+
+export function getHost(database: Database, id: string): HostRecord | null {
+  const row = database.get(
+    `SELECT h.version, ${MOVING} FROM hosts h JOIN host_rounds r ON r.host_id = h.id WHERE h.id = ?`,
+    id,
+  );
+  if (row === undefined) return null;
+  let standing = cache.get(id);
+  if (standing?.version !== integer(row, 'version')) {
+    const whole = database.get('SELECT * FROM hosts WHERE id = ?', id);
+    if (whole === undefined) return null;
+    standing = toStanding(whole);
+    if (cache.size >= MAX_CACHED) cache.clear();
+    cache.set(id, standing);
+  }
+  return { ...standing, ...toMoving(row) };
+}
+
+export function listHosts(
+  database: Database,
+  page: PageRequest,
+  filter: { readonly states: readonly HostState[]; readonly matchLabels: Readonly<Record<string, string>> },
+): Page<HostRecord> {
+  const rows = database.all(
+    `SELECT h.*, ${MOVING} FROM hosts h JOIN host_rounds r ON r.host_id = h.id
+      WHERE h.id > ?1
+        AND (?2 = '[]' OR h.state IN (SELECT value FROM json_each(?2)))
+        AND (?3 = '{}' OR ${matchLabelsSql('h.labels', '?3')})
+      ORDER BY h.id LIMIT ?4`,
+    page.after,
+    JSON.stringify(filter.states),
+    JSON.stringify(filter.matchLabels),
+    page.limit + 1,
+  );
+  return toPage(
+    rows.map((row) => ({ ...toStanding(row), ...toMoving(row) })),
+    page.limit,
+    (host) => host.id,
+  );
+}
+
+/** SQL that holds where a column of labels has every pair of a JSON object. Both are literals of this room. */
+export function matchLabelsSql(column: string, wanted: string): string {
+  return `NOT EXISTS (SELECT 1 FROM json_each(${wanted}) AS wanted WHERE NOT EXISTS (
+    SELECT 1 FROM json_each(${column}) AS label WHERE label.key = wanted.key AND label.value = wanted.value))`;
+}
+
+/** A page out of items that were read with one more than its limit. */
+export function toPage<T>(items: readonly T[], limit: number, key: (item: T) => string): Page<T> {
+  const kept = items.slice(0, limit);
+  const last = kept.at(-1);
+  return { items: kept, next: items.length > limit && last !== undefined ? key(last) : null };
+}
+
+export function findByEks(database: Database, fingerprints: readonly string[]): EkOwner {
+  if (anyBanned(database, fingerprints)) return { owner: 'banned' };
+  const owners = ekOwners(database, fingerprints);
+  const [owner] = owners;
+  if (owner === undefined) return { owner: 'nobody' };
+  if (owners.length > 1) return { owner: 'conflict' };
+  const host = getHost(database, owner);
+  return host === null ? { owner: 'nobody' } : { owner: 'host', host };
+}
+
+/** Ids of the hosts that hold any of the EKs, each once, ascending. */
+export function ekOwners(database: Database, fingerprints: readonly string[]): readonly string[] {
+  return database
+    .all(
+      'SELECT DISTINCT host_id FROM eks WHERE fingerprint IN (SELECT value FROM json_each(?)) ORDER BY host_id',
+      JSON.stringify(fingerprints),
+    )
+    .map((row) => text(row, 'host_id'));
+}
+
+export function anyBanned(database: Database, fingerprints: readonly string[]): boolean {
+  const row = database.get(
+    'SELECT 1 FROM bans WHERE fingerprint IN (SELECT value FROM json_each(?)) LIMIT 1',
+    JSON.stringify(fingerprints),
+  );
+  return row !== undefined;
+}
+
+/** Host that has the AK, or that waits for approval to have it; null when none. */
+export function akOwners(database: Database, akName: string): readonly string[] {
+  return database
+    .all('SELECT id FROM hosts WHERE ak_name = ?1 UNION SELECT id FROM hosts WHERE pending_ak_name = ?1', akName)
+    .map((row) => text(row, 'id'));
+}
+
+export function insertHost(tx: Transaction, host: HostRecord): void {
+  tx.run(
+    `INSERT INTO hosts (version, state, node_name, trust_policy, ak_name, ak_generation, pending_ak_name, labels, tls_key,
+      next_tls_key, admission, create_time, enroll_time, findings, eks, ak, pending_ak, id)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    ...standingValues(host),
+  );
+  tx.run(
+    `INSERT INTO host_rounds (round, stream_epoch, connected, torn, banks_proven, banks, clock, claimed, host_id)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    ...movingValues(host),
+  );
+  recordEks(tx, host);
+}
+
+/** Writes a host whose version the caller has raised, with everything that belongs to it. */
+export function saveHost(tx: Transaction, host: HostRecord): void {
+  saveStanding(tx, host);
+  saveMoving(tx, host);
+  recordEks(tx, host);
+}
+
+export function saveStanding(tx: Transaction, host: HostRecord): void {
+  tx.run(
+    `UPDATE hosts SET version = ?, state = ?, node_name = ?, trust_policy = ?, ak_name = ?, ak_generation = ?,
+      pending_ak_name = ?, labels = ?, tls_key = ?, next_tls_key = ?, admission = ?, create_time = ?, enroll_time = ?,
+      findings = ?, eks = ?, ak = ?, pending_ak = ? WHERE id = ?`,
+    ...standingValues(host),
+  );
+}
+
+export function saveMoving(tx: Transaction, host: HostRecord): void {
+  tx.run(
+    `UPDATE host_rounds SET round = ?, stream_epoch = ?, connected = ?, torn = ?, banks_proven = ?, banks = ?, clock = ?,
+      claimed = ? WHERE host_id = ?`,
+    ...movingValues(host),
+  );
+}
+
+export function removeHost(tx: Transaction, id: string): void {
+  tx.run('DELETE FROM hosts WHERE id = ?', id);
+  // A host that enrols again under this id counts its versions from 1.
+  cache.delete(id);
+}
+
+function recordEks(tx: Transaction, host: HostRecord): void {
+  for (const ek of host.eks) {
+    tx.run('INSERT INTO eks (fingerprint, host_id) VALUES (?, ?) ON CONFLICT DO NOTHING', ek.fingerprint, host.id);
+  }
+}
+
+function standingValues(host: HostRecord): (string | number | null)[] {
+  return [
+    host.version,
+    host.state,
+    host.nodeName,
+    host.trustPolicy,
+    host.ak.name,
+    host.akGeneration,
+    host.pendingAk?.ak.name ?? null,
+    JSON.stringify(host.labels),
+    host.tlsKeySha256,
+    host.nextTlsKeySha256,
+    host.admission,
+    host.createTime,
+    host.enrollTime,
+    JSON.stringify(host.findings),
+    JSON.stringify(host.eks),
+    JSON.stringify(host.ak),
+    host.pendingAk === null ? null : JSON.stringify(host.pendingAk),
+    host.id,
+  ];
+}
+
+function movingValues(host: HostRecord): (string | number)[] {
+  return [
+    host.round,
+    host.streamEpoch,
+    host.connected ? 1 : 0,
+    host.torn,
+    host.banksProven ? 1 : 0,
+    JSON.stringify(host.banks),
+    JSON.stringify(host.clock),
+    JSON.stringify(host.claimed),
+    host.id,
+  ];
+}
+
+function toStanding(row: Row): Standing {
+  return {
+    id: text(row, 'id'),
+    version: integer(row, 'version'),
+    state: text(row, 'state') as HostState,
+    nodeName: text(row, 'node_name'),
+    labels: json(row, 'labels'),
+    trustPolicy: text(row, 'trust_policy'),
+    eks: json<EkRecord[]>(row, 'eks'),
+    ak: json(row, 'ak'),
+    akGeneration: integer(row, 'ak_generation'),
+    pendingAk: optionalJson(row, 'pending_ak'),
+    tlsKeySha256: text(row, 'tls_key'),
+    nextTlsKeySha256: text(row, 'next_tls_key'),
+    admission: text(row, 'admission') as HostRecord['admission'],
+    createTime: integer(row, 'create_time'),
+    enrollTime: integer(row, 'enroll_time'),
+    findings: json<string[]>(row, 'findings'),
+  };
+}
+
+function toMoving(row: Row): Moving {
+  return {
+    round: integer(row, 'round'),
+    streamEpoch: integer(row, 'stream_epoch'),
+    connected: boolean(row, 'connected'),
+    torn: integer(row, 'torn'),
+    banks: json(row, 'banks'),
+    banksProven: boolean(row, 'banks_proven'),
+    clock: json(row, 'clock'),
+    claimed: json(row, 'claimed'),
+  };
+}

@@ -1,0 +1,123 @@
+import type { AuditRecord, IdentityRecord, KeyRecord } from '../records.ts';
+import { type Actor, type IdentityStore, type Page, type PageRequest, StoreError } from '../store.ts';
+import { boolean, type Database, integer, json, type Row, text } from './database.ts';
+import { toPage } from './hosts.ts';
+import { write } from './transaction.ts';
+
+export function getIdentity(database: Database, name: string): IdentityRecord | null {
+  const row = database.get('SELECT * FROM identities WHERE name = ?', name);
+  return row === undefined ? null : toIdentity(row);
+}
+
+export function listIdentities(database: Database, page: PageRequest): Page<IdentityRecord> {
+  const rows = database.all(
+    'SELECT * FROM identities WHERE name > ? ORDER BY name LIMIT ?',
+    page.after,
+    page.limit + 1,
+  );
+  return toPage(rows.map(toIdentity), page.limit, (identity) => identity.name);
+}
+
+export function putIdentity(
+  database: Database,
+  now: number,
+  identity: Parameters<IdentityStore['putIdentity']>[0],
+  options: Actor,
+): IdentityRecord {
+  return write(database, now, (tx) => {
+    const before = getIdentity(tx.database, identity.name);
+    if (before?.revoked === true) throw new StoreError('wrong_state', `identity ${identity.name} is revoked`);
+    const record = { ...identity, createTime: before?.createTime ?? tx.now, revoked: false };
+    tx.run(
+      `INSERT INTO identities (name, roles, key_sha256, create_time, expire_time, revoked) VALUES (?, ?, ?, ?, ?, 0)
+        ON CONFLICT DO UPDATE SET roles = excluded.roles, key_sha256 = excluded.key_sha256,
+          expire_time = excluded.expire_time`,
+      record.name,
+      JSON.stringify(record.roles),
+      record.keySha256,
+      record.createTime,
+      record.expireTime,
+    );
+    const action = before === null ? 'identity.issue' : 'identity.renew';
+    const detail = `roles ${record.roles.join(', ')}, key ${record.keySha256}`;
+    tx.audit(options.actor, action, `identities/${record.name}`, detail);
+    return record;
+  });
+}
+
+export function revokeIdentity(database: Database, now: number, name: string, options: Actor): IdentityRecord {
+  return write(database, now, (tx) => {
+    const before = getIdentity(tx.database, name);
+    if (before === null) throw new StoreError('not_found', `identity ${name} is not known`);
+    if (before.revoked) return before;
+    tx.run('UPDATE identities SET revoked = 1 WHERE name = ?', name);
+    tx.audit(options.actor, 'identity.revoke', `identities/${name}`);
+    return { ...before, revoked: true };
+  });
+}
+
+export function listKeys(database: Database, purpose: string): readonly KeyRecord[] {
+  return database.all('SELECT * FROM service_keys WHERE purpose = ? ORDER BY version DESC', purpose).map(toKey);
+}
+
+export function addKey(
+  database: Database,
+  now: number,
+  key: Omit<KeyRecord, 'createTime'>,
+  options: Actor,
+): KeyRecord {
+  return write(database, now, (tx) => {
+    const newest = listKeys(tx.database, key.purpose)[0]?.version ?? 0;
+    const name = `version ${key.version} of key ${key.purpose}`;
+    if (key.version <= newest) throw new StoreError('already_exists', `${name} exists`);
+    if (key.version !== newest + 1) throw new StoreError('out_of_range', `${name} would leave a gap`);
+    const record = { ...key, createTime: tx.now };
+    tx.run(
+      'INSERT INTO service_keys (purpose, version, certificate, sealed, create_time) VALUES (?, ?, ?, ?, ?)',
+      record.purpose,
+      record.version,
+      record.certificate,
+      record.sealed,
+      record.createTime,
+    );
+    tx.audit(options.actor, 'key.add', `keys/${key.purpose}/${key.version}`);
+    return record;
+  });
+}
+
+export function listAudit(database: Database, after: number, limit: number): readonly AuditRecord[] {
+  return database.all('SELECT * FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?', after, limit).map(toAudit);
+}
+
+function toIdentity(row: Row): IdentityRecord {
+  return {
+    name: text(row, 'name'),
+    roles: json(row, 'roles'),
+    keySha256: text(row, 'key_sha256'),
+    createTime: integer(row, 'create_time'),
+    expireTime: integer(row, 'expire_time'),
+    revoked: boolean(row, 'revoked'),
+  };
+}
+
+function toKey(row: Row): KeyRecord {
+  return {
+    purpose: text(row, 'purpose'),
+    version: integer(row, 'version'),
+    certificate: text(row, 'certificate'),
+    sealed: text(row, 'sealed'),
+    createTime: integer(row, 'create_time'),
+  };
+}
+
+function toAudit(row: Row): AuditRecord {
+  return {
+    sequence: integer(row, 'sequence'),
+    time: integer(row, 'time'),
+    actor: text(row, 'actor'),
+    action: text(row, 'action'),
+    target: text(row, 'target'),
+    detail: text(row, 'detail'),
+    hash: text(row, 'hash'),
+  };
+}

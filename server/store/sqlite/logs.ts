@@ -1,0 +1,79 @@
+import { placeLogPart } from '../log-rules.ts';
+import type { LogKind, LogPart, LogState } from '../records.ts';
+import { type Database, integer, text } from './database.ts';
+import type { Transaction } from './transaction.ts';
+
+type Unreadable = readonly { readonly kind: LogKind; readonly reason: string }[];
+
+/** Keeps parts of the logs of the present boot. */
+export function keepLogs(tx: Transaction, hostId: string, parts: readonly LogPart[], unreadable: Unreadable): void {
+  for (const part of parts) keepLogPart(tx, hostId, part);
+  for (const { kind, reason } of unreadable) setLog(tx, hostId, kind, keptSize(tx.database, hostId, kind), reason);
+}
+
+/** Drops every log of a host: it has booted anew, or has another AK. */
+export function dropLogs(tx: Transaction, hostId: string): void {
+  tx.run('DELETE FROM logs WHERE host_id = ?', hostId);
+}
+
+export function logStates(database: Database, hostId: string): readonly LogState[] {
+  return database.all('SELECT kind, size, unreadable FROM logs WHERE host_id = ? ORDER BY kind', hostId).map((row) => ({
+    kind: text(row, 'kind') as LogKind,
+    size: integer(row, 'size'),
+    unreadable: text(row, 'unreadable'),
+  }));
+}
+
+export function readLog(
+  database: Database,
+  hostId: string,
+  kind: LogKind,
+  offset: number,
+  limit: number,
+): Uint8Array {
+  const end = Math.min(offset + limit, keptSize(database, hostId, kind));
+  const out = new Uint8Array(Math.max(0, end - offset));
+  const rows = database.all(
+    `SELECT start, data FROM log_parts WHERE host_id = ?1 AND kind = ?2 AND start < ?4 AND start >= coalesce(
+      (SELECT max(start) FROM log_parts WHERE host_id = ?1 AND kind = ?2 AND start <= ?3), 0) ORDER BY start`,
+    hostId,
+    kind,
+    offset,
+    end,
+  );
+  for (const row of rows) {
+    const data = row['data'];
+    if (!(data instanceof Uint8Array)) continue;
+    const start = integer(row, 'start');
+    const from = Math.max(0, offset - start);
+    out.set(data.subarray(from, end - start), Math.max(0, start - offset));
+  }
+  return out;
+}
+
+function keepLogPart(tx: Transaction, hostId: string, part: LogPart): void {
+  const kept = keptSize(tx.database, hostId, part.kind);
+  const { kind, offset, data } = part;
+  const place = placeLogPart(kept, { kind, offset, length: data.byteLength });
+  if (place === 'ignore') return;
+  if (place === 'replace') tx.run('DELETE FROM log_parts WHERE host_id = ? AND kind = ?', hostId, kind);
+  setLog(tx, hostId, kind, offset + data.byteLength, '');
+  if (data.byteLength === 0) return;
+  tx.run('INSERT INTO log_parts (host_id, kind, start, data) VALUES (?, ?, ?, ?)', hostId, kind, offset, data);
+}
+
+function setLog(tx: Transaction, hostId: string, kind: LogKind, size: number, unreadable: string): void {
+  tx.run(
+    `INSERT INTO logs (host_id, kind, size, unreadable) VALUES (?, ?, ?, ?)
+      ON CONFLICT DO UPDATE SET size = excluded.size, unreadable = excluded.unreadable`,
+    hostId,
+    kind,
+    size,
+    unreadable,
+  );
+}
+
+function keptSize(database: Database, hostId: string, kind: LogKind): number {
+  const row = database.get('SELECT size FROM logs WHERE host_id = ? AND kind = ?', hostId, kind);
+  return row === undefined ? 0 : integer(row, 'size');
+}

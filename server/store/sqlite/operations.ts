@@ -1,0 +1,119 @@
+import type { Actor, Store } from '../store.ts';
+import type { Database } from './database.ts';
+import {
+  addTrustAnchors,
+  allTrustAnchors,
+  findInventory,
+  listInventory,
+  listTrustAnchors,
+  putInventory,
+  removeInventory,
+  removeTrustAnchor,
+} from './endorsements.ts';
+import { enroll } from './enrollment.ts';
+import { readEpochs } from './epochs.ts';
+import { approveHost, deleteHost, revokeHost, updateHost } from './host-changes.ts';
+import { findByEks, getHost, listHosts } from './hosts.ts';
+import { addKey, getIdentity, listAudit, listIdentities, listKeys, putIdentity, revokeIdentity } from './identities.ts';
+import { logStates, readLog } from './logs.ts';
+import { allPolicies, deletePolicy, getPolicy, listPolicies, putPolicy } from './policies.ts';
+import { changesSince, compact, confirmationsSince, getResult, heads, listHistory, listResults, snapshot } from './results.ts';
+import {
+  commitRounds,
+  countTorn,
+  expireAll,
+  expireResults,
+  type RoundAnswer,
+  type RoundMessage,
+  streamLost,
+} from './rounds.ts';
+import { TAKE_COUNTER_SET_CLOCK, write } from './transaction.ts';
+
+/** Methods of a store that its worker carries out; rounds travel in a form of their own. */
+export type OperationName = Exclude<keyof Store, 'incarnation' | 'deployment' | 'now' | 'clockBehind' | 'close'>;
+
+export type OperationMethods = Pick<Store, Exclude<OperationName, 'commitRounds'>> & {
+  commitRounds(rounds: readonly RoundMessage[]): Promise<readonly RoundAnswer[]>;
+};
+
+type Operations = {
+  readonly [Name in OperationName]: (
+    database: Database,
+    now: number,
+    ...args: Parameters<OperationMethods[Name]>
+  ) => Awaited<ReturnType<OperationMethods[Name]>>;
+};
+
+const TABLE: Operations = {
+  getHost: (database, _now, id) => getHost(database, id),
+  listHosts: (database, _now, page, filter) => listHosts(database, page, filter),
+  findByEks: (database, _now, fingerprints) => findByEks(database, fingerprints),
+  enroll,
+  updateHost,
+  approveHost,
+  revokeHost,
+  deleteHost,
+
+  commitRounds,
+  countTorn,
+  streamLost,
+  getResult,
+  listResults,
+  listHistory: (database, _now, hostId, page) => listHistory(database, hostId, page),
+  expireResults,
+  changesSince: (database, _now, revision, limit) => changesSince(database, revision, limit),
+  confirmationsSince: (database, _now, sequence, limit) => confirmationsSince(database, sequence, limit),
+  heads: (database) => heads(database),
+  snapshot,
+  compact,
+  logStates: (database, _now, hostId) => logStates(database, hostId),
+  readLog: (database, _now, hostId, kind, offset, limit) => readLog(database, hostId, kind, offset, limit),
+
+  epochs: (database) => readEpochs(database),
+  allPolicies: (database) => allPolicies(database),
+  getPolicy: (database, _now, id, version) => getPolicy(database, id, version),
+  listPolicies: (database, _now, page) => listPolicies(database, page),
+  putPolicy,
+  deletePolicy,
+
+  allTrustAnchors: (database) => allTrustAnchors(database),
+  listTrustAnchors: (database, _now, page) => listTrustAnchors(database, page),
+  addTrustAnchors,
+  removeTrustAnchor,
+  findInventory: (database, _now, fingerprints) => findInventory(database, fingerprints),
+  listInventory: (database, _now, page) => listInventory(database, page),
+  putInventory,
+  removeInventory,
+
+  getIdentity: (database, _now, name) => getIdentity(database, name),
+  listIdentities: (database, _now, page) => listIdentities(database, page),
+  putIdentity,
+  revokeIdentity,
+  listKeys: (database, _now, purpose) => listKeys(database, purpose),
+  addKey,
+  listAudit: (database, _now, after, limit) => listAudit(database, after, limit),
+
+  acceptClock,
+};
+
+function acceptClock(database: Database, now: number, options: Actor): void {
+  write(
+    database,
+    now,
+    (tx) => {
+      const expired = expireAll(tx);
+      tx.audit(options.actor, 'clock.accept', 'clock', `${new Date(now).toISOString()}, ${expired} results expired`);
+    },
+    TAKE_COUNTER_SET_CLOCK,
+  );
+}
+
+type Operation = (database: Database, now: number, args: readonly unknown[]) => unknown;
+
+/** The same by name, for messages: the sender's types hold the arguments to the names. */
+export const OPERATIONS: ReadonlyMap<string, Operation> = new Map(
+  Object.entries(TABLE).map(([name, operation]) => {
+    const untyped = operation as (database: Database, now: number, ...args: readonly unknown[]) => unknown;
+    return [name, (database: Database, now: number, args: readonly unknown[]) => untyped(database, now, ...args)];
+  }),
+);

@@ -1,0 +1,138 @@
+import { type AttachedPolicy, resolvePolicy, sameResolution } from '../attachment.ts';
+import type { PolicyRecord } from '../records.ts';
+import { type Actor, type Page, type PageRequest, type PolicyStore, StoreError } from '../store.ts';
+import { boolean, type Database, integer, json, type Row, text } from './database.ts';
+import { readEpochs } from './epochs.ts';
+import { toPage } from './hosts.ts';
+import { dropVerdict, readPresent } from './revisions.ts';
+import { type Transaction, write } from './transaction.ts';
+
+const NEWEST = 'FROM policy_heads h JOIN policies p ON p.id = h.id AND p.version = h.version WHERE h.deleted = 0';
+
+export function allPolicies(database: Database): Awaited<ReturnType<PolicyStore['allPolicies']>> {
+  const policies = database.all(`SELECT p.* ${NEWEST} ORDER BY p.id`).map(toPolicy);
+  return { epochs: readEpochs(database), policies };
+}
+
+/** Newest version of every policy without its body. */
+export function attachedPolicies(database: Database): readonly AttachedPolicy[] {
+  return database.all(`SELECT p.id, p.version, p.attachment ${NEWEST} ORDER BY p.id`).map(toAttached);
+}
+
+/** A version that was named stays readable after the policy is deleted: results refer to it. */
+export function getPolicy(database: Database, id: string, version: number | null): PolicyRecord | null {
+  const row =
+    version === null
+      ? database.get(`SELECT p.* ${NEWEST} AND p.id = ?`, id)
+      : database.get('SELECT * FROM policies WHERE id = ? AND version = ?', id, version);
+  return row === undefined ? null : toPolicy(row);
+}
+
+export function listPolicies(database: Database, page: PageRequest): Page<PolicyRecord> {
+  const rows = database.all(`SELECT p.* ${NEWEST} AND p.id > ? ORDER BY p.id LIMIT ?`, page.after, page.limit + 1);
+  return toPage(rows.map(toPolicy), page.limit, (policy) => policy.id);
+}
+
+export function putPolicy(
+  database: Database,
+  now: number,
+  policy: Parameters<PolicyStore['putPolicy']>[0],
+  options: Actor & { readonly expected: number | null | 'any' },
+): PolicyRecord {
+  return write(database, now, (tx) => {
+    const head = readHead(tx, policy.id);
+    checkExpected(policy.id, head, options.expected);
+    const before = attachedPolicies(tx.database);
+    const { id, attachment, body } = policy;
+    // Versions go on where a deleted policy of this id ended: an id and version never name two contents.
+    const record = { id, version: (head?.version ?? 0) + 1, attachment, body, createTime: tx.now };
+    tx.run(
+      'INSERT INTO policies (id, version, attachment, body, create_time) VALUES (?, ?, ?, ?, ?)',
+      id,
+      record.version,
+      JSON.stringify(attachment),
+      body,
+      tx.now,
+    );
+    setHead(tx, id, record.version, false);
+    const dropped = judgeAnew(tx, before);
+    const action = head === null || head.deleted ? 'policy.create' : 'policy.update';
+    tx.audit(options.actor, action, `trustPolicies/${id}`, `version ${record.version}, ${dropped} verdicts dropped`);
+    return record;
+  });
+}
+
+export function deletePolicy(
+  database: Database,
+  now: number,
+  id: string,
+  options: Actor & { readonly expected: number | 'any' },
+): void {
+  write(database, now, (tx) => {
+    const head = readHead(tx, id);
+    if (head === null || head.deleted) throw new StoreError('not_found', `policy ${id} is not known`);
+    checkExpected(id, head, options.expected);
+    const before = attachedPolicies(tx.database);
+    setHead(tx, id, head.version, true);
+    const dropped = judgeAnew(tx, before);
+    tx.audit(options.actor, 'policy.delete', `trustPolicies/${id}`, `version ${head.version}, ${dropped} verdicts dropped`);
+  });
+}
+
+interface Head {
+  readonly version: number;
+  readonly deleted: boolean;
+}
+
+function checkExpected(id: string, head: Head | null, expected: number | null | 'any'): void {
+  if (expected === 'any') return;
+  const version = head === null || head.deleted ? null : head.version;
+  if (version === expected) return;
+  if (expected === null) throw new StoreError('already_exists', `policy ${id} exists, at version ${version}`);
+  if (version === null) throw new StoreError('not_found', `policy ${id} is not known`);
+  throw new StoreError('etag_mismatch', `policy ${id} has changed; it is at version ${version}`);
+}
+
+/**
+ * Counts the policy epoch, which fences every round in flight, and drops the verdicts of the hosts that another policy, or another
+ * version of it, judges now. Returns how many.
+ */
+function judgeAnew(tx: Transaction, before: readonly AttachedPolicy[]): number {
+  tx.policiesChanged();
+  const after = attachedPolicies(tx.database);
+  const hosts = tx.database.all(
+    `SELECT h.id, h.labels, h.trust_policy FROM results r JOIN hosts h ON h.id = r.host_id
+      WHERE h.state = 'active' AND r.status <> 'none' ORDER BY h.id`,
+  );
+  let dropped = 0;
+  for (const row of hosts) {
+    const host = { labels: json<Record<string, string>>(row, 'labels'), trustPolicy: text(row, 'trust_policy') };
+    if (sameResolution(resolvePolicy(host, before), resolvePolicy(host, after))) continue;
+    const present = readPresent(tx.database, text(row, 'id'));
+    if (present !== null && dropVerdict(tx, present)) dropped++;
+  }
+  return dropped;
+}
+
+function readHead(tx: Transaction, id: string): Head | null {
+  const row = tx.database.get('SELECT version, deleted FROM policy_heads WHERE id = ?', id);
+  return row === undefined ? null : { version: integer(row, 'version'), deleted: boolean(row, 'deleted') };
+}
+
+function setHead(tx: Transaction, id: string, version: number, deleted: boolean): void {
+  tx.run(
+    `INSERT INTO policy_heads (id, version, deleted) VALUES (?, ?, ?)
+      ON CONFLICT DO UPDATE SET version = excluded.version, deleted = excluded.deleted`,
+    id,
+    version,
+    deleted ? 1 : 0,
+  );
+}
+
+function toAttached(row: Row): AttachedPolicy {
+  return { id: text(row, 'id'), version: integer(row, 'version'), attachment: json(row, 'attachment') };
+}
+
+function toPolicy(row: Row): PolicyRecord {
+  return { ...toAttached(row), body: text(row, 'body'), createTime: integer(row, 'create_time') };
+}

@@ -1,0 +1,134 @@
+import { presentResult } from '../own-verdicts.ts';
+import type { Change, Confirmation, ResultRecord } from '../records.ts';
+import { type Page, type PageRequest, type ResultFilter, type ResultStore, StoreError } from '../store.ts';
+import { type Database, integer, json, type Row, text } from './database.ts';
+import { matchLabelsSql, toPage } from './hosts.ts';
+import { CHANGES_SQL, PRESENT_SQL, readPresent, toChange, toResult } from './revisions.ts';
+import { write } from './transaction.ts';
+
+/** Rows that one transaction of a compaction drops, so that rounds need not wait long. */
+export const COMPACT_BATCH = 5000;
+
+export function getResult(database: Database, now: number, hostId: string): ResultRecord | null {
+  const present = readPresent(database, hostId);
+  return present === null ? null : presentResult(present.result, now);
+}
+
+export function listResults(
+  database: Database,
+  now: number,
+  page: PageRequest,
+  filter: ResultFilter,
+): Page<ResultRecord> {
+  return toPage(filterResults(database, now, filter, page), page.limit, (result) => result.hostId);
+}
+
+export function snapshot(
+  database: Database,
+  now: number,
+  filter: ResultFilter,
+): Awaited<ReturnType<ResultStore['snapshot']>> {
+  // One thread has the database, so that nothing is written between these two reads.
+  return { revision: heads(database).revision, results: filterResults(database, now, filter, null) };
+}
+
+/** Results as they read now, in the order of host ids; one more than the page's limit, or all. */
+function filterResults(
+  database: Database,
+  now: number,
+  filter: ResultFilter,
+  page: PageRequest | null,
+): readonly ResultRecord[] {
+  const hostIds = JSON.stringify(filter.hostIds);
+  const named = filter.hostIds.length > 0;
+  const rows = database.all(
+    // Asked for by name, hosts are looked up; else the table is walked.
+    `${PRESENT_SQL}
+      WHERE ${named ? 'p.host_id IN (SELECT value FROM json_each(?2))' : "?2 = '[]'"}
+        AND p.host_id > ?1
+        AND (?3 = '[]' OR CASE WHEN p.valid_until <= ?5 THEN 'none' ELSE p.status END IN (SELECT value FROM json_each(?3)))
+        AND (?4 = '{}' OR ${matchLabelsSql('c.labels', '?4')})
+      ORDER BY p.host_id LIMIT ?6`,
+    page?.after ?? '',
+    hostIds,
+    JSON.stringify(filter.statuses),
+    JSON.stringify(filter.matchLabels),
+    now,
+    page === null ? -1 : page.limit + 1,
+  );
+  return rows.map((row) => presentResult(toResult(row), now));
+}
+
+export function listHistory(database: Database, hostId: string, page: PageRequest): Page<ResultRecord> {
+  if (page.after !== '' && !/^[0-9]{1,15}$/.test(page.after)) {
+    throw new StoreError('page_token', 'a page of history starts after a revision');
+  }
+  const rows = database.all(
+    `${CHANGES_SQL} WHERE c.host_id = ? AND c.cause <> 'deleted' AND c.revision < ? ORDER BY c.revision DESC LIMIT ?`,
+    hostId,
+    page.after === '' ? Number.MAX_SAFE_INTEGER : Number(page.after),
+    page.limit + 1,
+  );
+  return toPage(rows.map(toResult), page.limit, (result) => String(result.revision));
+}
+
+export function changesSince(database: Database, revision: number, limit: number): readonly Change[] {
+  const counter = readCounter(database);
+  if (revision < integer(counter, 'horizon') || revision > integer(counter, 'revision')) {
+    throw new StoreError('out_of_range', `revision ${revision} is gone or was never given`);
+  }
+  return database.all(`${CHANGES_SQL} WHERE c.revision > ? ORDER BY c.revision LIMIT ?`, revision, limit).map(toChange);
+}
+
+export function confirmationsSince(database: Database, sequence: number, limit: number): readonly Confirmation[] {
+  return database
+    .all(
+      `SELECT p.confirmation, p.host_id, p.revision, p.status, p.valid_until, p.confirmations, c.labels
+        FROM results p JOIN changes c ON c.revision = p.revision
+        WHERE p.confirmation > ? ORDER BY p.confirmation LIMIT ?`,
+      sequence,
+      limit,
+    )
+    .map(toConfirmation);
+}
+
+function toConfirmation(row: Row): Confirmation {
+  return {
+    sequence: integer(row, 'confirmation'),
+    hostId: text(row, 'host_id'),
+    revision: integer(row, 'revision'),
+    status: text(row, 'status') as Confirmation['status'],
+    labels: json(row, 'labels'),
+    validUntil: integer(row, 'valid_until'),
+    confirmations: integer(row, 'confirmations'),
+  };
+}
+
+export function heads(database: Database): { readonly revision: number; readonly confirmation: number } {
+  const counter = readCounter(database);
+  return { revision: integer(counter, 'revision'), confirmation: integer(counter, 'confirmation') };
+}
+
+/** Drops one batch of changes older than a time, but no present result; returns how many. */
+export function compact(database: Database, now: number, before: number): number {
+  return write(database, now, (tx) => {
+    const rows = tx.database.all(
+      `SELECT revision, time FROM changes WHERE revision NOT IN (SELECT revision FROM results)
+        ORDER BY revision LIMIT ?`,
+      COMPACT_BATCH,
+    );
+    // What goes ends at the first change that is young enough: after an accepted clock times do not ascend with revisions.
+    const young = rows.findIndex((row) => integer(row, 'time') >= before);
+    const last = rows.slice(0, young === -1 ? rows.length : young).at(-1);
+    if (last === undefined) return 0;
+    const horizon = integer(last, 'revision');
+    tx.raiseHorizon(horizon);
+    return tx.run('DELETE FROM changes WHERE revision <= ? AND revision NOT IN (SELECT revision FROM results)', horizon);
+  });
+}
+
+function readCounter(database: Database): Row {
+  const row = database.get('SELECT revision, confirmation, horizon FROM counter WHERE id = 1');
+  if (row === undefined) throw new StoreError('corrupt', 'the counter row is missing');
+  return row;
+}

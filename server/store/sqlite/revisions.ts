@@ -1,0 +1,260 @@
+import { expiredResult, inputChangedVerdict, isExpired } from '../own-verdicts.ts';
+import type { Change, ChangeCause, ResultRecord, TrustStatus, Verdict } from '../records.ts';
+import { type Database, integer, json, optionalInteger, optionalJson, type Row, text } from './database.ts';
+import type { Transaction } from './transaction.ts';
+
+/** A result without what was found in particular: that is large, and most rounds only confirm it. */
+export type ResultHead = Omit<ResultRecord, Exclude<keyof Verdict, 'status'>>;
+
+/** A host's present result as it is written, expired or not. */
+export interface Present<R extends ResultHead = ResultRecord> {
+  readonly result: R;
+  /** What a round's digest must equal to confirm it; '' when nothing can. */
+  readonly digest: string;
+  /** When the host counts as unreachable without another round; null when it does already. */
+  readonly lapseTime: number | null;
+}
+
+/** A result that becomes a revision. */
+export interface NewResult<R extends ResultHead = ResultRecord> {
+  /** Its revision, revision time and confirmations are set when it is written. */
+  readonly result: Omit<R, 'revision' | 'revisionTime' | 'confirmations'>;
+  readonly cause: ChangeCause;
+  readonly digest: string;
+  readonly lapseTime: number | null;
+}
+
+/**
+ * Columns of a result. What confirmations move comes from `results` while the revision is present, and from its own row once
+ * another has taken its place.
+ */
+const HEAD_COLUMNS = `c.revision, c.host_id, c.cause, c.time, c.status, c.connectivity, c.node_name, c.labels,
+  CASE WHEN p.revision IS NULL THEN c.valid_until ELSE p.valid_until END AS valid_until,
+  coalesce(p.confirmations, c.confirmations) AS confirmations,
+  coalesce(p.challenge_time, c.challenge_time) AS challenge_time,
+  coalesce(p.evidence_digest, c.evidence_digest) AS evidence_digest`;
+
+/** Present results, one row a host. */
+export const PRESENT_SQL = `SELECT ${HEAD_COLUMNS}, c.verdict, p.verdict_digest, p.lapse_time
+  FROM results p JOIN changes c ON c.revision = p.revision`;
+/** Every kept revision. */
+export const CHANGES_SQL = `SELECT ${HEAD_COLUMNS}, c.verdict, c.prior_status, c.prior_labels
+  FROM changes c LEFT JOIN results p ON p.revision = c.revision`;
+
+export function readPresent(database: Database, hostId: string): Present | null {
+  const row = database.get(`${PRESENT_SQL} WHERE p.host_id = ?`, hostId);
+  return row === undefined ? null : toPresent(row);
+}
+
+/** The same without the body of its verdict. */
+export function readPresentHead(database: Database, hostId: string): Present<ResultHead> | null {
+  const row = database.get(
+    `SELECT ${HEAD_COLUMNS}, p.verdict_digest, p.lapse_time
+      FROM results p JOIN changes c ON c.revision = p.revision WHERE p.host_id = ?`,
+    hostId,
+  );
+  if (row === undefined) return null;
+  return {
+    result: toHead(row),
+    digest: text(row, 'verdict_digest'),
+    lapseTime: optionalInteger(row, 'lapse_time'),
+  };
+}
+
+export function toPresent(row: Row): Present {
+  return { result: toResult(row), digest: text(row, 'verdict_digest'), lapseTime: optionalInteger(row, 'lapse_time') };
+}
+
+export function toChange(row: Row): Change {
+  const status = row['prior_status'];
+  const labels = optionalJson<Record<string, string>>(row, 'prior_labels');
+  return {
+    revision: integer(row, 'revision'),
+    hostId: text(row, 'host_id'),
+    cause: text(row, 'cause') as ChangeCause,
+    result: toResult(row),
+    prior: typeof status === 'string' && labels !== null ? { labels, status: status as TrustStatus } : null,
+  };
+}
+
+export function toResult(row: Row): ResultRecord {
+  return { ...json<Omit<Verdict, 'status'>>(row, 'verdict'), ...toHead(row) };
+}
+
+function toHead(row: Row): ResultHead {
+  return {
+    status: text(row, 'status') as TrustStatus,
+    hostId: text(row, 'host_id'),
+    revision: integer(row, 'revision'),
+    evidenceDigest: text(row, 'evidence_digest'),
+    challengeTime: integer(row, 'challenge_time'),
+    validUntil: optionalInteger(row, 'valid_until'),
+    confirmations: integer(row, 'confirmations'),
+    connectivity: text(row, 'connectivity') as ResultRecord['connectivity'],
+    nodeName: text(row, 'node_name'),
+    labels: json(row, 'labels'),
+    revisionTime: integer(row, 'time'),
+  };
+}
+
+/** Writes a revision: the change that history and watches read, and the host's present result. */
+export function writeRevision(tx: Transaction, next: NewResult, present: Present | null): void {
+  writeRevisionHead(tx, next, verdictJson(next.result), present);
+}
+
+/** The same with the body of the verdict as {@link verdictJson} writes it. */
+export function writeRevisionHead(
+  tx: Transaction,
+  next: NewResult<ResultHead>,
+  verdict: string,
+  present: Present<ResultHead> | null,
+): ResultHead {
+  const result = writeChange(tx, next, verdict, present);
+  tx.run(
+    `INSERT INTO results (host_id, revision, status, verdict_digest, valid_until, lapse_time, confirmations, confirmation,
+        challenge_time, evidence_digest)
+      VALUES (?, ?, ?, ?, ?, ?, 0, NULL, ?, ?)
+      ON CONFLICT (host_id) DO UPDATE SET revision = excluded.revision, status = excluded.status,
+        verdict_digest = excluded.verdict_digest, valid_until = excluded.valid_until, lapse_time = excluded.lapse_time,
+        confirmations = 0, confirmation = NULL, challenge_time = excluded.challenge_time,
+        evidence_digest = excluded.evidence_digest`,
+    result.hostId,
+    result.revision,
+    result.status,
+    next.digest,
+    result.validUntil,
+    next.lapseTime,
+    result.challengeTime,
+    result.evidenceDigest,
+  );
+  return result;
+}
+
+/** Writes that a host is gone, with its last result; the caller removes the host and with it the present result. */
+export function writeRemoval(tx: Transaction, present: Present): void {
+  writeChange(tx, { ...present, cause: 'deleted' }, verdictJson(present.result), present);
+}
+
+function writeChange(
+  tx: Transaction,
+  next: NewResult<ResultHead>,
+  verdict: string,
+  present: Present<ResultHead> | null,
+): ResultHead {
+  if (present !== null && present.result.confirmations > 0) keepConfirmations(tx, present.result);
+  const result: ResultHead = {
+    ...next.result,
+    revision: tx.nextRevision(),
+    revisionTime: tx.now,
+    confirmations: next.cause === 'deleted' ? (present?.result.confirmations ?? 0) : 0,
+  };
+  tx.run(
+    `INSERT INTO changes (revision, host_id, cause, time, status, connectivity, valid_until, confirmations, challenge_time,
+        evidence_digest, node_name, labels, prior_status, prior_labels, verdict)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    result.revision,
+    result.hostId,
+    next.cause,
+    result.revisionTime,
+    result.status,
+    result.connectivity,
+    result.validUntil,
+    result.confirmations,
+    result.challengeTime,
+    result.evidenceDigest,
+    result.nodeName,
+    JSON.stringify(result.labels),
+    present?.result.status ?? null,
+    present === null ? null : JSON.stringify(present.result.labels),
+    verdict,
+  );
+  return result;
+}
+
+/** What confirmations moved stays with the revision when another takes its place. */
+function keepConfirmations(tx: Transaction, former: ResultHead): void {
+  tx.run(
+    'UPDATE changes SET valid_until = ?, confirmations = ?, challenge_time = ?, evidence_digest = ? WHERE revision = ?',
+    former.validUntil,
+    former.confirmations,
+    former.challengeTime,
+    former.evidenceDigest,
+    former.revision,
+  );
+}
+
+/** Moves the validity of the present result without a revision. */
+export function writeConfirmation(
+  tx: Transaction,
+  present: Present<ResultHead>,
+  confirmed: Pick<ResultRecord, 'validUntil' | 'challengeTime' | 'evidenceDigest'> & { readonly lapseTime: number },
+): ResultHead {
+  const { lapseTime, ...moved } = confirmed;
+  const result = { ...present.result, ...moved, confirmations: present.result.confirmations + 1 };
+  tx.run(
+    `UPDATE results SET valid_until = ?, lapse_time = ?, confirmations = ?, confirmation = ?, challenge_time = ?,
+      evidence_digest = ? WHERE host_id = ?`,
+    result.validUntil,
+    lapseTime,
+    result.confirmations,
+    // Where nothing lapses there is no validity to tell a watch about.
+    result.validUntil === null ? null : tx.nextConfirmation(),
+    result.challengeTime,
+    result.evidenceDigest,
+    result.hostId,
+  );
+  return result;
+}
+
+/** Writes that time ran out: the verdict falls, or, where there was none to fall, the host counts as unreachable. */
+export function writeLapse(tx: Transaction, present: Present): void {
+  const ended = present.result.validUntil !== null;
+  const result = ended ? expiredResult(present.result) : { ...present.result, connectivity: 'unreachable' as const };
+  const digest = ended ? '' : present.digest;
+  writeRevision(tx, { result, cause: ended ? 'expired' : 'disconnected', digest, lapseTime: null }, present);
+  markUnreachable(tx, result.hostId);
+}
+
+/** Drops the verdict of a host because what it was judged by changed. Returns whether there was one to lose. */
+export function dropVerdict(
+  tx: Transaction,
+  present: Present,
+  names: Pick<ResultRecord, 'nodeName' | 'labels'> = present.result,
+): boolean {
+  if (present.result.status === 'none') return false;
+  const { nodeName, labels } = names;
+  const lapsed = isExpired(present.result, tx.now);
+  const result = {
+    ...present.result,
+    ...inputChangedVerdict(present.result),
+    nodeName,
+    labels,
+    evidenceDigest: '',
+    challengeTime: 0,
+    validUntil: null,
+    connectivity: lapsed ? ('unreachable' as const) : present.result.connectivity,
+  };
+  const lapseTime = lapsed ? null : present.lapseTime;
+  writeRevision(tx, { result, cause: 'input_changed', digest: '', lapseTime }, present);
+  if (lapsed) markUnreachable(tx, result.hostId);
+  return true;
+}
+
+function markUnreachable(tx: Transaction, hostId: string): void {
+  tx.run('UPDATE host_rounds SET connected = 0 WHERE host_id = ?', hostId);
+}
+
+/** The body of a verdict as it is kept; its status has a column. */
+export function verdictJson(verdict: Omit<Verdict, 'status'>): string {
+  const { vector, checks, policyId, policyVersion, inputDigest, akName, resetCount, restartCount } = verdict;
+  return JSON.stringify({
+    vector,
+    checks,
+    policyId,
+    policyVersion,
+    inputDigest,
+    akName,
+    resetCount,
+    restartCount,
+  } satisfies Omit<Verdict, 'status'>);
+}

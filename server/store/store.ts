@@ -1,0 +1,269 @@
+import type {
+  Admission, AkRecord, AuditRecord, BankRecord, Change, ClockRecord, Confirmation, EkRecord, HostRecord, HostState,
+  IdentityRecord, IdentityRole, InventoryRecord, KeyRecord, LogKind, LogPart, LogState, PolicyAttachment, PolicyRecord,
+  ResultRecord, TrustAnchorRecord, TrustStatus, Verdict,
+} from './records.ts';
+
+export type StoreErrorCode =
+  | 'not_found'
+  | 'already_exists'
+  | 'etag_mismatch'
+  | 'wrong_state'
+  | 'page_token'
+  | 'out_of_range'
+  | 'locked'
+  | 'newer_schema'
+  | 'read_only'
+  | 'full'
+  | 'corrupt'
+  | 'closed'
+  | 'failed';
+
+/** What a store could not do. Nothing of the failed operation is written. */
+export class StoreError extends Error {
+  override readonly name = 'StoreError';
+  readonly code: StoreErrorCode;
+
+  constructor(code: StoreErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** Who did it, for the audit log; written in the transaction of the change. */
+export interface Actor {
+  readonly actor: string;
+}
+
+export interface Page<T> {
+  readonly items: readonly T[];
+  /** Key of the last item when more follow, else null. */
+  readonly next: string | null;
+}
+
+export interface PageRequest {
+  /** At least 1; the caller has bounded it. */
+  readonly limit: number;
+  /** Key after which the page starts; '' for the first. */
+  readonly after: string;
+}
+
+/** Versions of what verdicts depend on. */
+export interface Epochs {
+  /** Counts changes of any policy. */
+  readonly policy: number;
+  /** Counts changes of trust anchors and inventory. */
+  readonly endorsement: number;
+}
+
+/** A proven enrolment, to be written in one transaction. */
+export interface EnrollInput extends Actor {
+  /** Hex; unique: the same enrolment cannot be completed twice. */
+  readonly enrollmentId: string;
+  /** Until when the id is remembered. */
+  readonly forgetAfter: number;
+  /** Id for a host that is new. */
+  readonly hostId: string;
+  readonly eks: readonly EkRecord[];
+  readonly ak: AkRecord;
+  readonly tlsKeySha256: string;
+  /** Host whose present TLS identity made the call; '' when none. */
+  readonly callerHostId: string;
+  readonly admission: Admission;
+  /** State of a host that is new. */
+  readonly state: Exclude<HostState, 'revoked'>;
+  readonly claimed: Readonly<Record<string, string>>;
+  readonly clock: ClockRecord;
+  readonly banks: readonly BankRecord[];
+  readonly banksProven: boolean;
+  readonly logs: readonly LogPart[];
+  readonly unreadable: readonly { readonly kind: LogKind; readonly reason: string }[];
+  /** What `findByEks` gave; the enrolment is fenced by it. */
+  readonly expected: { readonly hostId: string; readonly version: number } | null;
+  readonly epochs: Epochs;
+}
+
+export type EnrollOutcome =
+  | { readonly outcome: 'created' | 'refreshed' | 'replaced' | 'replacement_pending'; readonly host: HostRecord }
+  | {
+      /** 'fenced': what the decision was made from has changed; read again and decide again. */
+      readonly outcome: 'banned' | 'already_used' | 'ek_conflict' | 'ak_conflict' | 'fenced';
+    };
+
+/** Who owns the given EKs. */
+export type EkOwner =
+  | { readonly owner: 'nobody' }
+  | { readonly owner: 'host'; readonly host: HostRecord }
+  | { readonly owner: 'banned' }
+  /** They belong to several hosts. */
+  | { readonly owner: 'conflict' };
+
+/** A judged round, to be written if nothing changed that it was judged from. */
+export interface RoundInput {
+  readonly hostId: string;
+  readonly fence: {
+    /** The host must be active, and at this version, round and AK generation. */
+    readonly version: number;
+    readonly round: number;
+    readonly akGeneration: number;
+    readonly epochs: Epochs;
+  };
+  /** Name of the stream (random, not 0); 0 for a round without a stream. */
+  readonly streamEpoch: number;
+  readonly verdict: Verdict;
+  /** Equal digests mean equal verdicts: the round confirms. */
+  readonly verdictDigest: string;
+  readonly evidenceDigest: string;
+  readonly challengeTime: number;
+  /** From the challenge to the end of the verdict, milliseconds. */
+  readonly validity: number;
+  readonly clock: ClockRecord;
+  readonly banks: readonly BankRecord[];
+  readonly banksProven: boolean;
+  readonly claimed: Readonly<Record<string, string>>;
+  /** Findings to add to the host. */
+  readonly findings: readonly string[];
+  /** TLS key under which the evidence came; takes over when it is the renewed one. */
+  readonly tlsKeySha256: string;
+  /** Renewed TLS key; '' when none. */
+  readonly nextTlsKeySha256: string;
+  readonly logs: readonly LogPart[];
+  readonly unreadable: readonly { readonly kind: LogKind; readonly reason: string }[];
+}
+
+export type RoundOutcome =
+  | { readonly outcome: 'changed' | 'confirmed'; readonly result: ResultRecord; readonly host: HostRecord }
+  | { readonly outcome: 'fenced' };
+
+export interface ResultFilter {
+  readonly hostIds: readonly string[];
+  readonly statuses: readonly TrustStatus[];
+  readonly matchLabels: Readonly<Record<string, string>>;
+}
+
+export interface HostStore {
+  getHost(id: string): Promise<HostRecord | null>;
+  /** In the order of ids. */
+  listHosts(
+    page: PageRequest,
+    filter: { readonly states: readonly HostState[]; readonly matchLabels: Readonly<Record<string, string>> },
+  ): Promise<Page<HostRecord>>;
+  findByEks(fingerprints: readonly string[]): Promise<EkOwner>;
+  enroll(input: EnrollInput): Promise<EnrollOutcome>;
+  /**
+   * Sets what is given. Labels and node name are a revision of the host's result; a change of labels or policy that changes
+   * which policy judges the host makes its result NONE (input_changed). `version` null: whatever is there.
+   */
+  updateHost(
+    id: string,
+    change: {
+      readonly labels?: Readonly<Record<string, string>>;
+      readonly nodeName?: string;
+      readonly trustPolicy?: string;
+    },
+    options: Actor & { readonly version: number | null },
+  ): Promise<HostRecord>;
+  /**
+   * pending → active (admission stays 'approval'); a pending AK takes effect: trust falls to NONE, AK_REPLACED stands.
+   * `akCertificate` is for the AK that is current afterwards, `expectedVersion` fences it.
+   */
+  approveHost(
+    id: string,
+    options: Actor & {
+      readonly acknowledgeFindings: boolean;
+      readonly akCertificate: string;
+      readonly expectedVersion: number;
+    },
+  ): Promise<HostRecord>;
+  /** The host and its EKs are banned; its result is CONTRAINDICATED (HOST_REVOKED) and does not lapse. Idempotent. */
+  revokeHost(id: string, options: Actor & { readonly reason: string }): Promise<HostRecord>;
+  deleteHost(id: string, options: Actor): Promise<void>;
+}
+
+export interface ResultStore {
+  /** Judges nothing: checks every fence and writes all that hold in one transaction, in host order. At most 500. */
+  commitRounds(rounds: readonly RoundInput[]): Promise<readonly RoundOutcome[]>;
+  /** One more torn round in a row; the count is set to 0 by the next committed round. */
+  countTorn(hostId: string, round: number): Promise<number>;
+  /** Only the holder of the epoch: connectivity becomes unreachable, validity ends at most `grace` milliseconds from now. */
+  streamLost(hostId: string, streamEpoch: number, grace: number): Promise<void>;
+  getResult(hostId: string): Promise<ResultRecord | null>;
+  /** Present results in the order of host ids. */
+  listResults(page: PageRequest, filter: ResultFilter): Promise<Page<ResultRecord>>;
+  /** Results of one host, newest first; `after` is a revision in decimal. */
+  listHistory(hostId: string, page: PageRequest): Promise<Page<ResultRecord>>;
+  /** Writes the expiry of results whose validity has ended as revisions, at most `limit`; returns how many. */
+  expireResults(limit: number): Promise<number>;
+  /** Changes after a revision, ascending; throws out_of_range when that revision is gone or was never given. */
+  changesSince(revision: number, limit: number): Promise<readonly Change[]>;
+  confirmationsSince(sequence: number, limit: number): Promise<readonly Confirmation[]>;
+  /** Newest revision and confirmation. */
+  heads(): Promise<{ readonly revision: number; readonly confirmation: number }>;
+  /** Present results as they stood together at one revision, for the start of a watch. */
+  snapshot(filter: ResultFilter): Promise<{ readonly revision: number; readonly results: readonly ResultRecord[] }>;
+  /** Drops changes older than a time, but never a host's present result; returns how many. */
+  compact(before: number): Promise<number>;
+  logStates(hostId: string): Promise<readonly LogState[]>;
+  /** Kept bytes of a log of the present boot, from an offset, at most `limit`; empty at the end. */
+  readLog(hostId: string, kind: LogKind, offset: number, limit: number): Promise<Uint8Array>;
+}
+
+export interface PolicyStore {
+  epochs(): Promise<Epochs>;
+  /** Newest version of every policy, with the epoch they belong to. */
+  allPolicies(): Promise<{ readonly epochs: Epochs; readonly policies: readonly PolicyRecord[] }>;
+  getPolicy(id: string, version: number | null): Promise<PolicyRecord | null>;
+  listPolicies(page: PageRequest): Promise<Page<PolicyRecord>>;
+  /** `expected` null: create, already_exists when there; a number: that version must be the newest; 'any': whatever is there. */
+  putPolicy(
+    policy: { readonly id: string; readonly attachment: PolicyAttachment; readonly body: string },
+    options: Actor & { readonly expected: number | null | 'any' },
+  ): Promise<PolicyRecord>;
+  deletePolicy(id: string, options: Actor & { readonly expected: number | 'any' }): Promise<void>;
+}
+
+export interface EndorsementStore {
+  allTrustAnchors(): Promise<readonly TrustAnchorRecord[]>;
+  listTrustAnchors(page: PageRequest): Promise<Page<TrustAnchorRecord>>;
+  addTrustAnchors(anchors: readonly Omit<TrustAnchorRecord, 'createTime'>[], options: Actor): Promise<readonly TrustAnchorRecord[]>;
+  removeTrustAnchor(fingerprint: string, options: Actor): Promise<void>;
+  findInventory(fingerprints: readonly string[]): Promise<readonly InventoryRecord[]>;
+  listInventory(page: PageRequest): Promise<Page<InventoryRecord>>;
+  putInventory(entries: readonly Omit<InventoryRecord, 'createTime'>[], options: Actor): Promise<{ readonly added: number; readonly updated: number }>;
+  removeInventory(fingerprint: string, options: Actor): Promise<void>;
+}
+
+export interface IdentityStore {
+  getIdentity(name: string): Promise<IdentityRecord | null>;
+  listIdentities(page: PageRequest): Promise<Page<IdentityRecord>>;
+  /** Makes or renews an identity; wrong_state when it was revoked. */
+  putIdentity(
+    identity: { readonly name: string; readonly roles: readonly IdentityRole[]; readonly keySha256: string; readonly expireTime: number },
+    options: Actor,
+  ): Promise<IdentityRecord>;
+  revokeIdentity(name: string, options: Actor): Promise<IdentityRecord>;
+  /** Every version of a purpose, newest first. */
+  listKeys(purpose: string): Promise<readonly KeyRecord[]>;
+  /** Version = newest + 1; fails with already_exists when `expectedVersion` is taken, so that two replicas make one key. */
+  addKey(key: Omit<KeyRecord, 'createTime'>, options: Actor): Promise<KeyRecord>;
+  /** Audit records after a sequence number, ascending. */
+  listAudit(after: number, limit: number): Promise<readonly AuditRecord[]>;
+}
+
+/** What a store promises. Every method is atomic and durable when it resolves; every failure is a StoreError. */
+export interface Store extends HostStore, ResultStore, PolicyStore, EndorsementStore, IdentityStore {
+  /** Changes when the data is restored from a backup or moves to another timeline. */
+  readonly incarnation: string;
+  /** Name of the deployment, chosen when the store was made. */
+  readonly deployment: string;
+  /** The store's clock, milliseconds: never goes back, not even across restarts. */
+  now(): number;
+  /** How far the wall clock was behind the stored mark when last seen, milliseconds; 0 when it was not. */
+  clockBehind(): number;
+  /**
+   * An operator takes the present wall clock as right: the mark is set to it, also backwards, and in the same transaction every
+   * result that can lapse expires, because nobody knows any more how old it is.
+   */
+  acceptClock(options: Actor): Promise<void>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,105 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+
+import type { LogKind, LogPart } from '../store/records.ts';
+
+export type LogErrorCode =
+  | 'LOG_UNREQUESTED'
+  | 'LOG_TOO_LARGE'
+  | 'LOG_OUT_OF_ORDER'
+  | 'LOG_INCOMPLETE'
+  | 'LOG_DIGEST_MISMATCH';
+
+/** The logs that came are not those that were announced. */
+export class LogError extends Error {
+  override readonly name = 'LogError';
+  readonly code: LogErrorCode;
+
+  constructor(code: LogErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** Largest whole log, bytes. */
+export const MAX_LOG_BYTES: Readonly<Record<LogKind, number>> = {
+  boot: 4 * 1024 * 1024,
+  userspace: 4 * 1024 * 1024,
+  ima: 64 * 1024 * 1024,
+};
+
+export const MAX_CHUNK_BYTES = 256 * 1024;
+
+/** A log, or the part of it, that follows in chunks. */
+export interface AnnouncedLog {
+  readonly kind: LogKind;
+  readonly offset: number;
+  readonly size: number;
+  readonly sha256: Buffer;
+  readonly unreadable: string;
+}
+
+export interface LogChunk {
+  readonly kind: LogKind;
+  readonly offset: number;
+  readonly data: Buffer;
+}
+
+/** Refuses announcements that are too large or were not asked for, before a byte is taken. `requested` null: any log, once. */
+export function checkAnnouncements(
+  logs: readonly AnnouncedLog[],
+  requested: readonly { readonly kind: LogKind; readonly offset: number }[] | null,
+): void {
+  const seen = new Set<LogKind>();
+  for (const { kind, offset, size } of logs) {
+    const asked = requested === null ? { offset: 0 } : requested.find((request) => request.kind === kind);
+    if (asked === undefined || seen.has(kind))
+      throw new LogError('LOG_UNREQUESTED', `the ${kind} log was not asked for, or came twice`);
+    seen.add(kind);
+    if (offset !== asked.offset)
+      throw new LogError('LOG_OUT_OF_ORDER', `the ${kind} log starts at ${offset}, asked for was ${asked.offset}`);
+    if (offset + size > MAX_LOG_BYTES[kind]) {
+      throw new LogError(
+        'LOG_TOO_LARGE',
+        `the ${kind} log has ${offset + size} bytes, at most ${MAX_LOG_BYTES[kind]} are taken`,
+      );
+    }
+  }
+}
+
+/** Takes the announced logs, chunk by chunk in order. `next` gives null when the caller has ended. Throws {@link LogError}. */
+export async function collectLogs(
+  logs: readonly AnnouncedLog[],
+  next: () => Promise<LogChunk | null>,
+): Promise<readonly LogPart[]> {
+  const parts: LogPart[] = [];
+  for (const log of logs) {
+    if (log.size > 0) parts.push({ kind: log.kind, offset: log.offset, data: await collectLog(log, next) });
+  }
+  return parts;
+}
+
+async function collectLog(log: AnnouncedLog, next: () => Promise<LogChunk | null>): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  const hash = createHash('sha256');
+  let taken = 0;
+  while (taken < log.size) {
+    const chunk = await next();
+    if (chunk === null)
+      throw new LogError('LOG_INCOMPLETE', `the ${log.kind} log ended after ${taken} of ${log.size} bytes`);
+    const { kind, offset, data } = chunk;
+    if (kind !== log.kind || offset !== log.offset + taken || data.length === 0) {
+      throw new LogError('LOG_OUT_OF_ORDER', `a chunk of the ${log.kind} log at ${log.offset + taken} was due`);
+    }
+    if (data.length > MAX_CHUNK_BYTES || taken + data.length > log.size) {
+      throw new LogError('LOG_TOO_LARGE', `a chunk of the ${log.kind} log is larger than what is due`);
+    }
+    hash.update(data);
+    chunks.push(data);
+    taken += data.length;
+  }
+  const digest = hash.digest();
+  if (digest.length !== log.sha256.length || !timingSafeEqual(digest, log.sha256)) {
+    throw new LogError('LOG_DIGEST_MISMATCH', `the ${log.kind} log is not the announced one`);
+  }
+  return Buffer.concat(chunks);
+}

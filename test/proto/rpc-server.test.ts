@@ -1,0 +1,102 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { describe, expect, test } from 'vitest';
+import { AttestationService } from '../../proto/gen/assay/v1/attestation_pb.ts';
+import { AttestationResultService } from '../../proto/gen/assay/v1/attestation_result_pb.ts';
+import { Health } from '../../proto/gen/health/v1/health_pb.ts';
+import { HealthRegistry } from '../../proto/health.ts';
+import { RpcServer } from '../../proto/rpc-server.ts';
+import { StatusError } from '../../proto/status.ts';
+import { echoServices, silence } from '../support/echo.ts';
+import { all, failure, startTestService, until } from '../support/rpc.ts';
+import type { TestService } from '../support/rpc.ts';
+
+const attestation = (service: TestService) => service.connect().client(AttestationService);
+const results = (service: TestService) => service.connect().client(AttestationResultService);
+
+describe('who may call', () => {
+  test('is asked before every method, with the roles of its option, and before the request is read', async () => {
+    const asked: string[] = [];
+    let handled = 0;
+    const health = new HealthRegistry();
+    await using service = await startTestService(
+      [
+        ...echoServices({
+          createChallenge: () => {
+            handled += 1;
+            return {};
+          },
+        }),
+        health.service,
+      ],
+      {
+        server: {
+          authorize: async ({ method }) => {
+            asked.push(`${method.service}/${method.name} ${method.roles.join()}`);
+            await delay(1);
+            if (method.service !== 'grpc.health.v1.Health') {
+              throw new StatusError({ code: 'UNAUTHENTICATED', reason: 'NO_CERTIFICATE', message: 'no certificate' });
+            }
+          },
+        },
+      },
+    );
+    const denied = { code: 'UNAUTHENTICATED', reason: 'NO_CERTIFICATE' };
+    expect(await failure(attestation(service).createChallenge({}))).toMatchObject(denied);
+    expect(await failure(all(attestation(service).attest(silence())))).toMatchObject(denied);
+    expect(await failure(all(results(service).watchAttestationResults({})))).toMatchObject(denied);
+    expect((await service.connect().client(Health).check({})).status).toBe(2);
+    expect(handled).toBe(0);
+    expect(asked).toEqual([
+      'assay.v1.AttestationService/CreateChallenge agent',
+      'assay.v1.AttestationService/Attest agent',
+      'assay.v1.AttestationResultService/WatchAttestationResults operator,orchestrator,relying_party,auditor',
+      'grpc.health.v1.Health/Check anonymous',
+    ]);
+  });
+
+  test('must be said by every method', () => {
+    const health = new HealthRegistry();
+    const options = {
+      authorize: () => undefined,
+      logger: { error: () => undefined, warn: () => undefined, debug: () => undefined },
+      now: Date.now,
+      newRequestId: () => '',
+    };
+    expect(() => new RpcServer({ ...options, services: [health.service], methodRoles: new Map() })).toThrow(
+      '/grpc.health.v1.Health/Check does not say who may call it',
+    );
+    const noRole = new Map([...health.service.methods].map(({ path }) => [path, []] as const));
+    expect(() => new RpcServer({ ...options, services: [health.service], methodRoles: noRole })).toThrow(
+      'names no role',
+    );
+    expect(() => new RpcServer({ ...options, services: [health.service, health.service] })).toThrow('is served twice');
+    expect(() => new RpcServer({ ...options, services: [health.service] })).not.toThrow();
+  });
+
+  test('an authorisation that fails for itself is INTERNAL, not a pass', async () => {
+    await using service = await startTestService(echoServices(), {
+      server: { authorize: () => Promise.reject(new Error('store is gone')) },
+    });
+    expect(await failure(attestation(service).createChallenge({}))).toMatchObject({ code: 'INTERNAL' });
+  });
+});
+
+describe('a connection', () => {
+  test('has so many calls and no more', async () => {
+    await using service = await startTestService(echoServices(), { server: { maxCallsPerConnection: 2 } });
+    const channel = service.connect();
+    const client = channel.client(AttestationService);
+    const stop = new AbortController();
+    const open = [1, 2].map(() => failure(all(client.attest(silence(), { signal: stop.signal }))));
+    await until(() => service.server.callCount === 2, 'two calls open');
+    expect(await failure(client.createChallenge({}))).toMatchObject({
+      code: 'RESOURCE_EXHAUSTED',
+      reason: 'TOO_MANY_CALLS',
+    });
+    expect(await attestation(service).createChallenge({})).toBeDefined();
+    stop.abort();
+    await Promise.all(open);
+    await until(() => service.server.callCount === 0, 'calls released');
+    expect(await client.createChallenge({})).toBeDefined();
+  });
+});

@@ -1,0 +1,19 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { defineConfig } from 'vitest/config';
+
+const grpcurl = join(import.meta.dirname, '.cache', 'grpcurl-v1.9.3', 'grpcurl');
+
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    // Node strips the types itself, as it does when the programs run: what passes here runs there.
+    experimental: { viteModuleRunner: false },
+    pool: 'forks',
+    maxWorkers: 2,
+    testTimeout: 30_000,
+    hookTimeout: 30_000,
+    // Built by `npm test` where Go is; without it the tests that talk as a stranger's client use `buf curl` alone.
+    env: existsSync(grpcurl) ? { ASSAY_GRPCURL: grpcurl } : {},
+  },
+});
