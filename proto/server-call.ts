@@ -90,7 +90,11 @@ export class ServerCall extends ServerInterceptingCall {
       this.#pendingBytes -= message.length;
       this.#wakeWriter();
     });
-    await this.#drainedTo(WRITE_AHEAD_BYTES);
+    while (this.#pendingBytes > WRITE_AHEAD_BYTES) {
+      this.#writer ??= Promise.withResolvers();
+      await this.#writer.promise;
+      this.#throwIfEnded();
+    }
   }
 
   /** Ends the call with an error at once. Without effect on a call that has ended. */
@@ -113,13 +117,11 @@ export class ServerCall extends ServerInterceptingCall {
       this.#open();
       if (this.#ended) return;
       await this.#plan.serve(this);
-      await this.#drainedTo(0);
       if (this.#ended) return;
       super.sendStatus({ code: status.OK, details: 'OK' });
       this.#end();
     } catch (error) {
-      // What the handler sent before it failed reaches the caller.
-      await this.#drainedTo(0).catch(() => undefined);
+      // What the handler sent before it failed is on its way, and the status follows it.
       if (!this.#ended) this.fail(this.#plan.describe(error, this.context));
     } finally {
       if (!this.#opened) this.#release();
@@ -148,14 +150,6 @@ export class ServerCall extends ServerInterceptingCall {
     const reader = this.#reader;
     this.#reader = undefined;
     reader?.resolve(message);
-  }
-
-  async #drainedTo(bytes: number): Promise<void> {
-    while (this.#pendingBytes > bytes) {
-      this.#throwIfEnded();
-      this.#writer ??= Promise.withResolvers();
-      await this.#writer.promise;
-    }
   }
 
   #wakeWriter(): void {

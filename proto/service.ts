@@ -37,7 +37,7 @@ export interface Context {
   readonly method: MethodAccess;
   /** Bytes that were given to the channel and not yet taken by the caller. */
   pendingBytes(): number;
-  /** Ends the call with this status at once, whatever its handler is doing; queued messages are dropped. */
+  /** Ends the call with this status at once, whatever its handler is doing. The status follows what is pending. */
   fail(error: StatusError): void;
 }
 

@@ -94,7 +94,7 @@ export function parseConfig(text: string, file: string): Config {
     problems.push(`${file}:${line}: ${problem}`);
   });
   const pairs = problems.length === 0 && isMap(root) ? root.items : [];
-  const config = reader.read(pairs as readonly Pair<Node, Node | null>[], dirname(resolve(file)));
+  const config = reader.read(pairs, dirname(resolve(file)));
   if (problems.length > 0) throw new ConfigError(problems);
   return config;
 }

@@ -74,10 +74,7 @@ async function openCredentials(enrollee: Enrollee, challenge: VerifiedChallenge)
   for (const [index, ek] of enrollee.endorsementKeys.entries()) {
     const credential = challenge.credentials[index];
     if (credential === undefined) throw new TypeError('a verified challenge has a credential for each EK');
-    const { credentialBlob, encryptedSecret } = credential;
-    secrets.push(
-      await enrollee.ak.activate(ek, { credentialBlob: sized(credentialBlob), encryptedSecret: sized(encryptedSecret) }),
-    );
+    secrets.push(await enrollee.ak.activate(ek, credential));
   }
   return secrets;
 }
@@ -114,11 +111,4 @@ async function* partsOf(proof: EnrollmentProof, logs: readonly CollectedLog[]): 
   for (const { chunks } of logs) {
     for (const chunk of chunks) yield { kind: 'chunk', chunk };
   }
-}
-
-/** TPM2B: the content behind its size (Part 2 §10.4.1). */
-function sized(content: Buffer): Buffer {
-  const size = Buffer.alloc(2);
-  size.writeUInt16BE(content.length);
-  return Buffer.concat([size, content]);
 }

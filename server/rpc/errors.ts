@@ -101,7 +101,7 @@ const REASON_OF_STORE: { readonly [code: string]: string } = {
 function statusOf(reason: string, fallback: StatusCode, cause: Error): StatusError {
   const retryAfterMillis = RETRY_AFTER[reason];
   return new StatusError({
-    code: STATUS_OF_REASON[reason] ?? fallback,
+    code: STATUS_OF_REASON[reason] ?? (reason.startsWith('EK_CERT_') ? 'PERMISSION_DENIED' : fallback),
     reason,
     message: cause.message,
     cause,

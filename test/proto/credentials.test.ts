@@ -1,7 +1,7 @@
 import { createServer } from 'node:tls';
 import type { AddressInfo } from 'node:net';
 import { describe, expect, test } from 'vitest';
-import { authorityFingerprint, CertificateError } from '../../proto/certificate-profile.ts';
+import { authorityFingerprint, CertificateError, EXTENDED_KEY_USAGE } from '../../proto/certificate-profile.ts';
 import { Channel } from '../../proto/client.ts';
 import { fetchAuthority } from '../../proto/credentials.ts';
 import type { CredentialOptions } from '../../proto/credentials.ts';
@@ -63,6 +63,27 @@ describe('a channel', () => {
     service.listener.updateCredentials(await issue(service.authority));
     expect(await callWith(service.listener.address(), { trust: trustIn(service.authority) })).toMatch(outcome);
     expect(await callWith(service.listener.address(), { trust: trustIn(service.authority, 'other') })).toMatch(outcome);
+  });
+
+  test.each([
+    ['for servers and clients', [EXTENDED_KEY_USAGE.server, EXTENDED_KEY_USAGE.client], serverIdentity, 'served'],
+    ['for everything', [], serverIdentity, 'UNAVAILABLE'],
+    [
+      'of the service identity',
+      [EXTENDED_KEY_USAGE.server],
+      { kind: 'service', deployment: TEST_DEPLOYMENT } as const,
+      'served',
+    ],
+  ])('takes a certificate %s at most from another PKI', async (_name, extendedKeyUsages, identity, underOther) => {
+    await using service = await startTestService(echoServices());
+    const { authority, listener } = service;
+    listener.updateCredentials(
+      await authority.issue({ profile: 'server', identity, extendedKeyUsages, ip: ['127.0.0.1'] }),
+    );
+    const outcome = async (kind: 'service' | 'other') =>
+      (await callWith(listener.address(), { trust: trustIn(authority, kind) })).split(' ')[0];
+    expect(await outcome('service')).toBe('UNAVAILABLE');
+    expect(await outcome('other')).toBe(underOther);
   });
 
   test('checks the name that it is given', async () => {

@@ -37,6 +37,7 @@ describe('health', () => {
     await until(() => seen.length === 2, 'second status');
     health.set('b', 'serving');
     health.set('a', 'serving');
+    await service.connect().client(Health).check({});
     health.set('a', 'not_serving');
     await until(() => seen.length === 3, 'third status');
     expect(seen).toEqual([ServingStatus.SERVICE_UNKNOWN, ServingStatus.SERVING, ServingStatus.NOT_SERVING]);

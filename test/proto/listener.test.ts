@@ -6,13 +6,14 @@ import type { ConnectionOptions, TLSSocket } from 'node:tls';
 import { X509Certificate } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { AttestationService } from '../../proto/gen/assay/v1/attestation_pb.ts';
+import { AttestationResultService } from '../../proto/gen/assay/v1/attestation_result_pb.ts';
 import { addressBlock } from '../../proto/listener.ts';
 import { RpcError } from '../../proto/rpc-error.ts';
 import type { Peer } from '../../proto/service.ts';
 import { toPem } from '../../proto/tls-identity.ts';
 import type { TlsIdentity } from '../../proto/tls-identity.ts';
 import { echoServices, silence } from '../support/echo.ts';
-import { startTestService, until } from '../support/rpc.ts';
+import { settled, startTestService, until } from '../support/rpc.ts';
 import type { TestService } from '../support/rpc.ts';
 import { issueClient, issueServer, makeTestAuthority } from '../support/tls.ts';
 
@@ -120,14 +121,14 @@ describe('the handshake', () => {
     const secureContext = createSecureContext({ cert: own.certificateChain.map(toPem).join(''), key: own.privateKey });
     const sessions: Buffer[] = [];
     for (let round = 0; round < 3; round += 1) {
-      const [session] = sessions;
+      const session = sessions.at(-1);
       const socket = await handshake(service, { secureContext, ...(session ? { session } : {}) });
       socket.on('session', (given: Buffer) => sessions.push(given));
       expect(socket.isSessionReused()).toBe(false);
-      const now = socket.getSession();
-      if (now) sessions.push(now);
-      // HTTP/2 settings of the server arrive behind any ticket.
+      // The server's HTTP/2 settings arrive behind any ticket.
       await once(socket, 'data');
+      const last = socket.getSession();
+      if (last) sessions.push(last);
       socket.destroy();
     }
     expect(service.log.filter(({ level }) => level !== 'debug')).toEqual([]);
@@ -281,12 +282,26 @@ describe('drain', () => {
   });
 
   test('cuts connections that do not go', async () => {
-    const service = await startTestService(echoServices());
-    const socket = await handshake(service);
-    const gone = once(socket, 'close');
-    socket.resume();
+    let sent = 0;
+    const service = await startTestService(
+      echoServices(
+        {},
+        {
+          async *watchAttestationResults() {
+            for (;;) {
+              yield { resumeToken: 'x'.repeat(100_000) };
+              sent += 1;
+            }
+          },
+        },
+      ),
+    );
+    const stream = service.connect().client(AttestationResultService).watchAttestationResults({});
+    // Reads one message and then no more: the status cannot reach it.
+    await stream[Symbol.asyncIterator]().next();
+    await settled(() => sent);
     await service.listener.drain(0);
-    await gone;
+    expect(service.server.callCount).toBe(0);
     expect(() => service.listener.address()).toThrow('listener is closed');
   });
 });

@@ -7,7 +7,7 @@ import { AttestationResultService } from '../../proto/gen/assay/v1/attestation_r
 import type { Context } from '../../proto/service.ts';
 import { StatusError } from '../../proto/status.ts';
 import { echoServices, silence } from '../support/echo.ts';
-import { all, failure, startTestService, until } from '../support/rpc.ts';
+import { all, failure, settled, startTestService, until } from '../support/rpc.ts';
 import type { TestService } from '../support/rpc.ts';
 
 const attestation = (service: TestService) => service.connect().client(AttestationService);
@@ -128,13 +128,8 @@ describe('flow', () => {
     const stream = results(service).watchAttestationResults({})[Symbol.asyncIterator]();
     await stream.next();
     await until(() => (context?.pendingBytes() ?? 0) > 0, 'bytes pending');
-    let before = -1;
-    while (before !== sent) {
-      before = sent;
-      await delay(100);
-    }
     // What both sides' windows and the read-ahead of the client's stream take, and no more.
-    expect(sent).toBeLessThan(60);
+    expect(await settled(() => sent)).toBeLessThan(60);
     expect(context?.pendingBytes()).toBeLessThan(500_000);
     context?.fail(
       new StatusError({ code: 'RESOURCE_EXHAUSTED', reason: 'SLOW_CONSUMER', message: 'consumer is too slow' }),
@@ -163,12 +158,7 @@ describe('flow', () => {
         yield { part: { case: 'chunk' as const, value: { data: new Uint8Array(100_000) } } };
     }
     const call = attestation(service).submitEvidence(chunks());
-    let before = -1;
-    while (before !== made) {
-      before = made;
-      await delay(100);
-    }
-    expect(made).toBeLessThan(60);
+    expect(await settled(() => made)).toBeLessThan(60);
     release.resolve();
     expect((await call).result?.name).toBe('200');
   });

@@ -97,3 +97,13 @@ export async function all<T>(stream: AsyncIterable<T>): Promise<T[]> {
   for await (const item of stream) seen.push(item);
   return seen;
 }
+
+/** Waits until a count no longer grows, and answers it. */
+export async function settled(count: () => number): Promise<number> {
+  let before = -1;
+  while (before !== count()) {
+    before = count();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  return before;
+}

@@ -24,6 +24,8 @@ export interface TestAuthority {
     readonly identity: Identity;
     readonly dns?: readonly string[];
     readonly ip?: readonly string[];
+    /** What stands in the place of the profile's extended key usage; none when empty. */
+    readonly extendedKeyUsages?: readonly string[];
     /** When it expires, in milliseconds from now; default an hour. */
     readonly lifeMillis?: number;
   }): Promise<TestLeaf>;
@@ -46,7 +48,8 @@ export async function makeTestAuthority(name = 'test authority'): Promise<TestAu
   });
   return {
     certificate: Buffer.from(certificate.rawData),
-    async issue({ profile, identity, dns = [], ip = [], lifeMillis = HOUR }) {
+    async issue({ profile, identity, dns = [], ip = [], lifeMillis = HOUR, extendedKeyUsages }) {
+      const usages = [...(extendedKeyUsages ?? [EXTENDED_KEY_USAGE[profile]])];
       const leafKeys = await generateKeys();
       const names: x509.JsonGeneralName[] = [
         { type: 'url', value: formatIdentity(identity) },
@@ -64,7 +67,7 @@ export async function makeTestAuthority(name = 'test authority'): Promise<TestAu
         extensions: [
           new x509.BasicConstraintsExtension(false, undefined, true),
           new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
-          new x509.ExtendedKeyUsageExtension([EXTENDED_KEY_USAGE[profile]]),
+          ...(usages.length > 0 ? [new x509.ExtendedKeyUsageExtension(usages)] : []),
           new x509.SubjectAlternativeNameExtension(names),
           await x509.AuthorityKeyIdentifierExtension.create(keys.publicKey),
         ],

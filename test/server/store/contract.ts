@@ -1,0 +1,35 @@
+import { describe } from 'vitest';
+import { describeAudit } from './contract/audit.ts';
+import { describeClock } from './contract/clock.ts';
+import { describeEndorsements } from './contract/endorsements.ts';
+import { describeEnrollment } from './contract/enrollment.ts';
+import { describeExpiry } from './contract/expiry.ts';
+import { givenStore, type StorePlace } from './contract/harness.ts';
+import { describeHosts } from './contract/hosts.ts';
+import { describeIdentities } from './contract/identities.ts';
+import { describeLogs } from './contract/logs.ts';
+import { describePolicies } from './contract/policies.ts';
+import { describeReplacement } from './contract/replacement.ts';
+import { describeRounds } from './contract/rounds.ts';
+import { describeStreams } from './contract/streams.ts';
+import { describeWatching } from './contract/watching.ts';
+
+/** What every store promises; each store's test file runs it on its own kind of place. */
+export function describeStoreContract(name: string, makePlace: () => Promise<StorePlace>): void {
+  describe(`the store contract on ${name}`, () => {
+    const given = givenStore(makePlace);
+    describeEnrollment(given);
+    describeReplacement(given);
+    describeHosts(given);
+    describeRounds(given);
+    describeStreams(given);
+    describeExpiry(given);
+    describeLogs(given);
+    describeWatching(given);
+    describePolicies(given);
+    describeEndorsements(given);
+    describeIdentities(given);
+    describeAudit(given);
+    describeClock(given);
+  });
+}

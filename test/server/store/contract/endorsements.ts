@@ -1,0 +1,84 @@
+import { describe, expect, it } from 'vitest';
+import { affirmed, commit, digest, ek, OPERATOR, reasons, round } from '../fixtures.ts';
+import type { Given } from './harness.ts';
+
+export function describeEndorsements(given: Given): void {
+  const anchor = (name: string) => ({
+    fingerprint: digest(name), subject: `CN=${name}`, anchor: true, notAfter: 4_000_000_000_000, certificate: '3082',
+  });
+  const entry = (name: string, group = '') => ({ fingerprint: ek(name).fingerprint, group, comment: '' });
+
+  describe('endorsements', () => {
+    it('keeps trust anchors and lists them page by page', async () => {
+      const added = await given.store.addTrustAnchors([anchor('b'), anchor('a')], OPERATOR);
+      expect(added).toEqual(['b', 'a'].map((name) => ({ ...anchor(name), createTime: given.store.now() })));
+      const all = await given.store.allTrustAnchors();
+      expect(all.map(({ subject }) => subject).sort()).toEqual(['CN=a', 'CN=b']);
+      const page = await given.store.listTrustAnchors({ limit: 1, after: '' });
+      expect(page).toEqual({ items: all.slice(0, 1), next: all[0]?.fingerprint });
+      await given.store.removeTrustAnchor(digest('a'), OPERATOR);
+      expect((await given.store.allTrustAnchors()).map(({ subject }) => subject)).toEqual(['CN=b']);
+      await expect(given.store.removeTrustAnchor(digest('a'), OPERATOR)).rejects.toMatchObject({ code: 'not_found' });
+    });
+
+    it('changes nothing by an anchor that is there already', async () => {
+      await given.store.addTrustAnchors([anchor('a')], OPERATOR);
+      await affirmed(given.store, 'h');
+      const before = [await given.store.epochs(), await given.store.heads(), await given.store.listAudit(0, 100)];
+      await given.store.addTrustAnchors([anchor('a')], OPERATOR);
+      expect([await given.store.epochs(), await given.store.heads(), await given.store.listAudit(0, 100)]).toEqual(before);
+    });
+
+    it('drops the verdicts of hosts with EK certificates and fences rounds in flight when anchors change', async () => {
+      await affirmed(given.store, 'certified');
+      await affirmed(given.store, 'bare', { eks: [ek('bare')], admission: 'inventory' });
+      const judged = await round(given.store, 'h-bare');
+      const { endorsement } = await given.store.epochs();
+      await given.store.addTrustAnchors([anchor('a')], OPERATOR);
+      expect((await given.store.epochs()).endorsement).toBe(endorsement + 1);
+      expect(await reasons(given.store, 'h-certified')).toEqual(['APPRAISAL_INPUT_CHANGED']);
+      expect(await reasons(given.store, 'h-bare')).toEqual([]);
+      expect(await commit(given.store, judged)).toEqual({ outcome: 'fenced' });
+
+      await commit(given.store, await round(given.store, 'h-certified'));
+      await given.store.removeTrustAnchor(digest('a'), OPERATOR);
+      expect(await reasons(given.store, 'h-certified')).toEqual(['APPRAISAL_INPUT_CHANGED']);
+    });
+
+    it('keeps the inventory and counts what it adds and updates', async () => {
+      expect(await given.store.putInventory([entry('a'), entry('b')], OPERATOR)).toEqual({ added: 2, updated: 0 });
+      const { endorsement } = await given.store.epochs();
+      expect(await given.store.putInventory([entry('a'), { ...entry('b'), comment: 'rack 4' }, entry('c')], OPERATOR)).toEqual({
+        added: 1,
+        updated: 1,
+      });
+      expect((await given.store.epochs()).endorsement).toBe(endorsement + 1);
+      expect(await given.store.putInventory([entry('a')], OPERATOR)).toEqual({ added: 0, updated: 0 });
+      expect((await given.store.epochs()).endorsement).toBe(endorsement + 1);
+      expect(await given.store.findInventory([ek('b').fingerprint, ek('x').fingerprint])).toEqual([
+        { ...entry('b'), comment: 'rack 4', createTime: given.store.now() },
+      ]);
+      const page = await given.store.listInventory({ limit: 2, after: '' });
+      expect(page.items).toHaveLength(2);
+      expect((await given.store.listInventory({ limit: 2, after: page.next ?? '' })).items).toHaveLength(1);
+    });
+
+    it('drops the verdicts of hosts whose EK, or a neighbour of it, enters or leaves the inventory', async () => {
+      for (const name of ['a', 'b', 'c']) await affirmed(given.store, name);
+      await given.store.putInventory([entry('a', 'machine 1'), entry('new')], OPERATOR);
+      expect(await reasons(given.store, 'h-a')).toEqual(['APPRAISAL_INPUT_CHANGED']);
+      expect(await reasons(given.store, 'h-b')).toEqual([]);
+
+      await commit(given.store, await round(given.store, 'h-a'));
+      await given.store.putInventory([entry('b', 'machine 1')], OPERATOR);
+      expect(await reasons(given.store, 'h-a')).toEqual(['APPRAISAL_INPUT_CHANGED']);
+      expect(await reasons(given.store, 'h-b')).toEqual(['APPRAISAL_INPUT_CHANGED']);
+
+      await commit(given.store, await round(given.store, 'h-b'));
+      await given.store.removeInventory(ek('a').fingerprint, OPERATOR);
+      expect(await reasons(given.store, 'h-b')).toEqual(['APPRAISAL_INPUT_CHANGED']);
+      expect(await reasons(given.store, 'h-c')).toEqual([]);
+      await expect(given.store.removeInventory(ek('a').fingerprint, OPERATOR)).rejects.toMatchObject({ code: 'not_found' });
+    });
+  });
+}

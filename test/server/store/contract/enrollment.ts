@@ -1,0 +1,177 @@
+import { describe, expect, it } from 'vitest';
+import type { EnrollInput } from '../../../../server/store/store.ts';
+import { affirmed, ak, digest, ek, enrollAgain, enrolled, enrollment, OPERATOR, policy, reasons } from '../fixtures.ts';
+import type { Given } from './harness.ts';
+
+export function describeEnrollment(given: Given): void {
+  describe('enrolment', () => {
+    it('makes a new host with a revision that affirms nothing', async () => {
+      const input = await enrollment(given.store, 'a');
+      const outcome = await given.store.enroll(input);
+      expect(outcome).toMatchObject({
+        outcome: 'created',
+        host: { id: 'h-a', state: 'active', version: 1, round: 0, akGeneration: 1, eks: input.eks, ak: input.ak, findings: [] },
+      });
+      expect(await given.store.getHost('h-a')).toEqual('host' in outcome ? outcome.host : null);
+      expect(await given.store.getResult('h-a')).toMatchObject({
+        revision: 1,
+        status: 'none',
+        validUntil: null,
+        connectivity: 'never_seen',
+        akName: input.ak.name,
+        policyId: '',
+        policyVersion: 0,
+      });
+      expect(await reasons(given.store, 'h-a')).toEqual(['AWAITING_EVIDENCE']);
+      expect(await given.store.changesSince(0, 10)).toMatchObject([{ revision: 1, cause: 'enrolled', prior: null }]);
+    });
+
+    it('lets a host wait where an operator admits', async () => {
+      await enrolled(given.store, 'a', { state: 'pending', admission: 'approval' });
+      expect(await reasons(given.store, 'h-a')).toEqual(['AWAITING_APPROVAL']);
+    });
+
+    it('completes an enrolment id once', async () => {
+      const input = await enrollment(given.store, 'a');
+      await given.store.enroll(input);
+      expect(await given.store.enroll({ ...input, expected: { hostId: 'h-a', version: 1 } })).toEqual({
+        outcome: 'already_used',
+      });
+    });
+
+    it('lets one of two simultaneous completions of an id through', async () => {
+      const input = await enrollment(given.store, 'a');
+      const outcomes = await Promise.all([given.store.enroll(input), given.store.enroll(input)]);
+      expect(outcomes.map(({ outcome }) => outcome).sort()).toEqual(['already_used', 'created']);
+    });
+
+    it('forgets an enrolment id after its time, and not before', async () => {
+      const first = await enrollment(given.store, 'a');
+      await given.store.enroll(first);
+      given.clock.advance(30_000);
+      await enrolled(given.store, 'b');
+      expect(await given.store.enroll({ ...first, epochs: await given.store.epochs() })).toEqual({ outcome: 'already_used' });
+      given.clock.advance(60_000);
+      await enrolled(given.store, 'c');
+      expect(await given.store.enroll(first)).toEqual({ outcome: 'fenced' });
+    });
+
+    it('does not spend the id of a refused enrolment', async () => {
+      const input = await enrollment(given.store, 'a');
+      const stale = { ...input, expected: { hostId: 'h-a', version: 9 } };
+      expect(await given.store.enroll(stale)).toEqual({ outcome: 'fenced' });
+      expect(await given.store.enroll(input)).toMatchObject({ outcome: 'created' });
+    });
+
+    it.each<{ name: string; change: (input: EnrollInput) => Partial<EnrollInput>; outcome: string }>([
+      {
+        name: 'an AK of another host',
+        change: () => ({ ak: ak('a') }),
+        outcome: 'ak_conflict',
+      },
+      {
+        name: 'EKs of two hosts',
+        change: () => ({ eks: [ek('a'), ek('b')], expected: { hostId: 'h-a', version: 1 } }),
+        outcome: 'ek_conflict',
+      },
+      { name: 'the id of a host with other EKs', change: () => ({ hostId: 'h-a' }), outcome: 'ek_conflict' },
+      { name: 'an expected host that is not there', change: () => ({ expected: { hostId: 'h-x', version: 1 } }), outcome: 'fenced' },
+      { name: 'a known EK that was decided on as a new one', change: () => ({ eks: [ek('a')] }), outcome: 'fenced' },
+      {
+        name: 'another version of the host',
+        change: () => ({ eks: [ek('a')], ak: ak('a'), expected: { hostId: 'h-a', version: 2 } }),
+        outcome: 'fenced',
+      },
+      {
+        name: 'an older policy epoch',
+        change: ({ epochs }) => ({ epochs: { ...epochs, policy: epochs.policy - 1 } }),
+        outcome: 'fenced',
+      },
+      {
+        name: 'an older endorsement epoch',
+        change: ({ epochs }) => ({ epochs: { ...epochs, endorsement: epochs.endorsement - 1 } }),
+        outcome: 'fenced',
+      },
+    ])('refuses $name', async ({ change, outcome }) => {
+      await enrolled(given.store, 'a');
+      await enrolled(given.store, 'b');
+      const before = await given.store.heads();
+      const audit = await given.store.listAudit(0, 100);
+      const input = await enrollment(given.store, 'c');
+      expect(await given.store.enroll({ ...input, ...change(input) })).toEqual({ outcome });
+      expect(await given.store.heads()).toEqual(before);
+      expect(await given.store.listAudit(0, 100)).toEqual(audit);
+    });
+
+    it('refuses an AK that waits for approval at another host', async () => {
+      const host = await affirmed(given.store, 'a');
+      await given.store.enroll(await enrollAgain(given.store, host, { ak: ak('next') }));
+      expect(await given.store.enroll(await enrollment(given.store, 'b', { ak: ak('next') }))).toEqual({ outcome: 'ak_conflict' });
+    });
+
+    it('gives an AK to one of two hosts that bring it at once', async () => {
+      const inputs = await Promise.all(['a', 'b'].map((name) => enrollment(given.store, name, { ak: ak('same') })));
+      const outcomes = await Promise.all(inputs.map((input) => given.store.enroll(input)));
+      expect(outcomes.map(({ outcome }) => outcome).sort()).toEqual(['ak_conflict', 'created']);
+    });
+
+    it('fences an enrolment that was decided before a policy or an anchor came', async () => {
+      const [beforePolicy, beforeAnchor] = [await enrollment(given.store, 'a'), await enrollment(given.store, 'b')];
+      await given.store.putPolicy(policy('base', { allHosts: true }), { ...OPERATOR, expected: null });
+      expect(await given.store.enroll(beforePolicy)).toEqual({ outcome: 'fenced' });
+      const anchor = { fingerprint: digest('ca'), subject: 'CN=ca', anchor: true, notAfter: 1, certificate: '30' };
+      await given.store.addTrustAnchors([anchor], OPERATOR);
+      const now = { ...beforeAnchor, epochs: { ...beforeAnchor.epochs, policy: (await given.store.epochs()).policy } };
+      expect(await given.store.enroll(now)).toEqual({ outcome: 'fenced' });
+    });
+
+    it('refreshes a host by the same EK and AK and keeps its verdict', async () => {
+      const host = await affirmed(given.store, 'a');
+      const before = await given.store.getResult('h-a');
+      given.clock.advance(1000);
+      const outcome = await given.store.enroll(
+        await enrollAgain(given.store, host, {
+          eks: [ek('a', '3083'), ek('a2')],
+          ak: { ...host.ak, certificate: 'ccdd' },
+          tlsKeySha256: digest('new tls'),
+          claimed: { hostname: 'renamed' },
+          clock: { resetCount: 9, restartCount: 9, clock: '9', safe: false },
+        }),
+      );
+      expect(outcome).toMatchObject({
+        outcome: 'refreshed',
+        host: {
+          version: host.version + 1,
+          ak: { certificate: 'ccdd' },
+          tlsKeySha256: digest('new tls'),
+          claimed: { hostname: 'renamed' },
+          enrollTime: given.store.now(),
+          createTime: host.createTime,
+          clock: host.clock,
+          round: host.round,
+          eks: [{ certificate: '3083' }, { fingerprint: ek('a2').fingerprint }],
+        },
+      });
+      expect(await given.store.getResult('h-a')).toEqual(before);
+      expect(await given.store.findByEks([ek('a2').fingerprint])).toMatchObject({ owner: 'host', host: { id: 'h-a' } });
+    });
+
+    it('keeps a waiting host waiting when it enrols again', async () => {
+      const host = await enrolled(given.store, 'a', { state: 'pending', admission: 'approval' });
+      const outcome = await given.store.enroll(await enrollAgain(given.store, host, { state: 'active' }));
+      expect(outcome).toMatchObject({ outcome: 'refreshed', host: { state: 'pending', admission: 'approval' } });
+    });
+
+    it('says whose an EK is', async () => {
+      await enrolled(given.store, 'a');
+      await enrolled(given.store, 'b');
+      const owner = async (...names: string[]): Promise<string> =>
+        (await given.store.findByEks(names.map((name) => ek(name).fingerprint))).owner;
+      expect(await owner('x')).toBe('nobody');
+      expect(await owner('a', 'x')).toBe('host');
+      expect(await owner('a', 'b')).toBe('conflict');
+      await given.store.revokeHost('h-b', { ...OPERATOR, reason: 'stolen' });
+      expect(await owner('b', 'x')).toBe('banned');
+    });
+  });
+}

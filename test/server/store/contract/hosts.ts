@@ -1,0 +1,140 @@
+import { describe, expect, it } from 'vitest';
+import { affirmed, commit, ek, enrolled, enrollment, NO_FILTER, OPERATOR, policy, reasons, round } from '../fixtures.ts';
+import type { Given } from './harness.ts';
+
+export function describeHosts(given: Given): void {
+  const anyVersion = { ...OPERATOR, version: null };
+
+  describe('hosts', () => {
+    it('lists by state and labels, page by page, in the order of ids', async () => {
+      for (const name of ['c', 'a', 'd', 'b']) await enrolled(given.store, name, name === 'b' ? { state: 'pending' } : {});
+      await given.store.updateHost('h-c', { labels: { zone: 'north', 'odd "key"': 'x' } }, anyVersion);
+      await given.store.updateHost('h-d', { labels: { zone: 'north' } }, anyVersion);
+      const list = async (after: string, states: ('pending' | 'active')[] = [], matchLabels = {}) => {
+        const page = await given.store.listHosts({ limit: 2, after }, { states, matchLabels });
+        return { ids: page.items.map((host) => host.id), next: page.next };
+      };
+      expect(await list('')).toEqual({ ids: ['h-a', 'h-b'], next: 'h-b' });
+      expect(await list('h-b')).toEqual({ ids: ['h-c', 'h-d'], next: null });
+      expect(await list('', ['active'])).toEqual({ ids: ['h-a', 'h-c'], next: 'h-c' });
+      expect(await list('', [], { zone: 'north' })).toEqual({ ids: ['h-c', 'h-d'], next: null });
+      expect(await list('', [], { 'odd "key"': 'x' })).toEqual({ ids: ['h-c'], next: null });
+      expect(await list('', [], { zone: 'south' })).toEqual({ ids: [], next: null });
+    });
+
+    it('writes labels and node name as a revision that keeps the verdict', async () => {
+      await affirmed(given.store, 'a');
+      const host = await given.store.updateHost('h-a', { labels: { zone: 'n' }, nodeName: 'node-1' }, anyVersion);
+      expect(host).toMatchObject({ labels: { zone: 'n' }, nodeName: 'node-1', version: 2 });
+      expect(await given.store.getResult('h-a')).toMatchObject({ status: 'affirming', nodeName: 'node-1', labels: { zone: 'n' } });
+      expect((await given.store.changesSince(2, 10))[0]).toMatchObject({
+        cause: 'updated',
+        prior: { labels: {}, status: 'affirming' },
+      });
+      // The verdict is still the one that the next round confirms.
+      expect(await commit(given.store, await round(given.store, 'h-a'))).toMatchObject({ outcome: 'confirmed' });
+    });
+
+    it('writes nothing when nothing changes', async () => {
+      const host = await affirmed(given.store, 'a');
+      const heads = await given.store.heads();
+      expect(await given.store.updateHost('h-a', { labels: {}, nodeName: '' }, anyVersion)).toEqual(host);
+      expect(await given.store.heads()).toEqual(heads);
+    });
+
+    it('holds an update to the version that it names, and node names to one host', async () => {
+      await enrolled(given.store, 'a');
+      await enrolled(given.store, 'b');
+      await given.store.updateHost('h-a', { nodeName: 'n1' }, { ...OPERATOR, version: 1 });
+      await expect(given.store.updateHost('h-a', { nodeName: 'n2' }, { ...OPERATOR, version: 1 })).rejects.toMatchObject({
+        code: 'etag_mismatch',
+      });
+      await expect(given.store.updateHost('h-b', { nodeName: 'n1' }, anyVersion)).rejects.toMatchObject({
+        code: 'already_exists',
+      });
+      await expect(given.store.updateHost('h-x', { nodeName: 'n1' }, anyVersion)).rejects.toMatchObject({ code: 'not_found' });
+    });
+
+    it('drops the verdict when labels or a named policy put another policy over the host', async () => {
+      await given.store.putPolicy(policy('north', { matchLabels: { zone: 'n' } }), { ...OPERATOR, expected: null });
+      await affirmed(given.store, 'a');
+      await affirmed(given.store, 'b');
+      await given.store.updateHost('h-a', { labels: { zone: 'n' } }, anyVersion);
+      await given.store.updateHost('h-b', { trustPolicy: 'north' }, anyVersion);
+      for (const id of ['h-a', 'h-b']) expect(await reasons(given.store, id)).toEqual(['APPRAISAL_INPUT_CHANGED']);
+      expect(await given.store.getResult('h-a')).toMatchObject({ status: 'none', labels: { zone: 'n' }, validUntil: null });
+      const causes = (await given.store.changesSince(4, 10)).map(({ cause }) => cause);
+      expect(causes).toEqual(['input_changed', 'input_changed']);
+    });
+
+    it('fences a round that was judged under other labels', async () => {
+      await affirmed(given.store, 'a');
+      const judged = await round(given.store, 'h-a');
+      await given.store.updateHost('h-a', { labels: { zone: 'n' } }, anyVersion);
+      expect(await commit(given.store, judged)).toEqual({ outcome: 'fenced' });
+    });
+
+    it('approves a waiting host once, at the version that the operator saw', async () => {
+      const host = await enrolled(given.store, 'a', { state: 'pending', admission: 'approval' });
+      const options = { ...OPERATOR, acknowledgeFindings: false, akCertificate: 'ee', expectedVersion: host.version };
+      await expect(given.store.approveHost('h-a', { ...options, expectedVersion: 9 })).rejects.toMatchObject({ code: 'etag_mismatch' });
+      const approved = await given.store.approveHost('h-a', options);
+      expect(approved).toMatchObject({ state: 'active', admission: 'approval', version: 2, ak: { certificate: 'ee' } });
+      expect(await reasons(given.store, 'h-a')).toEqual(['AWAITING_EVIDENCE']);
+      expect((await given.store.changesSince(1, 10))[0]).toMatchObject({ cause: 'approved' });
+      await expect(given.store.approveHost('h-a', { ...options, expectedVersion: 2 })).rejects.toMatchObject({ code: 'wrong_state' });
+    });
+
+    it('bans a revoked host with every EK, for good', async () => {
+      await affirmed(given.store, 'a', { eks: [ek('a'), ek('a2')] });
+      const judged = await round(given.store, 'h-a');
+      const host = await given.store.revokeHost('h-a', { ...OPERATOR, reason: 'stolen' });
+      expect(host).toMatchObject({ state: 'revoked', version: 2 });
+      expect(await commit(given.store, judged)).toEqual({ outcome: 'fenced' });
+      expect(await given.store.enroll(await enrollment(given.store, 'b', { eks: [ek('a2'), ek('new')] }))).toEqual({ outcome: 'banned' });
+      const now = { ...(await round(given.store, 'h-a')) };
+      expect(await commit(given.store, now)).toEqual({ outcome: 'fenced' });
+      given.clock.advance(365 * 86_400_000);
+      await given.store.expireResults(100);
+      expect(await given.store.getResult('h-a')).toMatchObject({
+        status: 'contraindicated',
+        validUntil: null,
+        vector: { instanceIdentity: 96 },
+        checks: [{ reason: 'HOST_REVOKED', outcome: 'failed' }],
+      });
+      const heads = await given.store.heads();
+      expect(await given.store.revokeHost('h-a', { ...OPERATOR, reason: 'again' })).toMatchObject({ version: 2 });
+      expect(await given.store.heads()).toEqual(heads);
+    });
+
+    it('writes a revoked host its ban whichever of the ban and a round comes first', async () => {
+      await affirmed(given.store, 'a');
+      const judged = await round(given.store, 'h-a');
+      await Promise.all([given.store.commitRounds([judged]), given.store.revokeHost('h-a', { ...OPERATOR, reason: 'stolen' })]);
+      expect(await given.store.getResult('h-a')).toMatchObject({ status: 'contraindicated' });
+    });
+
+    it('forgets a deleted host, lifts its ban, and tells who watches', async () => {
+      await affirmed(given.store, 'a');
+      await given.store.revokeHost('h-a', { ...OPERATOR, reason: 'stolen' });
+      await given.store.deleteHost('h-a', OPERATOR);
+      expect(await given.store.getHost('h-a')).toBeNull();
+      expect(await given.store.getResult('h-a')).toBeNull();
+      expect((await given.store.snapshot(NO_FILTER)).results).toEqual([]);
+      expect((await given.store.changesSince(3, 10))[0]).toMatchObject({
+        revision: 4,
+        cause: 'deleted',
+        result: { status: 'contraindicated', hostId: 'h-a' },
+        prior: { status: 'contraindicated' },
+      });
+      const history = await given.store.listHistory('h-a', { limit: 10, after: '' });
+      expect(history.items.map((result) => result.revision)).toEqual([3, 2, 1]);
+      expect((await given.store.listAudit(0, 100)).at(-1)?.detail).toContain('lifted');
+      await expect(given.store.deleteHost('h-a', OPERATOR)).rejects.toMatchObject({ code: 'not_found' });
+
+      const again = await enrolled(given.store, 'a', { claimed: { hostname: 'anew' } });
+      expect(again).toMatchObject({ version: 1, state: 'active' });
+      expect(await given.store.getHost('h-a')).toEqual(again);
+    });
+  });
+}

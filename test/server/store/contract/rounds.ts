@@ -1,0 +1,204 @@
+import { describe, expect, it } from 'vitest';
+import type { RoundInput } from '../../../../server/store/store.ts';
+import { affirmed, commit, digest, enrolled, MINUTE, OPERATOR, policy, reasons, round, verdict } from '../fixtures.ts';
+import type { Given } from './harness.ts';
+
+export function describeRounds(given: Given): void {
+  describe('rounds', () => {
+    it('writes the first verdict as a revision', async () => {
+      const host = await enrolled(given.store, 'a');
+      const input = await round(given.store, 'h-a', {
+        clock: { resetCount: 1, restartCount: 0, clock: '2000', safe: true },
+        claimed: { hostname: 'said' },
+      });
+      const outcome = await commit(given.store, input);
+      expect(outcome).toMatchObject({
+        outcome: 'changed',
+        host: {
+          version: host.version, round: 1, streamEpoch: 7, connected: true, clock: input.clock, claimed: { hostname: 'said' },
+        },
+      });
+      if (outcome.outcome === 'fenced') throw new Error('fenced');
+      expect(await given.store.getHost('h-a')).toEqual(outcome.host);
+      expect(await given.store.getResult('h-a')).toEqual(outcome.result);
+      expect(outcome.result).toEqual({
+        ...input.verdict,
+        hostId: 'h-a',
+        revision: 2,
+        evidenceDigest: input.evidenceDigest,
+        challengeTime: input.challengeTime,
+        validUntil: input.challengeTime + 10 * MINUTE,
+        confirmations: 0,
+        connectivity: 'connected',
+        nodeName: '',
+        labels: {},
+        revisionTime: given.store.now(),
+      });
+    });
+
+    it('confirms an equal verdict without a revision', async () => {
+      await affirmed(given.store, 'a');
+      const before = await given.store.heads();
+      given.clock.advance(MINUTE);
+      const input = await round(given.store, 'h-a');
+      const outcome = await commit(given.store, input);
+      expect(outcome).toMatchObject({
+        outcome: 'confirmed',
+        host: { round: 2 },
+        result: {
+          revision: 2,
+          confirmations: 1,
+          validUntil: input.challengeTime + 10 * MINUTE,
+          challengeTime: input.challengeTime,
+          evidenceDigest: input.evidenceDigest,
+        },
+      });
+      expect(await given.store.getResult('h-a')).toEqual('result' in outcome ? outcome.result : null);
+      expect(await given.store.heads()).toEqual({ ...before, confirmation: before.confirmation + 1 });
+      expect(await given.store.confirmationsSince(0, 10)).toEqual([
+        {
+          sequence: 1,
+          hostId: 'h-a',
+          revision: 2,
+          status: 'affirming',
+          labels: {},
+          validUntil: input.challengeTime + 10 * MINUTE,
+          confirmations: 1,
+        },
+      ]);
+    });
+
+    it('keeps what confirmations moved with the revision, in history and for late watchers', async () => {
+      await affirmed(given.store, 'a');
+      given.clock.advance(MINUTE);
+      const input = await round(given.store, 'h-a');
+      await commit(given.store, input);
+      const moved = { confirmations: 1, challengeTime: input.challengeTime, evidenceDigest: input.evidenceDigest };
+      expect((await given.store.changesSince(1, 1))[0]).toMatchObject({ revision: 2, result: moved });
+      const host = await given.store.getHost('h-a');
+      if (host === null) throw new Error('no host');
+      await commit(given.store, await round(given.store, 'h-a', { verdict: verdict(host, { status: 'warning' }) }));
+      expect((await given.store.changesSince(1, 1))[0]).toMatchObject({ revision: 2, result: moved });
+      const history = await given.store.listHistory('h-a', { limit: 10, after: '' });
+      expect(history.items).toMatchObject([{ revision: 3, confirmations: 0 }, { revision: 2, ...moved }, { revision: 1 }]);
+    });
+
+    it('writes another digest as a revision', async () => {
+      const host = await affirmed(given.store, 'a');
+      const judged = verdict(host, { status: 'contraindicated' });
+      expect(await commit(given.store, await round(given.store, 'h-a', { verdict: judged }))).toMatchObject({
+        outcome: 'changed',
+        result: { revision: 3, status: 'contraindicated' },
+      });
+    });
+
+    it('lets a verdict that affirms nothing not lapse, and confirms it without telling of a validity', async () => {
+      const host = await enrolled(given.store, 'a');
+      const judged = verdict(host, { status: 'none' });
+      expect(await commit(given.store, await round(given.store, 'h-a', { verdict: judged }))).toMatchObject({
+        outcome: 'changed',
+        result: { validUntil: null },
+      });
+      const again = await commit(given.store, await round(given.store, 'h-a', { verdict: judged }));
+      expect(again).toMatchObject({ outcome: 'confirmed', result: { validUntil: null, confirmations: 1 } });
+      expect(await given.store.confirmationsSince(0, 10)).toEqual([]);
+    });
+
+    it.each<{ name: string; change: (input: RoundInput) => Partial<RoundInput> }>([
+      { name: 'another version', change: ({ fence }) => ({ fence: { ...fence, version: fence.version + 1 } }) },
+      { name: 'a round before', change: ({ fence }) => ({ fence: { ...fence, round: fence.round - 1 } }) },
+      { name: 'another AK generation', change: ({ fence }) => ({ fence: { ...fence, akGeneration: 2 } }) },
+      {
+        name: 'another policy epoch',
+        change: ({ fence }) => ({ fence: { ...fence, epochs: { ...fence.epochs, policy: fence.epochs.policy - 1 } } }),
+      },
+      {
+        name: 'another endorsement epoch',
+        change: ({ fence }) => ({ fence: { ...fence, epochs: { ...fence.epochs, endorsement: 0 } } }),
+      },
+      { name: 'a host that is not there', change: () => ({ hostId: 'h-x' }) },
+    ])('fences a round of $name and writes nothing of it', async ({ change }) => {
+      const host = await affirmed(given.store, 'a');
+      const result = await given.store.getResult('h-a');
+      const input = await round(given.store, 'h-a', {
+        findings: ['CLOCK_REGRESSED'],
+        logs: [{ kind: 'boot', offset: 0, data: Buffer.from('x') }],
+      });
+      expect(await commit(given.store, { ...input, ...change(input) })).toEqual({ outcome: 'fenced' });
+      expect(await given.store.getHost('h-a')).toEqual(host);
+      expect(await given.store.getResult('h-a')).toEqual(result);
+      expect(await given.store.logStates('h-a')).toEqual([]);
+    });
+
+    it('fences a host that waits for approval', async () => {
+      await enrolled(given.store, 'a', { state: 'pending' });
+      expect(await commit(given.store, await round(given.store, 'h-a'))).toEqual({ outcome: 'fenced' });
+      expect(await reasons(given.store, 'h-a')).toEqual(['AWAITING_APPROVAL']);
+    });
+
+    it('fences what was judged under a policy before the present one, even within one batch of calls', async () => {
+      await given.store.putPolicy(policy('base', { allHosts: true }), { ...OPERATOR, expected: null });
+      await affirmed(given.store, 'a');
+      const judged = await round(given.store, 'h-a');
+      const [, outcomes] = await Promise.all([
+        given.store.putPolicy(policy('base', { allHosts: true }), { ...OPERATOR, expected: 1 }),
+        given.store.commitRounds([judged]),
+      ]);
+      expect(outcomes).toEqual([{ outcome: 'fenced' }]);
+      expect(await reasons(given.store, 'h-a')).toEqual(['APPRAISAL_INPUT_CHANGED']);
+    });
+
+    it('answers a batch in the order of its input, though it is written in the order of hosts', async () => {
+      for (const name of ['a', 'b', 'c']) await enrolled(given.store, name);
+      const [a, b, c] = await Promise.all(['h-a', 'h-b', 'h-c'].map((id) => round(given.store, id)));
+      if (a === undefined || b === undefined || c === undefined) throw new Error('no rounds');
+      const stale = { ...b, fence: { ...b.fence, round: 9 } };
+      const outcomes = await given.store.commitRounds([c, stale, a, a]);
+      expect(outcomes.map((outcome) => ('host' in outcome ? outcome.host.id : outcome.outcome))).toEqual([
+        'h-c', 'fenced', 'h-a', 'fenced',
+      ]);
+      expect((await given.store.changesSince(3, 10)).map(({ hostId }) => hostId)).toEqual(['h-a', 'h-c']);
+    });
+
+    it('refuses a batch that is too large, whole', async () => {
+      await enrolled(given.store, 'a');
+      const input = await round(given.store, 'h-a');
+      await expect(given.store.commitRounds(Array.from({ length: 501 }, () => input))).rejects.toMatchObject({ code: 'out_of_range' });
+      expect(await given.store.commitRounds([])).toEqual([]);
+    });
+
+    it('adds findings to the host, each once, and counts that as a change of the host', async () => {
+      const host = await affirmed(given.store, 'a');
+      const findings = ['CLOCK_REGRESSED', 'CLOCK_REGRESSED'];
+      expect(await commit(given.store, await round(given.store, 'h-a', { findings }))).toMatchObject({
+        host: { findings: ['CLOCK_REGRESSED'], version: host.version + 1 },
+      });
+      expect(await commit(given.store, await round(given.store, 'h-a', { findings }))).toMatchObject({
+        host: { findings: ['CLOCK_REGRESSED'], version: host.version + 1 },
+      });
+    });
+
+    it('records a renewed TLS key and promotes it with the first evidence under it', async () => {
+      const host = await affirmed(given.store, 'a');
+      const next = digest('renewed');
+      const recorded = await commit(given.store, await round(given.store, 'h-a', { nextTlsKeySha256: next }));
+      expect(recorded).toMatchObject({
+        host: { tlsKeySha256: host.tlsKeySha256, nextTlsKeySha256: next, version: host.version + 1 },
+      });
+      const former = await commit(given.store, await round(given.store, 'h-a'));
+      expect(former).toMatchObject({ host: { tlsKeySha256: host.tlsKeySha256, nextTlsKeySha256: next, version: host.version + 1 } });
+      const promoted = await commit(given.store, await round(given.store, 'h-a', { tlsKeySha256: next }));
+      expect(promoted).toMatchObject({ host: { tlsKeySha256: next, nextTlsKeySha256: '', version: host.version + 2 } });
+    });
+
+    it('counts torn rounds in a row until one is committed', async () => {
+      await affirmed(given.store, 'a');
+      expect(await given.store.countTorn('h-a', 1)).toBe(1);
+      expect(await given.store.countTorn('h-a', 1)).toBe(2);
+      expect(await given.store.countTorn('h-a', 0)).toBe(2);
+      await commit(given.store, await round(given.store, 'h-a'));
+      expect(await given.store.getHost('h-a')).toMatchObject({ torn: 0 });
+      await expect(given.store.countTorn('h-x', 0)).rejects.toMatchObject({ code: 'not_found' });
+    });
+  });
+}

@@ -1,0 +1,121 @@
+import { describe, expect, it } from 'vitest';
+import { affirmed, commit, digest, enrolled, MINUTE, NO_FILTER, OPERATOR, policy, round, verdict } from '../fixtures.ts';
+import type { Given } from './harness.ts';
+
+export function describeWatching(given: Given): void {
+  describe('watching', () => {
+    /** Every revision after one, read in small steps. */
+    async function follow(from: number): Promise<number[]> {
+      const seen: number[] = [];
+      for (let at = from; ; ) {
+        const changes = await given.store.changesSince(at, 2);
+        if (changes.length === 0) return seen;
+        seen.push(...changes.map(({ revision }) => revision));
+        at = seen.at(-1) ?? at;
+      }
+    }
+
+    it('gives every revision once and in order, across a restart', async () => {
+      await Promise.all(['a', 'b', 'c'].map((name) => affirmed(given.store, name)));
+      await given.store.updateHost('h-a', { labels: { x: 'y' } }, { ...OPERATOR, version: null });
+      const half = await follow(0);
+      await given.reopen();
+      await given.store.putPolicy(policy('base', { allHosts: true }), { ...OPERATOR, expected: null });
+      await given.store.deleteHost('h-c', OPERATOR);
+      const rest = await follow(half.at(-1) ?? 0);
+      const { revision } = await given.store.heads();
+      expect([...half, ...rest]).toEqual(Array.from({ length: revision }, (_, index) => index + 1));
+      expect(half.length).toBe(7);
+      expect(rest.length).toBe(4);
+    });
+
+    it('refuses revisions that were never given', async () => {
+      await enrolled(given.store, 'a');
+      expect(await given.store.changesSince(1, 10)).toEqual([]);
+      for (const revision of [2, -1]) {
+        await expect(given.store.changesSince(revision, 10)).rejects.toMatchObject({ code: 'out_of_range' });
+      }
+    });
+
+    it('takes a snapshot that the changes after it continue', async () => {
+      await affirmed(given.store, 'b');
+      await affirmed(given.store, 'a');
+      const [taken] = await Promise.all([given.store.snapshot(NO_FILTER), given.store.revokeHost('h-a', { ...OPERATOR, reason: '' })]);
+      expect(taken.results.map(({ hostId, status }) => `${hostId} ${status}`)).toEqual(['h-a affirming', 'h-b affirming']);
+      const after = await given.store.changesSince(taken.revision, 10);
+      expect(after).toMatchObject([{ hostId: 'h-a', cause: 'revoked' }]);
+    });
+
+    it('filters present results by host, status and labels, page by page', async () => {
+      for (const name of ['a', 'b', 'c']) await affirmed(given.store, name);
+      await enrolled(given.store, 'd');
+      await given.store.updateHost('h-b', { labels: { zone: 'n', rack: '1' } }, { ...OPERATOR, version: null });
+      const list = async (change: Partial<Parameters<typeof given.store.snapshot>[0]>, after = '') => {
+        const page = await given.store.listResults({ limit: 2, after }, { ...NO_FILTER, ...change });
+        return { ids: page.items.map(({ hostId }) => hostId), next: page.next };
+      };
+      expect(await list({})).toEqual({ ids: ['h-a', 'h-b'], next: 'h-b' });
+      expect(await list({}, 'h-b')).toEqual({ ids: ['h-c', 'h-d'], next: null });
+      expect(await list({ statuses: ['none'] })).toEqual({ ids: ['h-d'], next: null });
+      expect(await list({ hostIds: ['h-d', 'h-x', 'h-a'] })).toEqual({ ids: ['h-a', 'h-d'], next: null });
+      expect(await list({ hostIds: ['h-d', 'h-a'], statuses: ['affirming'] })).toEqual({ ids: ['h-a'], next: null });
+      expect(await list({ matchLabels: { zone: 'n' } })).toEqual({ ids: ['h-b'], next: null });
+      expect(await list({ matchLabels: { zone: 'n', rack: '2' } })).toEqual({ ids: [], next: null });
+    });
+
+    it('coalesces confirmations by host and drops those of a former revision', async () => {
+      await affirmed(given.store, 'a');
+      await affirmed(given.store, 'b');
+      for (const id of ['h-a', 'h-b', 'h-a']) await commit(given.store, await round(given.store, id));
+      const all = await given.store.confirmationsSince(0, 10);
+      expect(all.map(({ hostId, sequence, confirmations }) => [hostId, sequence, confirmations])).toEqual([
+        ['h-b', 2, 1],
+        ['h-a', 3, 2],
+      ]);
+      expect(await given.store.confirmationsSince(2, 10)).toHaveLength(1);
+      expect((await given.store.heads()).confirmation).toBe(3);
+      await given.store.revokeHost('h-a', { ...OPERATOR, reason: '' });
+      expect((await given.store.confirmationsSince(0, 10)).map(({ hostId }) => hostId)).toEqual(['h-b']);
+    });
+
+    it('counts revisions and confirmations on after a restart', async () => {
+      await affirmed(given.store, 'a');
+      await commit(given.store, await round(given.store, 'h-a'));
+      const before = await given.store.heads();
+      await given.reopen();
+      expect(await given.store.heads()).toEqual(before);
+      expect(await commit(given.store, await round(given.store, 'h-a'))).toMatchObject({ outcome: 'confirmed' });
+      expect(await given.store.heads()).toEqual({ ...before, confirmation: before.confirmation + 1 });
+    });
+
+    it('pages through history, newest first', async () => {
+      const host = await affirmed(given.store, 'a');
+      await affirmed(given.store, 'b');
+      await commit(given.store, await round(given.store, 'h-a', { verdict: verdict(host, { inputDigest: digest('2') }) }));
+      const first = await given.store.listHistory('h-a', { limit: 2, after: '' });
+      expect(first.items.map(({ revision }) => revision)).toEqual([5, 2]);
+      const second = await given.store.listHistory('h-a', { limit: 2, after: first.next ?? '' });
+      expect(second).toMatchObject({ items: [{ revision: 1 }], next: null });
+      await expect(given.store.listHistory('h-a', { limit: 2, after: 'x' })).rejects.toMatchObject({ code: 'page_token' });
+    });
+
+    it('compacts old changes, keeps every present result, and says which revisions are gone', async () => {
+      const host = await affirmed(given.store, 'a');
+      await affirmed(given.store, 'b');
+      given.clock.advance(MINUTE);
+      await commit(given.store, await round(given.store, 'h-a', { verdict: verdict(host, { inputDigest: digest('2') }) }));
+      expect((await given.store.changesSince(0, 10)).map(({ revision }) => revision)).toEqual([1, 2, 3, 4, 5]);
+
+      expect(await given.store.compact(given.store.now())).toBe(3);
+      expect(await given.store.getResult('h-b')).toMatchObject({ revision: 4, status: 'affirming' });
+      await expect(given.store.changesSince(2, 10)).rejects.toMatchObject({ code: 'out_of_range' });
+      expect((await given.store.changesSince(3, 10)).map(({ revision }) => revision)).toEqual([4, 5]);
+      expect((await given.store.listHistory('h-a', { limit: 10, after: '' })).items).toHaveLength(1);
+      expect(await given.store.compact(given.store.now())).toBe(0);
+      expect(await commit(given.store, await round(given.store, 'h-b'))).toMatchObject({ outcome: 'confirmed' });
+
+      await given.reopen();
+      await expect(given.store.changesSince(2, 10)).rejects.toMatchObject({ code: 'out_of_range' });
+    });
+  });
+}

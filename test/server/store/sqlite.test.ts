@@ -1,0 +1,235 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, copyFileSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { DatabaseSync } from 'node:sqlite';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { AUDIT_CHAIN_START, findBrokenAudit } from '../../../server/store/audit.ts';
+import { openSqliteStore } from '../../../server/store/sqlite.ts';
+import type { Store } from '../../../server/store/store.ts';
+import { describeStoreContract } from './contract.ts';
+import { FakeClock } from './contract/harness.ts';
+import { affirmed, enrolled, enrollment, OPERATOR } from './fixtures.ts';
+
+const bytes = (size: number): Uint8Array => crypto.getRandomValues(new Uint8Array(size));
+
+function open(directory: string, clock = new FakeClock(), maxBytes = 0): Promise<Store> {
+  return openSqliteStore({
+    directory,
+    wallClock: () => clock.wall,
+    monotonic: () => clock.elapsed,
+    random: bytes,
+    maxBytes,
+  });
+}
+
+describeStoreContract('SQLite', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'assay-store-'));
+  return Promise.resolve({
+    open: (clock: FakeClock) => open(directory, clock),
+    remove: () => Promise.resolve(rmSync(directory, { recursive: true, force: true })),
+  });
+});
+
+describe('the SQLite store', () => {
+  let parent: string;
+  let directory: string;
+  const opened: Store[] = [];
+  const children: ChildProcess[] = [];
+
+  beforeEach(() => {
+    parent = mkdtempSync(join(tmpdir(), 'assay-store-'));
+    directory = join(parent, 'store');
+  });
+  afterEach(async () => {
+    for (const child of children.splice(0)) child.kill('SIGKILL');
+    for (const store of opened.splice(0)) await store.close();
+    rmSync(parent, { recursive: true, force: true });
+  });
+
+  async function start(maxBytes = 0): Promise<Store> {
+    const store = await open(directory, new FakeClock(), maxBytes);
+    opened.push(store);
+    return store;
+  }
+
+  /** A process that commits rounds until it is killed; yields what it says. */
+  function startCommitting(): { readonly child: ChildProcess; readonly lines: AsyncIterableIterator<string> } {
+    const child = spawn(process.execPath, [join(import.meta.dirname, 'committing-child.ts'), directory], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    children.push(child);
+    return { child, lines: createInterface({ input: child.stdout })[Symbol.asyncIterator]() };
+  }
+
+  it('makes a directory and files that are its own', async () => {
+    const store = await start();
+    await enrolled(store, 'a');
+    expect(statSync(directory).mode & 0o777).toBe(0o700);
+    const files = readdirSync(directory);
+    expect(files).toContain('assay.db');
+    for (const file of files) expect([file, statSync(join(directory, file)).mode & 0o777]).toEqual([file, 0o600]);
+  });
+
+  it('is opened once in a process, and again after it was closed', async () => {
+    const store = await start();
+    await expect(open(directory)).rejects.toMatchObject({ code: 'locked' });
+    await enrolled(store, 'a');
+    await store.close();
+    expect(await (await start()).getHost('h-a')).not.toBeNull();
+  });
+
+  it('is opened by one process, and is free when that process is killed', async () => {
+    const { child, lines } = startCommitting();
+    await lines.next();
+    await expect(open(directory)).rejects.toMatchObject({ code: 'locked' });
+    const exited = once(child, 'exit');
+    child.kill('SIGKILL');
+    await exited;
+    expect(await (await start()).getHost('h-a')).not.toBeNull();
+  });
+
+  it('has everything that was acknowledged before it was killed amid commits', async () => {
+    let acknowledged = 0;
+    for (let run = 0; run < 3; run++) {
+      const { child, lines } = startCommitting();
+      const exited = once(child, 'exit');
+      const until = acknowledged + 20 + run * 7;
+      for await (const line of lines) {
+        acknowledged = Number(line);
+        if (acknowledged >= until) child.kill('SIGKILL');
+      }
+      await exited;
+      const store = await open(directory);
+      const host = await store.getHost('h-a');
+      const { revision } = await store.heads();
+      expect(host?.round).toBeGreaterThanOrEqual(acknowledged);
+      // One revision for the enrolment, one for each round: a round is there whole or not at all.
+      expect(revision).toBe((host?.round ?? 0) + 1);
+      expect((await store.changesSince(0, 100_000)).map((change) => change.revision)).toEqual(
+        Array.from({ length: revision }, (_, index) => index + 1),
+      );
+      expect(await store.getResult('h-a')).toMatchObject({ revision });
+      const logs = await store.logStates('h-a');
+      expect(logs).toEqual([{ kind: 'ima', size: (host?.round ?? 0) * 4, unreadable: '' }]);
+      expect(findBrokenAudit(AUDIT_CHAIN_START, await store.listAudit(0, 100_000))).toBeNull();
+      await store.close();
+    }
+  });
+
+  it('refuses a schema of a newer release and leaves it alone', async () => {
+    await (await open(directory)).close();
+    const database = new DatabaseSync(join(directory, 'assay.db'));
+    database.exec('UPDATE schema_version SET version = 99');
+    database.close();
+    await expect(open(directory)).rejects.toMatchObject({ code: 'newer_schema', message: expect.stringContaining('99') as string });
+  });
+
+  it.each([
+    { name: 'a file that is no database', spoil: (file: string) => writeFileSync(file, 'not a database '.repeat(1000)) },
+    { name: 'a database that is cut off', spoil: (file: string) => truncateSync(file, 6000) },
+    {
+      name: 'a database of something else',
+      spoil: (file: string) => {
+        rmSync(file);
+        const other = new DatabaseSync(file);
+        other.exec('CREATE TABLE other (id INTEGER)');
+        other.close();
+      },
+    },
+  ])('says that $name is damaged', async ({ spoil }) => {
+    await (await open(directory)).close();
+    spoil(join(directory, 'assay.db'));
+    await expect(open(directory)).rejects.toMatchObject({ code: 'corrupt' });
+  });
+
+  it('says that a directory which is a file cannot be used', async () => {
+    writeFileSync(directory, '');
+    await expect(open(directory)).rejects.toMatchObject({ code: 'failed' });
+  });
+
+  it('says that it is full, writes nothing of what failed, and still reads', async () => {
+    const store = await start(400_000);
+    await affirmed(store, 'a');
+    let failure: unknown = null;
+    for (let index = 0; index < 200 && failure === null; index++) {
+      const claimed = { filler: 'x'.repeat(4000) };
+      failure = await enrolled(store, `b${index}`, { claimed }).then(() => null, (error: unknown) => error);
+    }
+    expect(failure).toMatchObject({ code: 'full' });
+    const { revision } = await store.heads();
+    const changes = await store.changesSince(0, 1000);
+    expect(changes.at(-1)?.revision).toBe(revision);
+    expect(await store.getHost(changes.at(-1)?.hostId ?? '')).not.toBeNull();
+    expect(await store.getResult('h-a')).toMatchObject({ status: 'affirming' });
+    expect(findBrokenAudit(AUDIT_CHAIN_START, await store.listAudit(0, 1000))).toBeNull();
+  });
+
+  it('says that a store which cannot be written is read-only', async () => {
+    await (await open(directory)).close();
+    const mayWriteAnyway = process.getuid?.() === 0;
+    chmodSync(join(directory, 'assay.db'), 0o400);
+    chmodSync(directory, 0o500);
+    try {
+      if (mayWriteAnyway) {
+        // Root passes file modes; what it must still not do is damage the store.
+        await (await open(directory)).close();
+      } else {
+        await expect(open(directory)).rejects.toMatchObject({ code: 'read_only' });
+      }
+    } finally {
+      chmodSync(directory, 0o700);
+      chmodSync(join(directory, 'assay.db'), 0o600);
+    }
+    expect(await (await start()).heads()).toEqual({ revision: 0, confirmation: 0 });
+  });
+
+  it('can be copied while it runs, and the copy opens', async () => {
+    const store = await start();
+    await affirmed(store, 'a');
+    const source = new DatabaseSync(join(directory, 'assay.db'));
+    const copyDirectory = join(parent, 'copy');
+    source.exec(`VACUUM INTO '${join(parent, 'copied.db')}'`);
+    source.close();
+    await (await open(copyDirectory)).close();
+    for (const file of readdirSync(copyDirectory)) if (file.startsWith('assay.db')) rmSync(join(copyDirectory, file));
+    copyFileSync(join(parent, 'copied.db'), join(copyDirectory, 'assay.db'));
+    const copy = await open(copyDirectory);
+    expect(await copy.getResult('h-a')).toEqual(await store.getResult('h-a'));
+    await copy.close();
+  });
+
+  it('fails a call that cannot be posted, and goes on', async () => {
+    const store = await start();
+    const input = await enrollment(store, 'a');
+    const claimed = { wrong: (() => 'x') as unknown as string };
+    await expect(store.enroll({ ...input, claimed })).rejects.toMatchObject({ code: 'failed' });
+    expect(await store.enroll(input)).toMatchObject({ outcome: 'created' });
+  });
+
+  it('rolls a failed transaction back whole', async () => {
+    const store = await start();
+    const host = await affirmed(store, 'a');
+    const before = [await store.heads(), await store.listAudit(0, 100)];
+    // A fraction of a millisecond fits no column: the statement fails after the host row was written.
+    const fraction = { ...(await enrollment(store, 'b')), forgetAfter: 0.5 };
+    await expect(store.enroll(fraction)).rejects.toMatchObject({ code: 'failed' });
+    expect([await store.heads(), await store.listAudit(0, 100)]).toEqual(before);
+    expect(await store.getHost('h-b')).toBeNull();
+    const renamed = await store.updateHost('h-a', { nodeName: 'n' }, { ...OPERATOR, version: host.version });
+    expect(await store.getHost('h-a')).toEqual(renamed);
+  });
+
+  it('holds no lock once it could not be opened', async () => {
+    await (await open(directory)).close();
+    const file = join(directory, 'assay.db');
+    copyFileSync(file, `${file}.good`);
+    writeFileSync(file, 'x'.repeat(5000));
+    await expect(open(directory)).rejects.toMatchObject({ code: 'corrupt' });
+    copyFileSync(`${file}.good`, file);
+    expect(existsSync(join(directory, 'lock.db'))).toBe(true);
+    await expect(start()).resolves.toBeDefined();
+  });
+});
