@@ -6,6 +6,7 @@ import { TpmError } from '../tpm/device/tpm-error.ts';
 import { HOST_REVOKED } from './agent/advice.ts';
 import { AgentError } from './agent/agent-error.ts';
 import { escapeText } from './output.ts';
+import { plainMessage } from './sdk/plain-message.ts';
 import { SdkError } from './sdk/sdk-error.ts';
 
 /** Exit codes of `assay`, for scripts. They are part of the documented interface. */
@@ -76,7 +77,8 @@ export function describeFailure(error: unknown): Failure {
 }
 
 function describeRpcError(error: RpcError): Failure {
-  const { code, reason, message, fieldViolations, requestId } = error;
+  const { code, reason, fieldViolations, requestId } = error;
+  const message = plainMessage(error);
   if (code === 'PERMISSION_DENIED' && reason === HOST_REVOKED) return failure(EXIT.banned, `${reason}: ${message}`);
   const hint = RPC_HINTS[code];
   return failure(RPC_EXIT[code] ?? EXIT.failed, `${reason === '' ? code : reason}: ${message}`, [

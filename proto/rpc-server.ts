@@ -72,6 +72,9 @@ export class RpcServer {
       });
       plans.set(method.path, { method: accessOf(method, options.methodRoles ?? STANDARD_METHOD_ROLES), serve });
     }
+    for (const path of options.maxReceiveBytesOf?.keys() ?? []) {
+      if (!plans.has(path)) throw new TypeError(`a limit is set for ${path}, which is not served`);
+    }
     this.#plans = plans;
     const server = new Server({
       interceptors: [(definition, next) => this.#intercept(definition.path, next)],

@@ -1,5 +1,6 @@
 import { RpcError } from '../../proto/rpc-error.ts';
 import { TpmError } from '../../tpm/device/tpm-error.ts';
+import { plainMessage } from '../sdk/plain-message.ts';
 import { SdkError } from '../sdk/sdk-error.ts';
 import { AgentError } from './agent-error.ts';
 
@@ -36,8 +37,8 @@ export function adviceFor(error: unknown): Advice {
 }
 
 function adviceForRpc(error: RpcError): Advice {
-  const { code, reason, message, retryDelayMillis } = error;
-  const told = `${message}${reason === '' ? '' : ` (${reason})`}`;
+  const { code, reason, retryDelayMillis } = error;
+  const told = `${plainMessage(error)}${reason === '' ? '' : ` (${reason})`}`;
   const base = { retryDelayMillis: retryDelayMillis ?? 0 };
   if (code === 'PERMISSION_DENIED' && reason === HOST_REVOKED) {
     const sentence = 'this host is banned by the service; an operator must delete it there before it can come back';

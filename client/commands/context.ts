@@ -62,8 +62,16 @@ export function operatorCommand(context: Context, parent: Command, usage: string
   return parent
     .command(usage)
     .description(description)
-    .addOption(new Option('--profile <file>', 'who calls which service').default(context.defaults.profile))
-    .addOption(new Option('--output <form>', 'for people or for scripts').choices(['table', 'json']).default('table'));
+    .addOption(profileOption().default(context.defaults.profile))
+    .addOption(outputOption().default('table'));
+}
+
+export function profileOption(): Option {
+  return new Option('--profile <file>', 'who calls which service');
+}
+
+export function outputOption(): Option {
+  return new Option('--output <form>', 'for people or for scripts').choices(['table', 'json']);
 }
 
 /** Connects as the profile says and ends the connection when the work is done. */

@@ -1,6 +1,7 @@
 import { formatLine, formatTime, idOf, statusCell } from '../output.ts';
 import type { Cell, TableStyle } from '../output.ts';
 import type { JsonObject } from '../sdk/resources.ts';
+import { plainMessage } from '../sdk/plain-message.ts';
 import type { WatchNotice } from '../sdk/watch.ts';
 import { policyOf, reasonsOf } from './verdict.ts';
 
@@ -42,7 +43,7 @@ function cellsOf(notice: WatchNotice, all: boolean): readonly Cell[] {
       return all || notice.synced ? [{ text, colour: 'dim' }] : [];
     }
     case 'interrupted': {
-      const why = notice.error?.message ?? 'the service ended the stream';
+      const why = notice.error === undefined ? 'the service ended the stream' : plainMessage(notice.error);
       return [{ text: `interrupted: ${why}; next try in ${Math.ceil(notice.retryMillis / 1000)} s`, colour: 'yellow' }];
     }
     case 'relisting':

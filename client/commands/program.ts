@@ -1,6 +1,7 @@
 import { Command } from 'commander';
-import { EXIT } from '../failure.ts';
+import { EXIT, UsageError } from '../failure.ts';
 import { addAgentCommands } from './agent.ts';
+import { outputOption, profileOption } from './context.ts';
 import type { Context } from './context.ts';
 import { addEndorsementCommands } from './endorsement.ts';
 import { addHostCommands } from './host.ts';
@@ -33,7 +34,10 @@ export function makeProgram(context: Context): Command {
     .exitOverride()
     .configureOutput({ writeOut: context.write, writeErr: context.writeError })
     .showSuggestionAfterError(true)
-    .configureHelp({ showGlobalOptions: true });
+    .enablePositionalOptions()
+    .addOption(profileOption())
+    .addOption(outputOption())
+    .hook('preAction', takeOver);
   addAgentCommands(context, program);
   addHostCommands(context, program);
   addPolicyCommands(context, program);
@@ -42,4 +46,16 @@ export function makeProgram(context: Context): Command {
   addIdentityCommands(context, program);
   addVersionCommand(context, program);
   return program;
+}
+
+/** `--profile` and `--output` may stand before the command too; where they stand in both places the nearer one counts. */
+function takeOver(program: Command, command: Command): void {
+  for (const name of ['profile', 'output']) {
+    const value: unknown = program.getOptionValue(name);
+    if (value === undefined) continue;
+    if (command.options.every((option) => option.attributeName() !== name)) {
+      throw new UsageError(`--${name} means nothing to ${command.parent?.name() ?? ''} ${command.name()}`);
+    }
+    if (command.getOptionValueSource(name) === 'default') command.setOptionValue(name, value);
+  }
 }

@@ -63,7 +63,7 @@ function tryDecode(schema: DescMessage, field: DescField, value: JsonValue, path
     fromJson(schema, { [field.jsonName]: value } as ProtobufJson);
     return [];
   } catch (error) {
-    const text = error instanceof Error ? error.message : 'cannot be read';
+    const text = (error instanceof Error ? error.message : 'cannot be read').replace('list item #1: ', '');
     const message = text.replace(/^cannot decode \w+ ([\w.]+) from JSON: /, (_, name: string) =>
       name.startsWith('google.protobuf.') ? `not a ${name.slice('google.protobuf.'.length)}: ` : '',
     );

@@ -117,17 +117,17 @@ function checkStanding(input: AppraisalInput, claims: Claims): Finding {
         'The host has a new attestation key. An operator must acknowledge that (assay host approve --acknowledge).',
     });
   }
-  return passed('standing', 'nothing stands against the host from earlier rounds');
+  return passed('standing', 'Nothing stands against the host from earlier rounds.');
 }
 
 function checkEndorsement(input: AppraisalInput, policy: TrustPolicy | null, claims: Claims): Finding {
   if (input.endorsed) {
     claims.raise('instanceIdentity', RECOGNISED);
-    return passed('endorsement', "the TPM's EK is certified by a trust anchor or listed in the inventory");
+    return passed('endorsement', "The TPM's EK is certified by a trust anchor or listed in the inventory.");
   }
   if (policy?.quote.allowUnendorsed === true) {
     claims.raise('instanceIdentity', RECOGNISED_BY_OPERATOR);
-    return passed('endorsement', 'an operator approved the TPM on first use, which the policy allows');
+    return passed('endorsement', 'An operator approved the TPM on first use, which the policy allows.');
   }
   claims.lower('instanceIdentity', UNENDORSED);
   return failed('endorsement', {
@@ -143,10 +143,10 @@ function checkEndorsement(input: AppraisalInput, policy: TrustPolicy | null, cla
 function checkBanks(input: AppraisalInput, policy: TrustPolicy | null, claims: Claims): Finding {
   if (input.banksProven) {
     const names = [...input.banks].map(algorithmName).join(', ');
-    return passed('pcr-banks', 'since its last reset the TPM has proven which PCR banks are active', names);
+    return passed('pcr-banks', 'Since its last reset the TPM has proven which PCR banks are active.', names);
   }
   if (policy?.quote.allowUnprovenBanks === true) {
-    return passed('pcr-banks', 'it is not proven which PCR banks are active, which the policy allows');
+    return passed('pcr-banks', 'It is not proven which PCR banks are active, which the policy allows.');
   }
   claims.lower('configuration', ELEMENTS_MISSING);
   return (
@@ -185,7 +185,7 @@ function checkPolicy(applicable: ApplicablePolicy): Finding {
       message: 'The trust policy has no rules and affirms nothing.',
     });
   }
-  return passed('policy', `policy ${applicable.policy.id} judges the host`, `version ${applicable.version}`);
+  return passed('policy', `Policy ${applicable.policy.id} judges the host.`, `version ${applicable.version}`);
 }
 
 function checkPcr(rule: PcrRule, pcrs: ProvenPcrValues, banks: ReadonlySet<number>, claims: Claims): Finding {
@@ -205,7 +205,7 @@ function checkPcr(rule: PcrRule, pcrs: ProvenPcrValues, banks: ReadonlySet<numbe
   }
   if (rule.allowed.includes(value)) {
     claims.raise(claim, claim === 'executables' ? APPROVED_AT_BOOT : APPROVED);
-    return passed(id, `PCR ${rule.index} of the ${rule.bank} bank holds an allowed value`, value);
+    return passed(id, `PCR ${rule.index} of the ${rule.bank} bank holds an allowed value.`, value);
   }
   claims.lower(claim, rule.severity === 'warning' ? NOT_APPROVED : CONTRAINDICATED);
   const why = rule.message === '' ? '' : ` ${rule.message}`;

@@ -39,7 +39,12 @@ export function assayServices(options: ServicesOptions): readonly BoundService[]
   ];
 }
 
-/** BeginEnrollment is open to everybody: its messages are bounded more tightly than others. */
+const KIBIBYTE = 1024;
+
+/** Messages that are bounded more tightly than others: what everybody may send, and streams of logs in chunks of 256 KiB. */
 export const MAX_RECEIVE_BYTES: ReadonlyMap<string, number> = new Map([
-  ['/assay.v1.EnrollmentService/BeginEnrollment', 64 * 1024],
+  ['/assay.v1.EnrollmentService/BeginEnrollment', 64 * KIBIBYTE],
+  ['/assay.v1.EnrollmentService/CompleteEnrollment', 512 * KIBIBYTE],
+  ['/assay.v1.AttestationService/Attest', 512 * KIBIBYTE],
+  ['/assay.v1.AttestationService/SubmitEvidence', 512 * KIBIBYTE],
 ]);

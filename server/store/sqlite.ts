@@ -173,9 +173,9 @@ class SqliteStore implements Store {
     }
   }
 
-  #operation<Name extends OperationName>(name: Name): (
-    ...args: Parameters<OperationMethods[Name]>
-  ) => ReturnType<OperationMethods[Name]> {
+  #operation<Name extends OperationName>(
+    name: Name,
+  ): (...args: Parameters<OperationMethods[Name]>) => ReturnType<OperationMethods[Name]> {
     return (...args) => this.#call(name, args);
   }
 

@@ -1,7 +1,27 @@
 import type {
-  Admission, AkRecord, AuditRecord, BankRecord, Change, ClockRecord, Confirmation, EkRecord, HostRecord, HostState,
-  IdentityRecord, IdentityRole, InventoryRecord, KeyRecord, LogKind, LogPart, LogState, PolicyAttachment, PolicyRecord,
-  ResultRecord, TrustAnchorRecord, TrustStatus, Verdict,
+  Admission,
+  AkRecord,
+  AuditRecord,
+  BankRecord,
+  Change,
+  ClockRecord,
+  Confirmation,
+  EkRecord,
+  HostRecord,
+  HostState,
+  IdentityRecord,
+  IdentityRole,
+  InventoryRecord,
+  KeyRecord,
+  LogKind,
+  LogPart,
+  LogState,
+  PolicyAttachment,
+  PolicyRecord,
+  ResultRecord,
+  TrustAnchorRecord,
+  TrustStatus,
+  Verdict,
 } from './records.ts';
 
 export type StoreErrorCode =
@@ -225,11 +245,17 @@ export interface PolicyStore {
 export interface EndorsementStore {
   allTrustAnchors(): Promise<readonly TrustAnchorRecord[]>;
   listTrustAnchors(page: PageRequest): Promise<Page<TrustAnchorRecord>>;
-  addTrustAnchors(anchors: readonly Omit<TrustAnchorRecord, 'createTime'>[], options: Actor): Promise<readonly TrustAnchorRecord[]>;
+  addTrustAnchors(
+    anchors: readonly Omit<TrustAnchorRecord, 'createTime'>[],
+    options: Actor,
+  ): Promise<readonly TrustAnchorRecord[]>;
   removeTrustAnchor(fingerprint: string, options: Actor): Promise<void>;
   findInventory(fingerprints: readonly string[]): Promise<readonly InventoryRecord[]>;
   listInventory(page: PageRequest): Promise<Page<InventoryRecord>>;
-  putInventory(entries: readonly Omit<InventoryRecord, 'createTime'>[], options: Actor): Promise<{ readonly added: number; readonly updated: number }>;
+  putInventory(
+    entries: readonly Omit<InventoryRecord, 'createTime'>[],
+    options: Actor,
+  ): Promise<{ readonly added: number; readonly updated: number }>;
   removeInventory(fingerprint: string, options: Actor): Promise<void>;
 }
 
@@ -238,7 +264,12 @@ export interface IdentityStore {
   listIdentities(page: PageRequest): Promise<Page<IdentityRecord>>;
   /** Makes or renews an identity; wrong_state when it was revoked. */
   putIdentity(
-    identity: { readonly name: string; readonly roles: readonly IdentityRole[]; readonly keySha256: string; readonly expireTime: number },
+    identity: {
+      readonly name: string;
+      readonly roles: readonly IdentityRole[];
+      readonly keySha256: string;
+      readonly expireTime: number;
+    },
     options: Actor,
   ): Promise<IdentityRecord>;
   revokeIdentity(name: string, options: Actor): Promise<IdentityRecord>;

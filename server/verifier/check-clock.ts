@@ -13,10 +13,10 @@ export interface TpmClock {
  * where both are equal, since after a power cut it restarts from its last saved value. Going back means a clone or a rollback.
  */
 export function checkClock(now: TpmClock, last: TpmClock | null): Finding {
-  if (last === null) return passed('clock', 'the first signed clock of this AK', describe(now));
+  if (last === null) return passed('clock', 'The first signed clock of this AK.', describe(now));
   const order =
     now.resetCount - last.resetCount || now.restartCount - last.restartCount || compare(now.clock, last.clock);
-  if (order >= 0) return passed('clock', 'the TPM went forward since its last quote', describe(now));
+  if (order >= 0) return passed('clock', 'The TPM went forward since its last quote.', describe(now));
   return failed('clock', {
     reason: 'CLOCK_REGRESSED',
     observed: describe(now),

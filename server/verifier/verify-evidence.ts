@@ -77,13 +77,13 @@ export function verifyEvidence(evidence: Evidence, demand: EvidenceDemand): Evid
   const clock = checkClock(quote.clockInfo, demand.lastClock);
   const banks = checkBanks(evidence, demand, quote);
   const selection = checkPcrSelection(quote, banks.selection);
-  const proven = [passed('quote', 'the quote is signed by the enrolled ak and answers this challenge'), clock];
+  const proven = [passed('quote', 'The quote is signed by the enrolled AK and answers this challenge.'), clock];
   if (selection.outcome !== 'passed') {
     return verifiedOutcome({ quote, pcrs: null, banks, findings: [...proven, ...banks.findings, selection] });
   }
   const pcrs = checkPcrDigest(quote, evidence.pcrValues, demand.ak.signingKey.hashAlg);
   if (pcrs === null) return { kind: 'torn', quote };
-  const digest = passed('pcr-digest', 'the pcr values are those that the tpm signed');
+  const digest = passed('pcr-digest', 'The PCR values are those that the TPM signed.');
   return verifiedOutcome({ quote, pcrs, banks, findings: [...proven, ...banks.findings, selection, digest] });
 }
 
@@ -100,7 +100,7 @@ function checkBanks(evidence: Evidence, demand: EvidenceDemand, quote: VerifiedQ
   if (demand.selection !== 'all') return { selection: demand.selection, banks: [], proven: false, findings: [] };
   const proof = proveBanks(evidence.bankProof, demand, quote);
   if (typeof proof !== 'string') {
-    const finding = passed('pcr-banks', `the tpm proved its active banks: ${describe(proof)}`);
+    const finding = passed('pcr-banks', `The TPM proved its active banks: ${describe(proof)}.`);
     return { selection: proof, banks: proof, proven: true, findings: [finding] };
   }
   const claimed = selectedBanks(quote.attested.pcrSelect).map(({ hash }) => ({ hash, pcrs: everyPcr() }));
@@ -154,7 +154,7 @@ function checkPcrSelection(quote: VerifiedQuote, wanted: readonly PcrBankSelecti
   const expected = wanted.map(({ hash, pcrs }) => makePcrSelection(hash, pcrs));
   const differences = comparePcrSelections(expected, quote.attested.pcrSelect);
   if (differences.length === 0 && wanted.some(({ pcrs }) => pcrs.length > 0)) {
-    return passed('pcr-selection', 'the quote covers exactly the PCRs that were asked for');
+    return passed('pcr-selection', 'The quote covers exactly the PCRs that were asked for.');
   }
   return failed('pcr-selection', {
     reason: 'PCR_SELECTION_MISMATCH',

@@ -70,6 +70,8 @@ describe('who may call', () => {
       'names no role',
     );
     expect(() => new RpcServer({ ...options, services: [health.service, health.service] })).toThrow('is served twice');
+    const maxReceiveBytesOf = new Map([['/grpc.health.v1.Health/Chek', 1]]);
+    expect(() => new RpcServer({ ...options, services: [health.service], maxReceiveBytesOf })).toThrow('is not served');
     expect(() => new RpcServer({ ...options, services: [health.service] })).not.toThrow();
   });
 

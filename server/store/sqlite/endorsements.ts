@@ -30,7 +30,12 @@ export function addTrustAnchors(
     if (changed.length > 0) {
       const dropped = certificatesChanged(tx);
       for (const { fingerprint, subject } of changed) {
-        tx.audit(options.actor, 'trustAnchor.add', `trustAnchors/${fingerprint}`, `${subject}, ${dropped} verdicts dropped`);
+        tx.audit(
+          options.actor,
+          'trustAnchor.add',
+          `trustAnchors/${fingerprint}`,
+          `${subject}, ${dropped} verdicts dropped`,
+        );
       }
     }
     return anchors.flatMap(({ fingerprint }) => {

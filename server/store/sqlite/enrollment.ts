@@ -23,7 +23,12 @@ export function enroll(database: Database, now: number, input: EnrollInput): Enr
     tx.run('INSERT INTO enrollments (id, forget_after) VALUES (?, ?)', input.enrollmentId, input.forgetAfter);
     const outcome = carryOut(tx, decision, input);
     const target = `hosts/${outcome.host.id}`;
-    tx.audit(input.actor, `host.enroll.${outcome.outcome}`, target, `ak ${input.ak.name}, admission ${input.admission}`);
+    tx.audit(
+      input.actor,
+      `host.enroll.${outcome.outcome}`,
+      target,
+      `ak ${input.ak.name}, admission ${input.admission}`,
+    );
     return outcome;
   });
 }

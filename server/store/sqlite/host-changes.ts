@@ -142,7 +142,9 @@ export function revokeHost(
 /** EKs of a host and those that were proven beside them with an AK that waits, unless they are another host's. */
 function bannedWith(tx: Transaction, host: HostRecord): readonly string[] {
   const waiting = (host.pendingAk?.eks ?? []).map((ek) => ek.fingerprint);
-  const free = waiting.filter((fingerprint) => ekOwners(tx.database, [fingerprint]).every((owner) => owner === host.id));
+  const free = waiting.filter((fingerprint) =>
+    ekOwners(tx.database, [fingerprint]).every((owner) => owner === host.id),
+  );
   return [...new Set([...host.eks.map((ek) => ek.fingerprint), ...free])];
 }
 
@@ -176,7 +178,5 @@ function versionMismatch(host: HostRecord): StoreError {
 
 function sameLabels(a: Readonly<Record<string, string>>, b: Readonly<Record<string, string>>): boolean {
   const keys = Object.keys(a);
-  return (
-    keys.length === Object.keys(b).length && keys.every((key) => Object.hasOwn(b, key) && a[key] === b[key])
-  );
+  return keys.length === Object.keys(b).length && keys.every((key) => Object.hasOwn(b, key) && a[key] === b[key]);
 }

@@ -60,12 +60,7 @@ export function listKeys(database: Database, purpose: string): readonly KeyRecor
   return database.all('SELECT * FROM service_keys WHERE purpose = ? ORDER BY version DESC', purpose).map(toKey);
 }
 
-export function addKey(
-  database: Database,
-  now: number,
-  key: Omit<KeyRecord, 'createTime'>,
-  options: Actor,
-): KeyRecord {
+export function addKey(database: Database, now: number, key: Omit<KeyRecord, 'createTime'>, options: Actor): KeyRecord {
   return write(database, now, (tx) => {
     const newest = listKeys(tx.database, key.purpose)[0]?.version ?? 0;
     const name = `version ${key.version} of key ${key.purpose}`;

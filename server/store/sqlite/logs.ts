@@ -24,13 +24,7 @@ export function logStates(database: Database, hostId: string): readonly LogState
   }));
 }
 
-export function readLog(
-  database: Database,
-  hostId: string,
-  kind: LogKind,
-  offset: number,
-  limit: number,
-): Uint8Array {
+export function readLog(database: Database, hostId: string, kind: LogKind, offset: number, limit: number): Uint8Array {
   const end = Math.min(offset + limit, keptSize(database, hostId, kind));
   const out = new Uint8Array(Math.max(0, end - offset));
   const rows = database.all(

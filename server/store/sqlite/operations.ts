@@ -17,7 +17,16 @@ import { findByEks, getHost, listHosts } from './hosts.ts';
 import { addKey, getIdentity, listAudit, listIdentities, listKeys, putIdentity, revokeIdentity } from './identities.ts';
 import { logStates, readLog } from './logs.ts';
 import { allPolicies, deletePolicy, getPolicy, listPolicies, putPolicy } from './policies.ts';
-import { changesSince, compact, confirmationsSince, getResult, heads, listHistory, listResults, snapshot } from './results.ts';
+import {
+  changesSince,
+  compact,
+  confirmationsSince,
+  getResult,
+  heads,
+  listHistory,
+  listResults,
+  snapshot,
+} from './results.ts';
 import {
   commitRounds,
   countTorn,

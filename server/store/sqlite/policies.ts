@@ -75,7 +75,12 @@ export function deletePolicy(
     const before = attachedPolicies(tx.database);
     setHead(tx, id, head.version, true);
     const dropped = judgeAnew(tx, before);
-    tx.audit(options.actor, 'policy.delete', `trustPolicies/${id}`, `version ${head.version}, ${dropped} verdicts dropped`);
+    tx.audit(
+      options.actor,
+      'policy.delete',
+      `trustPolicies/${id}`,
+      `version ${head.version}, ${dropped} verdicts dropped`,
+    );
   });
 }
 

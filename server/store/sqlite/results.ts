@@ -123,7 +123,10 @@ export function compact(database: Database, now: number, before: number): number
     if (last === undefined) return 0;
     const horizon = integer(last, 'revision');
     tx.raiseHorizon(horizon);
-    return tx.run('DELETE FROM changes WHERE revision <= ? AND revision NOT IN (SELECT revision FROM results)', horizon);
+    return tx.run(
+      'DELETE FROM changes WHERE revision <= ? AND revision NOT IN (SELECT revision FROM results)',
+      horizon,
+    );
   });
 }
 

@@ -113,7 +113,9 @@ function confirms(present: Present<ResultHead>, input: RoundMessage, now: number
 
 /** The host after the round. Its version counts only what others fence on: findings and TLS keys. */
 function advance(host: HostRecord, input: RoundMessage): HostRecord {
-  const added = input.findings.filter((finding, at) => !host.findings.includes(finding) && input.findings.indexOf(finding) === at);
+  const added = input.findings.filter(
+    (finding, at) => !host.findings.includes(finding) && input.findings.indexOf(finding) === at,
+  );
   const promoted = input.tlsKeySha256 !== '' && input.tlsKeySha256 === host.nextTlsKeySha256;
   const tlsKeySha256 = promoted ? input.tlsKeySha256 : host.tlsKeySha256;
   const kept = promoted ? '' : host.nextTlsKeySha256;

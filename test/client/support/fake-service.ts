@@ -90,10 +90,9 @@ export class FakeEnrollment implements EnrollmentService {
     const eks = request.endorsementKeys.map(({ publicArea }) => decodePublicArea(publicArea));
     const akName = objectName(decodePublicArea(request.akPublicArea));
     const secrets = eks.map(() => randomBytes(32));
-    const credentials = eks.map((ek, index) => {
-      const made = makeCredential({ ek, akName }, secrets[index] ?? Buffer.alloc(32), { random: randomBytes });
-      return { credentialBlob: made.credentialBlob.subarray(2), encryptedSecret: made.encryptedSecret.subarray(2) };
-    });
+    const credentials = eks.map((ek, index) =>
+      makeCredential({ ek, akName }, secrets[index] ?? Buffer.alloc(32), { random: randomBytes }),
+    );
     const own = {
       enrollmentId: randomBytes(16),
       ekNames: eks.map(objectName),

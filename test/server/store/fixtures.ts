@@ -77,7 +77,9 @@ export function verdict(host: HostRecord, change: Partial<Verdict> = {}): Verdic
   return {
     status: 'affirming',
     vector: { instanceIdentity: 2, configuration: 2, executables: 3, hardware: 2 },
-    checks: [{ id: 'quote', outcome: 'passed', reason: 'OK', observed: '', expected: '', message: 'the quote verifies' }],
+    checks: [
+      { id: 'quote', outcome: 'passed', reason: 'OK', observed: '', expected: '', message: 'the quote verifies' },
+    ],
     policyId: 'base',
     policyVersion: 1,
     inputDigest: digest('input'),
@@ -121,7 +123,10 @@ export async function round(store: Store, hostId: string, change: Partial<RoundI
 }
 
 /** Commits one round and returns what became of it. */
-export async function commit(store: Store, input: RoundInput): Promise<Awaited<ReturnType<Store['commitRounds']>>[number]> {
+export async function commit(
+  store: Store,
+  input: RoundInput,
+): Promise<Awaited<ReturnType<Store['commitRounds']>>[number]> {
   const [outcome] = await store.commitRounds([input]);
   if (outcome === undefined) throw new Error('no outcome');
   return outcome;

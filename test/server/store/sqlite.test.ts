@@ -1,6 +1,17 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, copyFileSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -64,6 +75,26 @@ describe('the SQLite store', () => {
     return { child, lines: createInterface({ input: child.stdout })[Symbol.asyncIterator]() };
   }
 
+  /** What another process is told; file modes hold for everybody but root, who lends the store to somebody. */
+  async function openAsOrdinaryUser(): Promise<string> {
+    const isRoot = process.getuid?.() === 0;
+    const nobody = { uid: 65_534, gid: 65_534 };
+    if (isRoot) {
+      chmodSync(parent, 0o755);
+      for (const path of [directory, ...readdirSync(directory).map((name) => join(directory, name))]) {
+        chownSync(path, nobody.uid, nobody.gid);
+      }
+    }
+    const child = spawn(process.execPath, [join(import.meta.dirname, 'opening-child.ts'), directory], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      ...(isRoot ? nobody : {}),
+    });
+    children.push(child);
+    let said = '';
+    for await (const chunk of child.stdout) said += String(chunk);
+    return said;
+  }
+
   it('makes a directory and files that are its own', async () => {
     const store = await start();
     await enrolled(store, 'a');
@@ -124,11 +155,17 @@ describe('the SQLite store', () => {
     const database = new DatabaseSync(join(directory, 'assay.db'));
     database.exec('UPDATE schema_version SET version = 99');
     database.close();
-    await expect(open(directory)).rejects.toMatchObject({ code: 'newer_schema', message: expect.stringContaining('99') as string });
+    await expect(open(directory)).rejects.toMatchObject({
+      code: 'newer_schema',
+      message: expect.stringContaining('99') as string,
+    });
   });
 
   it.each([
-    { name: 'a file that is no database', spoil: (file: string) => writeFileSync(file, 'not a database '.repeat(1000)) },
+    {
+      name: 'a file that is no database',
+      spoil: (file: string) => writeFileSync(file, 'not a database '.repeat(1000)),
+    },
     { name: 'a database that is cut off', spoil: (file: string) => truncateSync(file, 6000) },
     {
       name: 'a database of something else',
@@ -156,7 +193,10 @@ describe('the SQLite store', () => {
     let failure: unknown = null;
     for (let index = 0; index < 200 && failure === null; index++) {
       const claimed = { filler: 'x'.repeat(4000) };
-      failure = await enrolled(store, `b${index}`, { claimed }).then(() => null, (error: unknown) => error);
+      failure = await enrolled(store, `b${index}`, { claimed }).then(
+        () => null,
+        (error: unknown) => error,
+      );
     }
     expect(failure).toMatchObject({ code: 'full' });
     const { revision } = await store.heads();
@@ -167,23 +207,18 @@ describe('the SQLite store', () => {
     expect(findBrokenAudit(AUDIT_CHAIN_START, await store.listAudit(0, 1000))).toBeNull();
   });
 
-  it('says that a store which cannot be written is read-only', async () => {
+  it.each([
+    { name: 'directory', directoryMode: 0o500, fileMode: 0o600 },
+    { name: 'file', directoryMode: 0o700, fileMode: 0o400 },
+  ])('says that a store is read-only whose $name cannot be written', async ({ directoryMode, fileMode }) => {
     await (await open(directory)).close();
-    const mayWriteAnyway = process.getuid?.() === 0;
-    chmodSync(join(directory, 'assay.db'), 0o400);
-    chmodSync(directory, 0o500);
-    try {
-      if (mayWriteAnyway) {
-        // Root passes file modes; what it must still not do is damage the store.
-        await (await open(directory)).close();
-      } else {
-        await expect(open(directory)).rejects.toMatchObject({ code: 'read_only' });
-      }
-    } finally {
-      chmodSync(directory, 0o700);
-      chmodSync(join(directory, 'assay.db'), 0o600);
-    }
-    expect(await (await start()).heads()).toEqual({ revision: 0, confirmation: 0 });
+    const file = join(directory, 'assay.db');
+    chmodSync(file, fileMode);
+    chmodSync(directory, directoryMode);
+    expect(await openAsOrdinaryUser()).toBe('read_only');
+    chmodSync(directory, 0o700);
+    chmodSync(file, 0o600);
+    expect(await openAsOrdinaryUser()).toBe('opened');
   });
 
   it('can be copied while it runs, and the copy opens', async () => {

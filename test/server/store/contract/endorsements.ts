@@ -4,7 +4,11 @@ import type { Given } from './harness.ts';
 
 export function describeEndorsements(given: Given): void {
   const anchor = (name: string) => ({
-    fingerprint: digest(name), subject: `CN=${name}`, anchor: true, notAfter: 4_000_000_000_000, certificate: '3082',
+    fingerprint: digest(name),
+    subject: `CN=${name}`,
+    anchor: true,
+    notAfter: 4_000_000_000_000,
+    certificate: '3082',
   });
   const entry = (name: string, group = '') => ({ fingerprint: ek(name).fingerprint, group, comment: '' });
 
@@ -26,7 +30,9 @@ export function describeEndorsements(given: Given): void {
       await affirmed(given.store, 'h');
       const before = [await given.store.epochs(), await given.store.heads(), await given.store.listAudit(0, 100)];
       await given.store.addTrustAnchors([anchor('a')], OPERATOR);
-      expect([await given.store.epochs(), await given.store.heads(), await given.store.listAudit(0, 100)]).toEqual(before);
+      expect([await given.store.epochs(), await given.store.heads(), await given.store.listAudit(0, 100)]).toEqual(
+        before,
+      );
     });
 
     it('drops the verdicts of hosts with EK certificates and fences rounds in flight when anchors change', async () => {
@@ -48,7 +54,9 @@ export function describeEndorsements(given: Given): void {
     it('keeps the inventory and counts what it adds and updates', async () => {
       expect(await given.store.putInventory([entry('a'), entry('b')], OPERATOR)).toEqual({ added: 2, updated: 0 });
       const { endorsement } = await given.store.epochs();
-      expect(await given.store.putInventory([entry('a'), { ...entry('b'), comment: 'rack 4' }, entry('c')], OPERATOR)).toEqual({
+      expect(
+        await given.store.putInventory([entry('a'), { ...entry('b'), comment: 'rack 4' }, entry('c')], OPERATOR),
+      ).toEqual({
         added: 1,
         updated: 1,
       });
@@ -78,7 +86,9 @@ export function describeEndorsements(given: Given): void {
       await given.store.removeInventory(ek('a').fingerprint, OPERATOR);
       expect(await reasons(given.store, 'h-b')).toEqual(['APPRAISAL_INPUT_CHANGED']);
       expect(await reasons(given.store, 'h-c')).toEqual([]);
-      await expect(given.store.removeInventory(ek('a').fingerprint, OPERATOR)).rejects.toMatchObject({ code: 'not_found' });
+      await expect(given.store.removeInventory(ek('a').fingerprint, OPERATOR)).rejects.toMatchObject({
+        code: 'not_found',
+      });
     });
   });
 }

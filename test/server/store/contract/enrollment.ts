@@ -10,7 +10,16 @@ export function describeEnrollment(given: Given): void {
       const outcome = await given.store.enroll(input);
       expect(outcome).toMatchObject({
         outcome: 'created',
-        host: { id: 'h-a', state: 'active', version: 1, round: 0, akGeneration: 1, eks: input.eks, ak: input.ak, findings: [] },
+        host: {
+          id: 'h-a',
+          state: 'active',
+          version: 1,
+          round: 0,
+          akGeneration: 1,
+          eks: input.eks,
+          ak: input.ak,
+          findings: [],
+        },
       });
       expect(await given.store.getHost('h-a')).toEqual('host' in outcome ? outcome.host : null);
       expect(await given.store.getResult('h-a')).toMatchObject({
@@ -50,7 +59,9 @@ export function describeEnrollment(given: Given): void {
       await given.store.enroll(first);
       given.clock.advance(30_000);
       await enrolled(given.store, 'b');
-      expect(await given.store.enroll({ ...first, epochs: await given.store.epochs() })).toEqual({ outcome: 'already_used' });
+      expect(await given.store.enroll({ ...first, epochs: await given.store.epochs() })).toEqual({
+        outcome: 'already_used',
+      });
       given.clock.advance(60_000);
       await enrolled(given.store, 'c');
       expect(await given.store.enroll(first)).toEqual({ outcome: 'fenced' });
@@ -75,7 +86,11 @@ export function describeEnrollment(given: Given): void {
         outcome: 'ek_conflict',
       },
       { name: 'the id of a host with other EKs', change: () => ({ hostId: 'h-a' }), outcome: 'ek_conflict' },
-      { name: 'an expected host that is not there', change: () => ({ expected: { hostId: 'h-x', version: 1 } }), outcome: 'fenced' },
+      {
+        name: 'an expected host that is not there',
+        change: () => ({ expected: { hostId: 'h-x', version: 1 } }),
+        outcome: 'fenced',
+      },
       { name: 'a known EK that was decided on as a new one', change: () => ({ eks: [ek('a')] }), outcome: 'fenced' },
       {
         name: 'another version of the host',
@@ -106,7 +121,9 @@ export function describeEnrollment(given: Given): void {
     it('refuses an AK that waits for approval at another host', async () => {
       const host = await affirmed(given.store, 'a');
       await given.store.enroll(await enrollAgain(given.store, host, { ak: ak('next') }));
-      expect(await given.store.enroll(await enrollment(given.store, 'b', { ak: ak('next') }))).toEqual({ outcome: 'ak_conflict' });
+      expect(await given.store.enroll(await enrollment(given.store, 'b', { ak: ak('next') }))).toEqual({
+        outcome: 'ak_conflict',
+      });
     });
 
     it('gives an AK to one of two hosts that bring it at once', async () => {

@@ -35,9 +35,15 @@ export function describeExpiry(given: Given): void {
       given.clock.advance(10 * MINUTE);
       const unwritten = await given.store.getResult('h-a');
       expect(await Promise.all([given.store.expireResults(10), given.store.expireResults(10)])).toEqual([1, 0]);
-      expect(await given.store.getResult('h-a')).toEqual({ ...unwritten, revision: 3, revisionTime: given.store.now() });
+      expect(await given.store.getResult('h-a')).toEqual({
+        ...unwritten,
+        revision: 3,
+        revisionTime: given.store.now(),
+      });
       expect(await given.store.getHost('h-a')).toMatchObject({ connected: false });
-      expect(await given.store.changesSince(2, 10)).toMatchObject([{ cause: 'expired', prior: { status: 'affirming' } }]);
+      expect(await given.store.changesSince(2, 10)).toMatchObject([
+        { cause: 'expired', prior: { status: 'affirming' } },
+      ]);
     });
 
     it('writes no more at once than was asked for', async () => {
@@ -52,7 +58,10 @@ export function describeExpiry(given: Given): void {
       await affirmed(given.store, 'a');
       given.clock.advance(10 * MINUTE);
       const late = await round(given.store, 'h-a');
-      expect(await commit(given.store, late)).toMatchObject({ outcome: 'changed', result: { revision: 3, status: 'affirming' } });
+      expect(await commit(given.store, late)).toMatchObject({
+        outcome: 'changed',
+        result: { revision: 3, status: 'affirming' },
+      });
       expect(await given.store.expireResults(10)).toBe(0);
 
       given.clock.advance(10 * MINUTE);

@@ -1,5 +1,16 @@
 import { describe, expect, it } from 'vitest';
-import { affirmed, commit, ek, enrolled, enrollment, NO_FILTER, OPERATOR, policy, reasons, round } from '../fixtures.ts';
+import {
+  affirmed,
+  commit,
+  ek,
+  enrolled,
+  enrollment,
+  NO_FILTER,
+  OPERATOR,
+  policy,
+  reasons,
+  round,
+} from '../fixtures.ts';
 import type { Given } from './harness.ts';
 
 export function describeHosts(given: Given): void {
@@ -7,7 +18,8 @@ export function describeHosts(given: Given): void {
 
   describe('hosts', () => {
     it('lists by state and labels, page by page, in the order of ids', async () => {
-      for (const name of ['c', 'a', 'd', 'b']) await enrolled(given.store, name, name === 'b' ? { state: 'pending' } : {});
+      for (const name of ['c', 'a', 'd', 'b'])
+        await enrolled(given.store, name, name === 'b' ? { state: 'pending' } : {});
       await given.store.updateHost('h-c', { labels: { zone: 'north', 'odd "key"': 'x' } }, anyVersion);
       await given.store.updateHost('h-d', { labels: { zone: 'north' } }, anyVersion);
       const list = async (after: string, states: ('pending' | 'active')[] = [], matchLabels = {}) => {
@@ -26,7 +38,11 @@ export function describeHosts(given: Given): void {
       await affirmed(given.store, 'a');
       const host = await given.store.updateHost('h-a', { labels: { zone: 'n' }, nodeName: 'node-1' }, anyVersion);
       expect(host).toMatchObject({ labels: { zone: 'n' }, nodeName: 'node-1', version: 2 });
-      expect(await given.store.getResult('h-a')).toMatchObject({ status: 'affirming', nodeName: 'node-1', labels: { zone: 'n' } });
+      expect(await given.store.getResult('h-a')).toMatchObject({
+        status: 'affirming',
+        nodeName: 'node-1',
+        labels: { zone: 'n' },
+      });
       expect((await given.store.changesSince(2, 10))[0]).toMatchObject({
         cause: 'updated',
         prior: { labels: {}, status: 'affirming' },
@@ -46,13 +62,17 @@ export function describeHosts(given: Given): void {
       await enrolled(given.store, 'a');
       await enrolled(given.store, 'b');
       await given.store.updateHost('h-a', { nodeName: 'n1' }, { ...OPERATOR, version: 1 });
-      await expect(given.store.updateHost('h-a', { nodeName: 'n2' }, { ...OPERATOR, version: 1 })).rejects.toMatchObject({
+      await expect(
+        given.store.updateHost('h-a', { nodeName: 'n2' }, { ...OPERATOR, version: 1 }),
+      ).rejects.toMatchObject({
         code: 'etag_mismatch',
       });
       await expect(given.store.updateHost('h-b', { nodeName: 'n1' }, anyVersion)).rejects.toMatchObject({
         code: 'already_exists',
       });
-      await expect(given.store.updateHost('h-x', { nodeName: 'n1' }, anyVersion)).rejects.toMatchObject({ code: 'not_found' });
+      await expect(given.store.updateHost('h-x', { nodeName: 'n1' }, anyVersion)).rejects.toMatchObject({
+        code: 'not_found',
+      });
     });
 
     it('drops the verdict when labels or a named policy put another policy over the host', async () => {
@@ -62,7 +82,11 @@ export function describeHosts(given: Given): void {
       await given.store.updateHost('h-a', { labels: { zone: 'n' } }, anyVersion);
       await given.store.updateHost('h-b', { trustPolicy: 'north' }, anyVersion);
       for (const id of ['h-a', 'h-b']) expect(await reasons(given.store, id)).toEqual(['APPRAISAL_INPUT_CHANGED']);
-      expect(await given.store.getResult('h-a')).toMatchObject({ status: 'none', labels: { zone: 'n' }, validUntil: null });
+      expect(await given.store.getResult('h-a')).toMatchObject({
+        status: 'none',
+        labels: { zone: 'n' },
+        validUntil: null,
+      });
       const causes = (await given.store.changesSince(4, 10)).map(({ cause }) => cause);
       expect(causes).toEqual(['input_changed', 'input_changed']);
     });
@@ -77,12 +101,16 @@ export function describeHosts(given: Given): void {
     it('approves a waiting host once, at the version that the operator saw', async () => {
       const host = await enrolled(given.store, 'a', { state: 'pending', admission: 'approval' });
       const options = { ...OPERATOR, acknowledgeFindings: false, akCertificate: 'ee', expectedVersion: host.version };
-      await expect(given.store.approveHost('h-a', { ...options, expectedVersion: 9 })).rejects.toMatchObject({ code: 'etag_mismatch' });
+      await expect(given.store.approveHost('h-a', { ...options, expectedVersion: 9 })).rejects.toMatchObject({
+        code: 'etag_mismatch',
+      });
       const approved = await given.store.approveHost('h-a', options);
       expect(approved).toMatchObject({ state: 'active', admission: 'approval', version: 2, ak: { certificate: 'ee' } });
       expect(await reasons(given.store, 'h-a')).toEqual(['AWAITING_EVIDENCE']);
       expect((await given.store.changesSince(1, 10))[0]).toMatchObject({ cause: 'approved' });
-      await expect(given.store.approveHost('h-a', { ...options, expectedVersion: 2 })).rejects.toMatchObject({ code: 'wrong_state' });
+      await expect(given.store.approveHost('h-a', { ...options, expectedVersion: 2 })).rejects.toMatchObject({
+        code: 'wrong_state',
+      });
     });
 
     it('bans a revoked host with every EK, for good', async () => {
@@ -91,7 +119,9 @@ export function describeHosts(given: Given): void {
       const host = await given.store.revokeHost('h-a', { ...OPERATOR, reason: 'stolen' });
       expect(host).toMatchObject({ state: 'revoked', version: 2 });
       expect(await commit(given.store, judged)).toEqual({ outcome: 'fenced' });
-      expect(await given.store.enroll(await enrollment(given.store, 'b', { eks: [ek('a2'), ek('new')] }))).toEqual({ outcome: 'banned' });
+      expect(await given.store.enroll(await enrollment(given.store, 'b', { eks: [ek('a2'), ek('new')] }))).toEqual({
+        outcome: 'banned',
+      });
       const now = { ...(await round(given.store, 'h-a')) };
       expect(await commit(given.store, now)).toEqual({ outcome: 'fenced' });
       given.clock.advance(365 * 86_400_000);
@@ -110,7 +140,10 @@ export function describeHosts(given: Given): void {
     it('writes a revoked host its ban whichever of the ban and a round comes first', async () => {
       await affirmed(given.store, 'a');
       const judged = await round(given.store, 'h-a');
-      await Promise.all([given.store.commitRounds([judged]), given.store.revokeHost('h-a', { ...OPERATOR, reason: 'stolen' })]);
+      await Promise.all([
+        given.store.commitRounds([judged]),
+        given.store.revokeHost('h-a', { ...OPERATOR, reason: 'stolen' }),
+      ]);
       expect(await given.store.getResult('h-a')).toMatchObject({ status: 'contraindicated' });
     });
 

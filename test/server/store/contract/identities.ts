@@ -3,7 +3,12 @@ import { digest, OPERATOR } from '../fixtures.ts';
 import type { Given } from './harness.ts';
 
 export function describeIdentities(given: Given): void {
-  const identity = (name: string) => ({ name, roles: ['operator' as const], keySha256: digest(name), expireTime: 4e12 });
+  const identity = (name: string) => ({
+    name,
+    roles: ['operator' as const],
+    keySha256: digest(name),
+    expireTime: 4e12,
+  });
   const key = (version: number) => ({ purpose: 'token', version, certificate: '', sealed: 'aa' });
 
   describe('identities and keys', () => {
@@ -18,7 +23,10 @@ export function describeIdentities(given: Given): void {
       await given.store.putIdentity(identity('bob'), OPERATOR);
       const page = await given.store.listIdentities({ limit: 1, after: '' });
       expect(page).toMatchObject({ items: [{ name: 'ada' }], next: 'ada' });
-      expect(await given.store.listIdentities({ limit: 1, after: 'ada' })).toMatchObject({ items: [{ name: 'bob' }], next: null });
+      expect(await given.store.listIdentities({ limit: 1, after: 'ada' })).toMatchObject({
+        items: [{ name: 'bob' }],
+        next: null,
+      });
     });
 
     it('keeps a revoked identity revoked', async () => {
@@ -32,8 +40,14 @@ export function describeIdentities(given: Given): void {
     });
 
     it('makes one key of each version, whoever comes first', async () => {
-      const settled = await Promise.allSettled([given.store.addKey(key(1), OPERATOR), given.store.addKey(key(1), OPERATOR)]);
-      expect(settled).toMatchObject([{ status: 'fulfilled' }, { status: 'rejected', reason: { code: 'already_exists' } }]);
+      const settled = await Promise.allSettled([
+        given.store.addKey(key(1), OPERATOR),
+        given.store.addKey(key(1), OPERATOR),
+      ]);
+      expect(settled).toMatchObject([
+        { status: 'fulfilled' },
+        { status: 'rejected', reason: { code: 'already_exists' } },
+      ]);
       await given.store.addKey(key(2), OPERATOR);
       await expect(given.store.addKey(key(4), OPERATOR)).rejects.toMatchObject({ code: 'out_of_range' });
       expect((await given.store.listKeys('token')).map(({ version }) => version)).toEqual([2, 1]);

@@ -9,7 +9,11 @@ export function describePolicies(given: Given): void {
     it('keeps every version and counts the epoch with each change', async () => {
       const { policy: epoch } = await given.store.epochs();
       const first = await given.store.putPolicy(policy('base', { allHosts: true, precedence: 3 }), create);
-      expect(first).toEqual({ ...policy('base', { allHosts: true, precedence: 3 }), version: 1, createTime: given.store.now() });
+      expect(first).toEqual({
+        ...policy('base', { allHosts: true, precedence: 3 }),
+        version: 1,
+        createTime: given.store.now(),
+      });
       given.clock.advance(5);
       const second = await given.store.putPolicy({ ...policy('base'), body: '{}' }, { ...OPERATOR, expected: 1 });
       expect(second).toMatchObject({ version: 2, body: '{}' });
@@ -27,7 +31,10 @@ export function describePolicies(given: Given): void {
         items: [{ id: 'a', version: 2 }, { id: 'b' }],
         next: 'b',
       });
-      expect(await given.store.listPolicies({ limit: 2, after: 'b' })).toMatchObject({ items: [{ id: 'c' }], next: null });
+      expect(await given.store.listPolicies({ limit: 2, after: 'b' })).toMatchObject({
+        items: [{ id: 'c' }],
+        next: null,
+      });
     });
 
     it('holds changes to the version that they expect', async () => {
@@ -71,7 +78,12 @@ export function describePolicies(given: Given): void {
 
       await given.store.putPolicy(policy('north', { matchLabels: { zone: 'n' }, precedence: 1 }), create);
       expect(await given.store.changesSince(revision, 10)).toMatchObject([
-        { hostId: 'h-north', cause: 'input_changed', prior: { status: 'affirming' }, result: { status: 'none', validUntil: null } },
+        {
+          hostId: 'h-north',
+          cause: 'input_changed',
+          prior: { status: 'affirming' },
+          result: { status: 'none', validUntil: null },
+        },
       ]);
       expect(await reasons(given.store, 'h-north')).toEqual(['APPRAISAL_INPUT_CHANGED']);
       expect(await given.store.getResult('h-plain')).toMatchObject({ status: 'affirming' });

@@ -1,7 +1,17 @@
 import { describe, expect, it } from 'vitest';
 import type { HostRecord } from '../../../../server/store/records.ts';
 import {
-  affirmed, ak, commit, digest, ek, enrollAgain, enrolled, enrollment, OPERATOR, reasons, round,
+  affirmed,
+  ak,
+  commit,
+  digest,
+  ek,
+  enrollAgain,
+  enrolled,
+  enrollment,
+  OPERATOR,
+  reasons,
+  round,
 } from '../fixtures.ts';
 import type { Given } from './harness.ts';
 
@@ -62,7 +72,15 @@ export function describeReplacement(given: Given): void {
       const input = await enrollAgain(given.store, host, { ...next, clock, callerHostId });
       const outcome = await given.store.enroll(input);
       const { ak: waiting, eks, tlsKeySha256 } = input;
-      const pendingAk = { ak: waiting, eks, tlsKeySha256, clock, banks: input.banks, banksProven: true, enrollTime: given.store.now() };
+      const pendingAk = {
+        ak: waiting,
+        eks,
+        tlsKeySha256,
+        clock,
+        banks: input.banks,
+        banksProven: true,
+        enrollTime: given.store.now(),
+      };
       expect(outcome).toEqual({
         outcome: 'replacement_pending',
         host: { ...host, version: host.version + 1, pendingAk },
@@ -98,7 +116,10 @@ export function describeReplacement(given: Given): void {
       });
       expect(await reasons(given.store, 'h-a')).toEqual(['AK_REPLACED']);
       const again = { ...options, expectedVersion: approved.version };
-      expect(await given.store.approveHost('h-a', again)).toMatchObject({ findings: [], version: approved.version + 1 });
+      expect(await given.store.approveHost('h-a', again)).toMatchObject({
+        findings: [],
+        version: approved.version + 1,
+      });
     });
 
     it('fences a round that was judged under the former AK', async () => {
@@ -112,10 +133,15 @@ export function describeReplacement(given: Given): void {
       expect(await reasons(given.store, 'h-a')).toEqual(['AK_REPLACED']);
     });
 
-    it('is not approved once its EK became another host\'s', async () => {
+    it("is not approved once its EK became another host's", async () => {
       const waiting = await held(await affirmed(given.store, 'a'));
       await given.store.enroll(await enrollment(given.store, 'b', { eks: [ek('sibling')] }));
-      const options = { ...OPERATOR, acknowledgeFindings: false, akCertificate: 'ee', expectedVersion: waiting.version };
+      const options = {
+        ...OPERATOR,
+        acknowledgeFindings: false,
+        akCertificate: 'ee',
+        expectedVersion: waiting.version,
+      };
       await expect(given.store.approveHost('h-a', options)).rejects.toMatchObject({ code: 'wrong_state' });
       expect(await given.store.getHost('h-a')).toEqual(waiting);
     });

@@ -15,7 +15,12 @@ export function describeRounds(given: Given): void {
       expect(outcome).toMatchObject({
         outcome: 'changed',
         host: {
-          version: host.version, round: 1, streamEpoch: 7, connected: true, clock: input.clock, claimed: { hostname: 'said' },
+          version: host.version,
+          round: 1,
+          streamEpoch: 7,
+          connected: true,
+          clock: input.clock,
+          claimed: { hostname: 'said' },
         },
       });
       if (outcome.outcome === 'fenced') throw new Error('fenced');
@@ -80,7 +85,11 @@ export function describeRounds(given: Given): void {
       await commit(given.store, await round(given.store, 'h-a', { verdict: verdict(host, { status: 'warning' }) }));
       expect((await given.store.changesSince(1, 1))[0]).toMatchObject({ revision: 2, result: moved });
       const history = await given.store.listHistory('h-a', { limit: 10, after: '' });
-      expect(history.items).toMatchObject([{ revision: 3, confirmations: 0 }, { revision: 2, ...moved }, { revision: 1 }]);
+      expect(history.items).toMatchObject([
+        { revision: 3, confirmations: 0 },
+        { revision: 2, ...moved },
+        { revision: 1 },
+      ]);
     });
 
     it('writes another digest as a revision', async () => {
@@ -155,7 +164,10 @@ export function describeRounds(given: Given): void {
       const stale = { ...b, fence: { ...b.fence, round: 9 } };
       const outcomes = await given.store.commitRounds([c, stale, a, a]);
       expect(outcomes.map((outcome) => ('host' in outcome ? outcome.host.id : outcome.outcome))).toEqual([
-        'h-c', 'fenced', 'h-a', 'fenced',
+        'h-c',
+        'fenced',
+        'h-a',
+        'fenced',
       ]);
       expect((await given.store.changesSince(3, 10)).map(({ hostId }) => hostId)).toEqual(['h-a', 'h-c']);
     });
@@ -163,7 +175,9 @@ export function describeRounds(given: Given): void {
     it('refuses a batch that is too large, whole', async () => {
       await enrolled(given.store, 'a');
       const input = await round(given.store, 'h-a');
-      await expect(given.store.commitRounds(Array.from({ length: 501 }, () => input))).rejects.toMatchObject({ code: 'out_of_range' });
+      await expect(given.store.commitRounds(Array.from({ length: 501 }, () => input))).rejects.toMatchObject({
+        code: 'out_of_range',
+      });
       expect(await given.store.commitRounds([])).toEqual([]);
     });
 
@@ -186,7 +200,9 @@ export function describeRounds(given: Given): void {
         host: { tlsKeySha256: host.tlsKeySha256, nextTlsKeySha256: next, version: host.version + 1 },
       });
       const former = await commit(given.store, await round(given.store, 'h-a'));
-      expect(former).toMatchObject({ host: { tlsKeySha256: host.tlsKeySha256, nextTlsKeySha256: next, version: host.version + 1 } });
+      expect(former).toMatchObject({
+        host: { tlsKeySha256: host.tlsKeySha256, nextTlsKeySha256: next, version: host.version + 1 },
+      });
       const promoted = await commit(given.store, await round(given.store, 'h-a', { tlsKeySha256: next }));
       expect(promoted).toMatchObject({ host: { tlsKeySha256: next, nextTlsKeySha256: '', version: host.version + 2 } });
     });

@@ -75,7 +75,11 @@ export function describeStreams(given: Given): void {
       const host = await enrolled(given.store, 'a');
       await commit(given.store, await round(given.store, 'h-a', { verdict: verdict(host, { status: 'none' }) }));
       await given.store.streamLost('h-a', 7, MINUTE);
-      expect(await given.store.getResult('h-a')).toMatchObject({ status: 'none', connectivity: 'unreachable', validUntil: null });
+      expect(await given.store.getResult('h-a')).toMatchObject({
+        status: 'none',
+        connectivity: 'unreachable',
+        validUntil: null,
+      });
     });
   });
 }

@@ -1,5 +1,16 @@
 import { describe, expect, it } from 'vitest';
-import { affirmed, commit, digest, enrolled, MINUTE, NO_FILTER, OPERATOR, policy, round, verdict } from '../fixtures.ts';
+import {
+  affirmed,
+  commit,
+  digest,
+  enrolled,
+  MINUTE,
+  NO_FILTER,
+  OPERATOR,
+  policy,
+  round,
+  verdict,
+} from '../fixtures.ts';
 import type { Given } from './harness.ts';
 
 export function describeWatching(given: Given): void {
@@ -7,7 +18,7 @@ export function describeWatching(given: Given): void {
     /** Every revision after one, read in small steps. */
     async function follow(from: number): Promise<number[]> {
       const seen: number[] = [];
-      for (let at = from; ; ) {
+      for (let at = from; ;) {
         const changes = await given.store.changesSince(at, 2);
         if (changes.length === 0) return seen;
         seen.push(...changes.map(({ revision }) => revision));
@@ -40,8 +51,14 @@ export function describeWatching(given: Given): void {
     it('takes a snapshot that the changes after it continue', async () => {
       await affirmed(given.store, 'b');
       await affirmed(given.store, 'a');
-      const [taken] = await Promise.all([given.store.snapshot(NO_FILTER), given.store.revokeHost('h-a', { ...OPERATOR, reason: '' })]);
-      expect(taken.results.map(({ hostId, status }) => `${hostId} ${status}`)).toEqual(['h-a affirming', 'h-b affirming']);
+      const [taken] = await Promise.all([
+        given.store.snapshot(NO_FILTER),
+        given.store.revokeHost('h-a', { ...OPERATOR, reason: '' }),
+      ]);
+      expect(taken.results.map(({ hostId, status }) => `${hostId} ${status}`)).toEqual([
+        'h-a affirming',
+        'h-b affirming',
+      ]);
       const after = await given.store.changesSince(taken.revision, 10);
       expect(after).toMatchObject([{ hostId: 'h-a', cause: 'revoked' }]);
     });
@@ -91,19 +108,27 @@ export function describeWatching(given: Given): void {
     it('pages through history, newest first', async () => {
       const host = await affirmed(given.store, 'a');
       await affirmed(given.store, 'b');
-      await commit(given.store, await round(given.store, 'h-a', { verdict: verdict(host, { inputDigest: digest('2') }) }));
+      await commit(
+        given.store,
+        await round(given.store, 'h-a', { verdict: verdict(host, { inputDigest: digest('2') }) }),
+      );
       const first = await given.store.listHistory('h-a', { limit: 2, after: '' });
       expect(first.items.map(({ revision }) => revision)).toEqual([5, 2]);
       const second = await given.store.listHistory('h-a', { limit: 2, after: first.next ?? '' });
       expect(second).toMatchObject({ items: [{ revision: 1 }], next: null });
-      await expect(given.store.listHistory('h-a', { limit: 2, after: 'x' })).rejects.toMatchObject({ code: 'page_token' });
+      await expect(given.store.listHistory('h-a', { limit: 2, after: 'x' })).rejects.toMatchObject({
+        code: 'page_token',
+      });
     });
 
     it('compacts old changes, keeps every present result, and says which revisions are gone', async () => {
       const host = await affirmed(given.store, 'a');
       await affirmed(given.store, 'b');
       given.clock.advance(MINUTE);
-      await commit(given.store, await round(given.store, 'h-a', { verdict: verdict(host, { inputDigest: digest('2') }) }));
+      await commit(
+        given.store,
+        await round(given.store, 'h-a', { verdict: verdict(host, { inputDigest: digest('2') }) }),
+      );
       expect((await given.store.changesSince(0, 10)).map(({ revision }) => revision)).toEqual([1, 2, 3, 4, 5]);
 
       expect(await given.store.compact(given.store.now())).toBe(3);

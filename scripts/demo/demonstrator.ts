@@ -1,0 +1,76 @@
+import type { AttestationResult } from '../../client/sdk/resources.ts';
+
+const WIDTH = 10;
+const SHOWN = /^(?:quote|clock|pcr-banks|pcr\.)/;
+
+/** Tells what happens, in plain words; colours only where a person looks. */
+export class Demonstrator {
+  readonly #out: NodeJS.WriteStream;
+  #step = 0;
+
+  constructor(out: NodeJS.WriteStream) {
+    this.#out = out;
+  }
+
+  title(text: string): void {
+    this.#say(`\n${this.#paint('1', text)}\n`);
+  }
+
+  step(text: string): void {
+    this.#step += 1;
+    this.#say(`\n${this.#paint('1', `${this.#step}. ${text}`)}\n`);
+  }
+
+  line(who: string, text: string): void {
+    this.#say(`   ${this.#paint('36', who.padEnd(WIDTH))}${text}\n`);
+  }
+
+  more(text: string): void {
+    this.#say(`   ${' '.repeat(WIDTH)}${text}\n`);
+  }
+
+  command(text: string): void {
+    this.#say(`   ${this.#paint('2', '$')} ${text}\n`);
+  }
+
+  answer(text: string): void {
+    for (const line of text.trimEnd().split('\n')) this.#say(`     ${line}\n`);
+  }
+
+  proof(text: string): void {
+    this.#say(`   ${this.#paint('32', 'proven')}    ${text}\n`);
+  }
+
+  verdict(result: AttestationResult): void {
+    const good = result.status === 'AFFIRMING';
+    const time = (result.revisionTime ?? new Date(0)).toISOString().slice(11, 19);
+    this.#say(
+      `   ${time}  ${this.#paint(good ? '1;32' : '1;31', result.status)}  ${result.nodeName}, judged by ${result.trustPolicy}\n`,
+    );
+    // Of a good verdict what was proven by this quote, of another one what speaks against the host.
+    const shown = result.checks.filter(({ id, outcome }) => (good ? SHOWN.test(id) : outcome !== 'PASSED'));
+    for (const { reason, message, observed, expected } of shown) {
+      this.more(`${reason === '' ? 'ok' : reason}: ${message}`);
+      if (reason === '') continue;
+      this.more(`  observed ${observed}`);
+      this.more(`  expected ${expected}`);
+    }
+  }
+
+  note(text: string): void {
+    this.#say(`\n${text}\n\n`);
+  }
+
+  failed(message: string, lastLines: readonly string[]): void {
+    this.#say(`\n${this.#paint('1;31', 'The demo failed')}: ${message}\n`);
+    for (const line of lastLines) this.#say(`   ${line}\n`);
+  }
+
+  #say(text: string): void {
+    this.#out.write(text);
+  }
+
+  #paint(code: string, text: string): string {
+    return this.#out.isTTY ? `\u001b[${code}m${text}\u001b[0m` : text;
+  }
+}
