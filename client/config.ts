@@ -39,7 +39,8 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
     noColour: nonEmpty(env['NO_COLOR']) !== undefined,
     logLevel: logLevelOf(nonEmpty(env['ASSAY_LOG'])),
     notify: nonEmpty(env['NOTIFY_SOCKET']) !== undefined,
-    watchdogMicros: watched && (watchdogPid === undefined || Number(watchdogPid) === process.pid) ? watchdog : undefined,
+    watchdogMicros:
+      watched && (watchdogPid === undefined || Number(watchdogPid) === process.pid) ? watchdog : undefined,
   };
 }
 
@@ -81,7 +82,8 @@ export async function readStandardInput(limit: number): Promise<Buffer> {
   let total = 0;
   for await (const part of process.stdin as AsyncIterable<Buffer>) {
     total += part.length;
-    if (total > limit) throw Object.assign(new Error(`standard input is larger than ${limit} bytes`), { code: 'EFBIG' });
+    if (total > limit)
+      throw Object.assign(new Error(`standard input is larger than ${limit} bytes`), { code: 'EFBIG' });
     parts.push(part);
   }
   return Buffer.concat(parts);

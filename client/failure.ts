@@ -55,7 +55,7 @@ const RPC_EXIT: Partial<Record<StatusCode, number>> = {
 const RPC_HINTS: Partial<Record<StatusCode, string>> = {
   UNAVAILABLE: 'is the service running, and does the profile name the right server?',
   UNAUTHENTICATED: 'the certificate of the profile has expired, was revoked or is of another service',
-  PERMISSION_DENIED: 'the roles of this identity do not allow it: see `assay identity list`',
+  PERMISSION_DENIED: 'the roles of this identity do not allow it: an operator gives others by `assay identity issue`',
   ABORTED: 'somebody else changed it in between: read it anew and try again',
 };
 
@@ -73,15 +73,20 @@ export function describeFailure(error: unknown): Failure {
     const exitCode = error.code === 'bad_fingerprint' ? EXIT.usage : EXIT.failed;
     return failure(exitCode, error.message, pinHint(error));
   }
-  return failure(EXIT.failed, `internal error: ${error instanceof Error ? `${error.name}: ${error.message}` : 'unknown'}`);
+  return failure(
+    EXIT.failed,
+    `internal error: ${error instanceof Error ? `${error.name}: ${error.message}` : 'unknown'}`,
+  );
 }
 
 function describeRpcError(error: RpcError): Failure {
   const { code, reason, fieldViolations, requestId } = error;
   const message = plainMessage(error);
   if (code === 'PERMISSION_DENIED' && reason === HOST_REVOKED) return failure(EXIT.banned, `${reason}: ${message}`);
-  const hint = RPC_HINTS[code];
-  return failure(RPC_EXIT[code] ?? EXIT.failed, `${reason === '' ? code : reason}: ${message}`, [
+  // Only a missing role is about the caller; the other reasons, such as an EK of an unknown maker, are about what was asked.
+  const denied = code === 'PERMISSION_DENIED' && reason !== 'ROLE_MISSING';
+  const hint = denied ? undefined : RPC_HINTS[code];
+  return failure((denied ? undefined : RPC_EXIT[code]) ?? EXIT.failed, `${reason === '' ? code : reason}: ${message}`, [
     ...fieldViolations.map(({ field, description }) => `${field}: ${description}`),
     ...(hint === undefined ? [] : [`hint: ${hint}`]),
     ...(requestId === '' ? [] : [`request: ${requestId}`]),
@@ -93,6 +98,7 @@ const AGENT_USAGE: ReadonlySet<AgentError['code']> = new Set(['state_absent', 'a
 function describeAgentError(error: AgentError): Failure {
   const hints: Partial<Record<AgentError['code'], string>> = {
     untrusted_service: 'compare the fingerprint with what `assayd init` printed; do not go on if they differ',
+    outside_validity: 'is the clock of this machine right?',
     state_format: 'this state was written by another release of assay',
     state_malformed: 'move the state directory away and join again',
   };

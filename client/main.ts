@@ -83,7 +83,11 @@ function makeContext(environment: Environment, setExitCode: (code: number) => vo
 function joinService(world: World, options: JoinOptions): ReturnType<typeof join> {
   const { server, serviceFingerprint, ...others } = options;
   const query = { ...parseAddress(server), fingerprint: serviceFingerprint, now, signal: ending.signal };
-  return join(world, { ...others, server, pin: serviceFingerprint, fetchAuthority: () => fetchAuthority(query) }, ending.signal);
+  return join(
+    world,
+    { ...others, server, pin: serviceFingerprint, fetchAuthority: () => fetchAuthority(query) },
+    ending.signal,
+  );
 }
 
 /** The real world of an agent, its state directory locked until the work is done. */
@@ -111,7 +115,8 @@ async function withWorld<T>(
         systemdNotify: environment.notify ? systemdNotify : undefined,
         watchdogMicros: environment.watchdogMicros,
         signal: ending.signal,
-        onError: (error) => log.debug({ error: String(error) }, 'systemd-notify did not run: the service manager is told nothing'),
+        onError: (error) =>
+          log.debug({ error: String(error) }, 'systemd-notify did not run: the service manager is told nothing'),
       }),
     });
   } finally {

@@ -22,6 +22,9 @@ const LONG_WAIT_MS = 5 * 60_000;
 /** The reason of PERMISSION_DENIED for a banned host. */
 export const HOST_REVOKED = 'HOST_REVOKED';
 
+/** The service holds another AK for this host, as after it was restored from a backup. */
+const AK_UNKNOWN = 'AK_UNKNOWN';
+
 /** What another try cannot change: the machine has to be set up otherwise. */
 const HOPELESS_TPM: ReadonlySet<string> = new Set(['LIBRARY_MISSING', 'INVALID_TCTI']);
 
@@ -44,7 +47,7 @@ function adviceForRpc(error: RpcError): Advice {
     const sentence = 'this host is banned by the service; an operator must delete it there before it can come back';
     return { ...advice('retry', 'host_revoked', sentence), ...base, leastWaitMillis: LONG_WAIT_MS };
   }
-  if (code === 'UNAUTHENTICATED' || code === 'NOT_FOUND') {
+  if (code === 'UNAUTHENTICATED' || code === 'NOT_FOUND' || reason === AK_UNKNOWN) {
     return { ...advice('enroll_anew', 'not_known', `the service does not know this host any more: ${told}`), ...base };
   }
   if (code === 'UNAVAILABLE') {
@@ -60,6 +63,8 @@ function adviceForAgent(error: AgentError): Advice {
         ...advice('retry', 'untrusted_service', `what answers is not the service that was pinned: ${error.message}`),
         leastWaitMillis: LONG_WAIT_MS,
       };
+    case 'outside_validity':
+      return advice('retry', error.code, `${error.message}; is the clock of this machine right?`);
     case 'state_unwritable':
     case 'bad_challenge':
     case 'bad_answer':

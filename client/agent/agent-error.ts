@@ -8,6 +8,8 @@
  * - `already_joined`: the directory belongs to another service.
  * - `untrusted_service`: what the service sent is not proven to come from the pinned service, or is not meant for this host.
  *   Nothing was opened or stored.
+ * - `outside_validity`: by the clock of this machine, what the service sent is not yet or no longer valid. Nothing was opened or
+ *   stored.
  * - `no_endorsement_key`: the TPM has no EK that can be used.
  * - `bad_challenge`: the service asked for what the contract does not have.
  * - `bad_answer`: the service broke the order of a stream.
@@ -21,6 +23,7 @@ export type AgentErrorCode =
   | 'state_unwritable'
   | 'already_joined'
   | 'untrusted_service'
+  | 'outside_validity'
   | 'no_endorsement_key'
   | 'bad_challenge'
   | 'bad_answer';

@@ -23,7 +23,8 @@ export interface NotifierOptions {
  */
 export function makeNotifier(options: NotifierOptions): Notifier {
   const { systemdNotify } = options;
-  if (systemdNotify === undefined) return { ready: () => undefined, status: () => undefined, stopping: () => undefined };
+  if (systemdNotify === undefined)
+    return { ready: () => undefined, status: () => undefined, stopping: () => undefined };
   const sender = new Sender(systemdNotify, options.onError);
   if (options.watchdogMicros !== undefined && options.watchdogMicros > 0) {
     // Half of the time, as sd_watchdog_enabled(3) recommends. The timer stands still when the event loop does.

@@ -21,7 +21,8 @@ export function makeRenewer(
   return {
     newPublicKey: async () => {
       const { enrolled, renewal } = state.joined;
-      if (renewal !== undefined) return renewal.certificate === undefined ? publicKeyDer(renewal.privateKey) : Buffer.alloc(0);
+      if (renewal !== undefined)
+        return renewal.certificate === undefined ? publicKeyDer(renewal.privateKey) : Buffer.alloc(0);
       if (enrolled === undefined || !isDue(enrolled.clientCertificate, options.now(), spread)) return Buffer.alloc(0);
       const privateKey = makeTlsKey();
       await state.update({ renewal: { privateKey } });

@@ -77,7 +77,10 @@ class Agent {
         return await this.#stream(ready, identity, signal);
       } catch (error) {
         if (!(error instanceof RpcError) || error.code !== 'UNAUTHENTICATED') throw error;
-        this.#world.log.warn({ event: 'unauthenticated', reason: error.reason }, `the service refuses a certificate: ${error.message}`);
+        this.#world.log.warn(
+          { event: 'unauthenticated', reason: error.reason },
+          `the service refuses a certificate: ${error.message}`,
+        );
       }
     }
     return 'unauthenticated';
@@ -154,7 +157,11 @@ class Agent {
         return this.#retry('replacement_pending', 'the new attestation key waits for approval', this.#backoff.next());
       case 'unauthenticated':
         this.#enrollAnew = true;
-        return this.#retry('unauthenticated', 'no valid client certificate is left: enrolling anew', this.#backoff.next());
+        return this.#retry(
+          'unauthenticated',
+          'no valid client certificate is left: enrolling anew',
+          this.#backoff.next(),
+        );
     }
   }
 
@@ -163,7 +170,10 @@ class Agent {
     if (advice.act === 'give_up') throw error;
     if (advice.act === 'reopen_tpm') await this.#tpm.close();
     if (advice.act === 'enroll_anew') this.#enrollAnew = true;
-    const wait = Math.max(this.#backoff.next(advice.retryDelayMillis), advice.leastWaitMillis * (1 + this.#world.random() / 5));
+    const wait = Math.max(
+      this.#backoff.next(advice.retryDelayMillis),
+      advice.leastWaitMillis * (1 + this.#world.random() / 5),
+    );
     this.#world.notifier.status(advice.sentence);
     return this.#retry(advice.event, advice.sentence, wait);
   }

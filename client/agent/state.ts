@@ -107,7 +107,9 @@ export class StateDirectory {
       await this.#disk.rename(temporary, join(this.path, STATE_FILE));
       await syncDirectory(this.path, this.#disk);
     } catch (cause) {
-      throw new AgentError('state_unwritable', `the state could not be written to ${this.path}${reasonOf(cause)}`, { cause });
+      throw new AgentError('state_unwritable', `the state could not be written to ${this.path}${reasonOf(cause)}`, {
+        cause,
+      });
     }
   }
 }
@@ -145,7 +147,9 @@ function lockDirectory(path: string): DatabaseSync {
     if (isBusy(cause)) {
       throw new AgentError('state_locked', `another agent uses the state directory ${path}`, { cause });
     }
-    throw new AgentError('state_unwritable', `the state directory ${path} cannot be locked${reasonOf(cause)}`, { cause });
+    throw new AgentError('state_unwritable', `the state directory ${path} cannot be locked${reasonOf(cause)}`, {
+      cause,
+    });
   }
 }
 

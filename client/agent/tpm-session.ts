@@ -86,9 +86,13 @@ export class TpmSession {
   }
 
   /** The blobs are flushed to disk before anybody hears of the key. */
-  async #make(tpm: HostTpm, eks: readonly EndorsementKey[]): Promise<{ readonly ak: HostAk; readonly parentIndex: number }> {
+  async #make(
+    tpm: HostTpm,
+    eks: readonly EndorsementKey[],
+  ): Promise<{ readonly ak: HostAk; readonly parentIndex: number }> {
     const [parent] = eks;
-    if (parent === undefined) throw new AgentError('no_endorsement_key', 'the TPM has no endorsement key that can be used');
+    if (parent === undefined)
+      throw new AgentError('no_endorsement_key', 'the TPM has no endorsement key that can be used');
     const { state } = this.#world;
     const { publicBlob, privateBlob } = await tpm.createAk(parent, state.joined.akAlgorithm);
     const stored: StoredAk = { publicBlob, privateBlob, parentName: ekName(parent) };

@@ -5,7 +5,8 @@ import { enrollmentOutcomeDigest, enrollmentOutcomeMac, enrollmentTranscript } f
 import type { EnrollmentAnswer, EnrollmentChallenge } from '../sdk/evidence.ts';
 import { AgentError } from './agent-error.ts';
 
-/** How the agent tells the service that it pinned from any other. Each check throws {@link AgentError} `untrusted_service`. */
+/** How the agent tells the service that it pinned from any other. Each check throws {@link AgentError} `untrusted_service`, or
+ * `outside_validity` where only the clock speaks against it. */
 
 /** An encrypted secret for an RSA-4096 EK has 512 bytes (Part 2 §11.4.3); identity objects are smaller. */
 const MAX_CREDENTIAL_BYTES = 1024;
@@ -50,7 +51,7 @@ export function verifyChallenge(challenge: EnrollmentChallenge, own: OwnValues, 
   });
   checkServiceSignature(challenge, transcript, own.pin, now);
   if (expireMillis === undefined || expireMillis <= now.getTime()) {
-    refuse('the challenge has expired, or the clock of this machine is ahead');
+    throw new AgentError('outside_validity', 'the challenge of the service has expired by the clock of this machine');
   }
   return { ...challenge, transcript } as VerifiedChallenge;
 }
@@ -168,7 +169,8 @@ function trusting<T>(what: string, check: () => T): T {
     return check();
   } catch (cause) {
     if (!(cause instanceof CertificateError)) throw cause;
-    throw new AgentError('untrusted_service', `${what} of the service is refused: ${cause.message}`, { cause });
+    const code = cause.code === 'expired' || cause.code === 'not_yet_valid' ? 'outside_validity' : 'untrusted_service';
+    throw new AgentError(code, `${what} of the service is refused: ${cause.message}`, { cause });
   }
 }
 

@@ -33,7 +33,9 @@ export function addAgentCommands(context: Context, program: Command): void {
     .option('--state <dir>', 'where keys and certificates are kept', defaults.state)
     .option('--tcti <name>', 'the TPM', defaults.tcti)
     .addOption(
-      new Option('--ak-algorithm <algorithm>', 'of the attestation key').choices(AK_ALGORITHMS).default('ecdsa-p256-sha256'),
+      new Option('--ak-algorithm <algorithm>', 'of the attestation key')
+        .choices(AK_ALGORITHMS)
+        .default('ecdsa-p256-sha256'),
     )
     .option('--boot-log <file>', 'boot log of the firmware', defaults.logs.boot)
     .option('--userspace-log <file>', 'userspace log of systemd', defaults.logs.userspace)
@@ -52,7 +54,15 @@ export function addAgentCommands(context: Context, program: Command): void {
     .action((flags: { readonly state: string }) => context.agent.run(flags));
 }
 
-function describeJoin({ hostId, state, replacementPending }: { hostId: string; state: string; replacementPending: boolean }): string {
+function describeJoin({
+  hostId,
+  state,
+  replacementPending,
+}: {
+  hostId: string;
+  state: string;
+  replacementPending: boolean;
+}): string {
   if (replacementPending) return `${hostId}: the new attestation key waits for approval (assay host approve ${hostId})`;
   const next = state === 'PENDING' ? `; waits for approval (assay host approve ${hostId})` : '';
   return `enrolled as ${hostId} (${state})${next}`;
@@ -73,7 +83,8 @@ function parsePin(text: string): string {
     parseFingerprint(text);
     return text.toLowerCase();
   } catch (error) {
-    if (error instanceof CertificateError) throw new InvalidArgumentError('It must be sha256: and 64 hexadecimal digits.');
+    if (error instanceof CertificateError)
+      throw new InvalidArgumentError('It must be sha256: and 64 hexadecimal digits.');
     throw error;
   }
 }

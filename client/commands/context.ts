@@ -23,7 +23,12 @@ export interface Context {
   readonly style: TableStyle;
   /** Aborts when the program is asked to end. */
   readonly signal: AbortSignal;
-  readonly defaults: { readonly profile: string; readonly state: string; readonly tcti: string; readonly logs: LogPaths };
+  readonly defaults: {
+    readonly profile: string;
+    readonly state: string;
+    readonly tcti: string;
+    readonly logs: LogPaths;
+  };
   /** At most so many bytes; `-` is standard input. */
   readonly readFile: (path: string, limit: number) => Promise<Buffer>;
   readonly exists: (path: string) => Promise<boolean>;
@@ -134,7 +139,10 @@ export async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
 }
 
 /** An option that is given as `KEY=VALUE`, as often as needed. */
-export function collectLabel(text: string, before: Readonly<Record<string, string>> | undefined): Record<string, string> {
+export function collectLabel(
+  text: string,
+  before: Readonly<Record<string, string>> | undefined,
+): Record<string, string> {
   const separator = text.indexOf('=');
   if (separator < 1) throw new InvalidArgumentError('It must be KEY=VALUE.');
   return { ...before, [text.slice(0, separator)]: text.slice(separator + 1) };

@@ -14,21 +14,25 @@ const INVENTORY_BATCH = 1000;
 export function addEndorsementCommands(context: Context, program: Command): void {
   const endorsement = program.command('endorsement').description('what says that a TPM is genuine');
 
-  operatorCommand(context, endorsement, 'import <files...>', 'add CA certificates of TPM manufacturers (PEM or DER)').action(
-    (files: readonly string[], options: OperatorOptions) =>
-      withService(context, options, async (client) => {
-        const added: TrustAnchor[] = [];
-        let known = 0;
-        for (const file of files) {
-          const certificates = await readNamedFile(context, file, MAX_CERTIFICATES_BYTES, 'certificate file');
-          const answer = await client.endorsements.importAnchors(certificates, { signal: context.signal });
-          added.push(...answer.added);
-          known += answer.known;
-        }
-        if (options.output === 'json') return writeJson(context, { added: added.map(({ json }) => json), known });
-        if (added.length > 0) context.write(formatTable(ANCHOR_HEADER, added.map(anchorRow), context.style));
-        tell(context, options, `${added.length} added, ${known} known already`);
-      }),
+  operatorCommand(
+    context,
+    endorsement,
+    'import <files...>',
+    'add CA certificates of TPM manufacturers (PEM or DER)',
+  ).action((files: readonly string[], options: OperatorOptions) =>
+    withService(context, options, async (client) => {
+      const added: TrustAnchor[] = [];
+      let known = 0;
+      for (const file of files) {
+        const certificates = await readNamedFile(context, file, MAX_CERTIFICATES_BYTES, 'certificate file');
+        const answer = await client.endorsements.importAnchors(certificates, { signal: context.signal });
+        added.push(...answer.added);
+        known += answer.known;
+      }
+      if (options.output === 'json') return writeJson(context, { added: added.map(({ json }) => json), known });
+      if (added.length > 0) context.write(formatTable(ANCHOR_HEADER, added.map(anchorRow), context.style));
+      tell(context, options, `${added.length} added, ${known} known already`);
+    }),
   );
 
   operatorCommand(context, endorsement, 'list', 'list CA certificates').action((options: OperatorOptions) =>
@@ -78,7 +82,12 @@ function addInventoryCommands(context: Context, endorsement: Command): void {
     withService(context, options, async (client) => {
       const entries = await collect(client.endorsements.inventory({ signal: context.signal }));
       if (options.output === 'json') return writeJson(context, { entries: entries.map(({ json }) => json) });
-      const rows = entries.map(({ name, group, comment, createTime }) => [idOf(name), dash(group), formatTime(createTime), comment]);
+      const rows = entries.map(({ name, group, comment, createTime }) => [
+        idOf(name),
+        dash(group),
+        formatTime(createTime),
+        comment,
+      ]);
       context.write(formatTable(['FINGERPRINT', 'GROUP', 'REGISTERED', 'COMMENT'], rows, context.style));
     }),
   );

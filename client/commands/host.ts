@@ -12,7 +12,11 @@ export function addHostCommands(context: Context, program: Command): void {
   const host = program.command('host').description('enrolled hosts');
 
   operatorCommand(context, host, 'list', 'list hosts')
-    .option('--state <state>', `only hosts in this state (${HOST_STATES.join(', ')}); may be repeated`, collectWord(HOST_STATES))
+    .option(
+      '--state <state>',
+      `only hosts in this state (${HOST_STATES.join(', ')}); may be repeated`,
+      collectWord(HOST_STATES),
+    )
     .option('--label <key=value>', 'only hosts with this label; may be repeated', collectLabel)
     .action((options: OperatorOptions & { readonly state?: HostState[]; readonly label?: Record<string, string> }) =>
       withService(context, options, async (client) => {
@@ -35,24 +39,36 @@ export function addHostCommands(context: Context, program: Command): void {
       const edit = parseLabelChanges(changes);
       return withService(context, options, async (client) => {
         const { labels, etag } = await client.hosts.get(id, { signal: context.signal });
-        show(context, options, await client.hosts.update(id, { labels: edit(labels), etag }, { signal: context.signal }));
+        show(
+          context,
+          options,
+          await client.hosts.update(id, { labels: edit(labels), etag }, { signal: context.signal }),
+        );
       });
     },
   );
 
-  operatorCommand(context, host, 'name <host> [node-name]', "set the operator's name for a host; without one it is removed").action(
-    (id: string, nodeName: string | undefined, options: OperatorOptions) =>
-      withService(context, options, async (client) => {
-        show(context, options, await client.hosts.update(id, { nodeName: nodeName ?? '' }, { signal: context.signal }));
-      }),
+  operatorCommand(
+    context,
+    host,
+    'name <host> [node-name]',
+    "set the operator's name for a host; without one it is removed",
+  ).action((id: string, nodeName: string | undefined, options: OperatorOptions) =>
+    withService(context, options, async (client) => {
+      show(context, options, await client.hosts.update(id, { nodeName: nodeName ?? '' }, { signal: context.signal }));
+    }),
   );
 
-  operatorCommand(context, host, 'policy <host> [policy]', 'set the trust policy of a host; without one selectors decide').action(
-    (id: string, policy: string | undefined, options: OperatorOptions) =>
-      withService(context, options, async (client) => {
-        const trustPolicy = policy === undefined || policy.includes('/') ? (policy ?? '') : `trustPolicies/${policy}`;
-        show(context, options, await client.hosts.update(id, { trustPolicy }, { signal: context.signal }));
-      }),
+  operatorCommand(
+    context,
+    host,
+    'policy <host> [policy]',
+    'set the trust policy of a host; without one selectors decide',
+  ).action((id: string, policy: string | undefined, options: OperatorOptions) =>
+    withService(context, options, async (client) => {
+      const trustPolicy = policy === undefined || policy.includes('/') ? (policy ?? '') : `trustPolicies/${policy}`;
+      show(context, options, await client.hosts.update(id, { trustPolicy }, { signal: context.signal }));
+    }),
   );
 
   operatorCommand(context, host, 'approve <host>', 'approve a host, or its new attestation key, that waits')
@@ -86,7 +102,8 @@ function parseLabelChanges(changes: readonly string[]): (labels: Host['labels'])
   const steps = changes.map((change): ((labels: Map<string, string>) => void) => {
     const separator = change.indexOf('=');
     if (separator > 0) return (labels) => void labels.set(change.slice(0, separator), change.slice(separator + 1));
-    if (separator === -1 && change.length > 1 && change.endsWith('-')) return (labels) => void labels.delete(change.slice(0, -1));
+    if (separator === -1 && change.length > 1 && change.endsWith('-'))
+      return (labels) => void labels.delete(change.slice(0, -1));
     throw new UsageError(`${JSON.stringify(change)} is neither KEY=VALUE nor KEY-`);
   });
   return (labels) => {
@@ -113,9 +130,17 @@ function show(context: Context, options: OperatorOptions, host: Host): void {
   if (options.output === 'json') return writeJson(context, host.json);
   const keys = host.endorsementKeys.map((ek): readonly [string, Cell] => [
     'endorsement key',
-    [ek.algorithm, ek.fingerprint, ek.certified ? `certified ${ek.manufacturer} ${ek.model}`.trim() : 'not certified', ...ek.deviations].join('  '),
+    [
+      ek.algorithm,
+      ek.fingerprint,
+      ek.certified ? `certified ${ek.manufacturer} ${ek.model}`.trim() : 'not certified',
+      ...ek.deviations,
+    ].join('  '),
   ]);
-  const claimed = Object.entries(host.claimed).map(([name, value]): readonly [string, Cell] => [`claimed ${name}`, value]);
+  const claimed = Object.entries(host.claimed).map(([name, value]): readonly [string, Cell] => [
+    `claimed ${name}`,
+    value,
+  ]);
   const pending = host.pendingAkName === '' ? [] : [['new ak waits', host.pendingAkName] as const];
   context.write(
     formatFields(

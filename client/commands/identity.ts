@@ -19,8 +19,15 @@ export function addIdentityCommands(context: Context, program: Command): void {
   const identity = program.command('identity').description('people and programs that use the service');
 
   operatorCommand(context, identity, 'issue <name>', 'issue a client certificate and write a profile for it')
-    .requiredOption('--role <role>', `what it may do (${ISSUABLE_ROLES.join(', ')}); may be repeated`, collectWord(ISSUABLE_ROLES))
-    .requiredOption('--out <file>', 'where to write the profile; it holds the private key, which is made here and sent nowhere')
+    .requiredOption(
+      '--role <role>',
+      `what it may do (${ISSUABLE_ROLES.join(', ')}); may be repeated`,
+      collectWord(ISSUABLE_ROLES),
+    )
+    .requiredOption(
+      '--out <file>',
+      'where to write the profile; it holds the private key, which is made here and sent nowhere',
+    )
     .option('--force', 'overwrite the file', false)
     .action(async (name: string, options: IssueOptions) => {
       // Before anything is issued: a certificate whose key could not be written is of no use to anybody.
@@ -35,7 +42,11 @@ export function addIdentityCommands(context: Context, program: Command): void {
         await context.writeSecretFile(options.out, formatProfile({ server, authority, certificate, key: privateKey }));
         if (options.output === 'json') return writeJson(context, issued.identity.json);
         const until = formatTime(issued.identity.expireTime);
-        tell(context, options, `issued ${idOf(issued.identity.name)} (${issued.identity.roles.join(', ')}) until ${until}: ${options.out}`);
+        tell(
+          context,
+          options,
+          `issued ${idOf(issued.identity.name)} (${issued.identity.roles.join(', ')}) until ${until}: ${options.out}`,
+        );
       });
     });
 
@@ -43,16 +54,19 @@ export function addIdentityCommands(context: Context, program: Command): void {
     withService(context, options, async (client) => {
       const identities = await collect(client.identities.list({ signal: context.signal }));
       if (options.output === 'json') return writeJson(context, { identities: identities.map(({ json }) => json) });
-      context.write(formatTable(['IDENTITY', 'ROLES', 'STATE', 'MADE', 'EXPIRES'], identities.map(rowOf), context.style));
+      context.write(
+        formatTable(['IDENTITY', 'ROLES', 'STATE', 'MADE', 'EXPIRES'], identities.map(rowOf), context.style),
+      );
     }),
   );
 
-  operatorCommand(context, identity, 'revoke <name>', 'end an identity at once').action((name: string, options: OperatorOptions) =>
-    withService(context, options, async (client) => {
-      const revoked = await client.identities.revoke(name, { signal: context.signal });
-      if (options.output === 'json') return writeJson(context, revoked.json);
-      tell(context, options, `revoked ${idOf(revoked.name)}`);
-    }),
+  operatorCommand(context, identity, 'revoke <name>', 'end an identity at once').action(
+    (name: string, options: OperatorOptions) =>
+      withService(context, options, async (client) => {
+        const revoked = await client.identities.revoke(name, { signal: context.signal });
+        if (options.output === 'json') return writeJson(context, revoked.json);
+        tell(context, options, `revoked ${idOf(revoked.name)}`);
+      }),
   );
 }
 

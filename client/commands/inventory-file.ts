@@ -14,9 +14,12 @@ const MAX_PROBLEMS = 20;
 export function parseInventoryFile(file: string, text: string): readonly InventoryItem[] {
   const items = text.trimStart().startsWith('{') ? parseJson(file, text) : parseLines(text);
   const problems = items.flatMap(({ place, item }) => {
-    return FINGERPRINT.test(item.fingerprint) ? [] : [`${file}:${place}: not a SHA-256 in hexadecimal: ${item.fingerprint}`];
+    return FINGERPRINT.test(item.fingerprint)
+      ? []
+      : [`${file}:${place}: not a SHA-256 in hexadecimal: ${item.fingerprint}`];
   });
-  if (problems.length > 0) throw new UsageError(`${file} is not an inventory`, { problems: problems.slice(0, MAX_PROBLEMS) });
+  if (problems.length > 0)
+    throw new UsageError(`${file} is not an inventory`, { problems: problems.slice(0, MAX_PROBLEMS) });
   if (items.length === 0) throw new UsageError(`${file} holds no endorsement key`);
   return items.map(({ item }) => ({ ...item, fingerprint: item.fingerprint.toLowerCase() }));
 }

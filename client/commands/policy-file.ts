@@ -30,7 +30,9 @@ export function parsePolicyFile(file: string, text: string): readonly PolicyDocu
   };
   const syntax = documents.flatMap(({ errors }) => errors.map(({ pos, message }) => `${place(pos[0])}: ${message}`));
   if (syntax.length > 0) throw new UsageError(`${file} is not YAML`, { problems: syntax });
-  const filled = documents.filter((document): document is Document.Parsed => 'contents' in document && document.contents !== null);
+  const filled = documents.filter(
+    (document): document is Document.Parsed => 'contents' in document && document.contents !== null,
+  );
   if (filled.length === 0) throw new UsageError(`${file} holds no policy`);
   const policies = filled.map((document) => readDocument(document, place));
   const problems = policies.flatMap((policy) => policy.problems);

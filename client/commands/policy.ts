@@ -74,12 +74,16 @@ export function addPolicyCommands(context: Context, program: Command): void {
     }),
   );
 
-  operatorCommand(context, policy, 'delete <policy>', 'delete a policy; hosts that it judged have no verdict then').action(
-    (name: string, options: OperatorOptions) =>
-      withService(context, options, async (client) => {
-        await client.policies.delete(name, {}, { signal: context.signal });
-        tell(context, options, `deleted ${idOf(name)}`);
-      }),
+  operatorCommand(
+    context,
+    policy,
+    'delete <policy>',
+    'delete a policy; hosts that it judged have no verdict then',
+  ).action((name: string, options: OperatorOptions) =>
+    withService(context, options, async (client) => {
+      await client.policies.delete(name, {}, { signal: context.signal });
+      tell(context, options, `deleted ${idOf(name)}`);
+    }),
   );
 }
 
@@ -93,7 +97,8 @@ async function located<T>(document: PolicyDocument, call: () => Promise<T>): Pro
   try {
     return await call();
   } catch (error) {
-    if (!(error instanceof RpcError) || error.code !== 'INVALID_ARGUMENT' || error.fieldViolations.length === 0) throw error;
+    if (!(error instanceof RpcError) || error.code !== 'INVALID_ARGUMENT' || error.fieldViolations.length === 0)
+      throw error;
     const problems = error.fieldViolations.map(({ field, description }) =>
       document.locate({ field: field.replace(/^trust_policy\./, ''), message: description }),
     );
@@ -115,10 +120,11 @@ function rowOf(policy: TrustPolicy): readonly string[] {
 
 /** YAML writes some characters as they are that a terminal must not see. What is unusual enough to be changed shows as changed. */
 function escapeStrings(value: JsonValue): JsonValue {
-  if (typeof value === 'string') return /[\p{C}\p{Zl}\p{Zp}]/u.test(value.replaceAll('\n', '')) ? escapeText(value) : value;
+  if (typeof value === 'string')
+    return /[\p{C}\p{Zl}\p{Zp}]/u.test(value.replaceAll('\n', '')) ? escapeText(value) : value;
   if (typeof value !== 'object' || value === null) return value;
   if (Array.isArray(value)) return (value as readonly JsonValue[]).map(escapeStrings);
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [escapeText(key), escapeStrings(item as JsonValue)]));
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [escapeText(key), escapeStrings(item)]));
 }
 
 function parseVersion(text: string): bigint {

@@ -17,14 +17,18 @@ interface FilterOptions {
 export function addResultCommands(context: Context, program: Command): void {
   const result = program.command('result').description('what is known of hosts');
 
-  operatorCommand(context, result, 'get <host>', `show the verdict on one host; exit code ${EXIT.notAffirming} unless AFFIRMING`).action(
-    (host: string, options: OperatorOptions) =>
-      withService(context, options, async (client) => {
-        const found = await client.results.get(host, { signal: context.signal });
-        if (found.status !== 'AFFIRMING') context.setExitCode(EXIT.notAffirming);
-        if (options.output === 'json') return writeJson(context, found.json);
-        context.write(describeVerdict(found, context.style));
-      }),
+  operatorCommand(
+    context,
+    result,
+    'get <host>',
+    `show the verdict on one host; exit code ${EXIT.notAffirming} unless AFFIRMING`,
+  ).action((host: string, options: OperatorOptions) =>
+    withService(context, options, async (client) => {
+      const found = await client.results.get(host, { signal: context.signal });
+      if (found.status !== 'AFFIRMING') context.setExitCode(EXIT.notAffirming);
+      if (options.output === 'json') return writeJson(context, found.json);
+      context.write(describeVerdict(found, context.style));
+    }),
   );
 
   withFilter(operatorCommand(context, result, 'list [hosts...]', 'list present verdicts'))
@@ -33,7 +37,9 @@ export function addResultCommands(context: Context, program: Command): void {
       if (options.history && hosts.length !== 1) throw new UsageError('--history needs exactly one host');
       return withService(context, options, async (client) => {
         const { history } = options;
-        const found = await collect(client.results.list(filterOf(hosts, options), { history }, { signal: context.signal }));
+        const found = await collect(
+          client.results.list(filterOf(hosts, options), { history }, { signal: context.signal }),
+        );
         if (options.output === 'json') return writeJson(context, { results: found.map(({ json }) => json) });
         context.write(formatTable(VERDICT_HEADER, found.map(verdictRow), context.style));
       });
@@ -42,21 +48,29 @@ export function addResultCommands(context: Context, program: Command): void {
   withFilter(operatorCommand(context, result, 'watch [hosts...]', 'follow verdicts as they change'))
     .option('--resume <token>', 'go on behind this position, as a former watch printed it (--output json)', '')
     .option('--all', 'also show confirmations and bookmarks', false)
-    .action((hosts: readonly string[], options: OperatorOptions & FilterOptions & { readonly resume: string; readonly all: boolean }) =>
-      withService(context, options, async (client) => {
-        const { signal } = context;
-        const notices = client.results.watch(filterOf(hosts, options), { signal, resumeToken: options.resume });
-        for await (const notice of notices) {
-          if (options.output === 'json') context.write(`${formatJson(noticeJson(notice), { compact: true })}\n`);
-          else context.write(noticeLine(notice, { ...context.style, all: options.all }));
-        }
-      }),
+    .action(
+      (
+        hosts: readonly string[],
+        options: OperatorOptions & FilterOptions & { readonly resume: string; readonly all: boolean },
+      ) =>
+        withService(context, options, async (client) => {
+          const { signal } = context;
+          const notices = client.results.watch(filterOf(hosts, options), { signal, resumeToken: options.resume });
+          for await (const notice of notices) {
+            if (options.output === 'json') context.write(`${formatJson(noticeJson(notice), { compact: true })}\n`);
+            else context.write(noticeLine(notice, { ...context.style, all: options.all }));
+          }
+        }),
     );
 }
 
 function withFilter(command: Command): Command {
   return command
-    .option('--status <status>', `only this status (${TRUST_STATUSES.join(', ')}); may be repeated`, collectWord(TRUST_STATUSES))
+    .option(
+      '--status <status>',
+      `only this status (${TRUST_STATUSES.join(', ')}); may be repeated`,
+      collectWord(TRUST_STATUSES),
+    )
     .option('--label <key=value>', 'only hosts with this label; may be repeated', collectLabel);
 }
 

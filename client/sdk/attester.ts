@@ -65,7 +65,9 @@ export function attestationService(connection: Connection): AttestationService {
   };
 }
 
-async function* incoming(responses: AsyncIterable<MessageShape<typeof AttestResponseSchema>>): AsyncGenerator<AttestIncoming> {
+async function* incoming(
+  responses: AsyncIterable<MessageShape<typeof AttestResponseSchema>>,
+): AsyncGenerator<AttestIncoming> {
   for await (const response of responses) {
     const message = fromProtoAttestResponse(response);
     if (message !== undefined) yield message;

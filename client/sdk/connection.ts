@@ -24,7 +24,7 @@ export interface CallSettings {
   readonly timeoutMillis?: number;
 }
 
-/** Messages up to so large are received: a page of 1000 results with their checks. */
+/** Messages up to so large are received. */
 const MAX_RECEIVE_BYTES = 16 * 1024 * 1024;
 const DEFAULT_TIMEOUT_MS = 30_000;
 

@@ -2,7 +2,7 @@ import { EndorsementService } from '../../proto/gen/assay/v1/endorsement_pb.ts';
 import type { ServiceClient } from '../../proto/client.ts';
 import type { CallSettings, Connection } from './connection.ts';
 import { fromProtoAnchor, fromProtoInventoryEntry } from './convert.ts';
-import { allPages, MAX_PAGE_SIZE, resourceName } from './page.ts';
+import { allPages, PAGE_SIZE, resourceName } from './page.ts';
 import type { InventoryEntry, Page, TrustAnchor } from './resources.ts';
 
 /** One EK to register. */
@@ -33,7 +33,7 @@ export class Endorsements {
   }
 
   async anchorPage(pageToken: string, settings?: CallSettings): Promise<Page<TrustAnchor>> {
-    const request = { pageSize: MAX_PAGE_SIZE, pageToken };
+    const request = { pageSize: PAGE_SIZE, pageToken };
     const answer = await this.#client.listTrustAnchors(request, this.#connection.call(settings));
     return { items: answer.trustAnchors.map(fromProtoAnchor), nextPageToken: answer.nextPageToken };
   }
@@ -63,7 +63,7 @@ export class Endorsements {
   }
 
   async inventoryPage(pageToken: string, settings?: CallSettings): Promise<Page<InventoryEntry>> {
-    const request = { pageSize: MAX_PAGE_SIZE, pageToken };
+    const request = { pageSize: PAGE_SIZE, pageToken };
     const answer = await this.#client.listInventory(request, this.#connection.call(settings));
     return { items: answer.entries.map(fromProtoInventoryEntry), nextPageToken: answer.nextPageToken };
   }

@@ -2,7 +2,7 @@ import { HostService, HostStateSchema } from '../../proto/gen/assay/v1/host_pb.t
 import type { ServiceClient } from '../../proto/client.ts';
 import type { CallSettings, Connection } from './connection.ts';
 import { enumNumber, fromProtoHost, required } from './convert.ts';
-import { allPages, MAX_PAGE_SIZE, resourceName } from './page.ts';
+import { allPages, PAGE_SIZE, resourceName } from './page.ts';
 import type { Host, HostState, Page } from './resources.ts';
 
 export interface HostFilter {
@@ -36,7 +36,7 @@ export class Hosts {
 
   async page(filter: HostFilter, pageToken: string, settings?: CallSettings): Promise<Page<Host>> {
     const request = {
-      pageSize: MAX_PAGE_SIZE,
+      pageSize: PAGE_SIZE,
       pageToken,
       states: (filter.states ?? []).map((state) => enumNumber(HostStateSchema, state)),
       matchLabels: { ...filter.matchLabels },
@@ -64,7 +64,10 @@ export class Hosts {
       trustPolicy: trustPolicy ?? '',
       etag: etag ?? '',
     };
-    const answer = await this.#client.updateHost({ host: message, updateMask: { paths } }, this.#connection.call(settings));
+    const answer = await this.#client.updateHost(
+      { host: message, updateMask: { paths } },
+      this.#connection.call(settings),
+    );
     return fromProtoHost(required(answer.host, 'host'));
   }
 

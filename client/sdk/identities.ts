@@ -3,7 +3,7 @@ import { IdentityService } from '../../proto/gen/assay/v1/identity_pb.ts';
 import type { ServiceClient } from '../../proto/client.ts';
 import type { CallSettings, Connection } from './connection.ts';
 import { enumNumber, fromProtoIdentity, required } from './convert.ts';
-import { allPages, MAX_PAGE_SIZE, resourceName } from './page.ts';
+import { allPages, PAGE_SIZE, resourceName } from './page.ts';
 import type { Identity, IssuableRole, Page } from './resources.ts';
 
 export interface IssuedIdentity {
@@ -41,7 +41,7 @@ export class Identities {
   }
 
   async page(pageToken: string, settings?: CallSettings): Promise<Page<Identity>> {
-    const request = { pageSize: MAX_PAGE_SIZE, pageToken };
+    const request = { pageSize: PAGE_SIZE, pageToken };
     const answer = await this.#client.listIdentities(request, this.#connection.call(settings));
     return { items: answer.identities.map(fromProtoIdentity), nextPageToken: answer.nextPageToken };
   }

@@ -5,7 +5,7 @@ import { TrustPolicySchema, TrustPolicyService } from '../../proto/gen/assay/v1/
 import type { ServiceClient } from '../../proto/client.ts';
 import type { CallSettings, Connection } from './connection.ts';
 import { fromProtoPolicy, required } from './convert.ts';
-import { allPages, MAX_PAGE_SIZE, resourceName } from './page.ts';
+import { allPages, PAGE_SIZE, resourceName } from './page.ts';
 import type { JsonObject, Page, PolicyProblem, TrustPolicy } from './resources.ts';
 import { findPolicyProblems, formatPath } from './policy-problems.ts';
 import { SdkError } from './sdk-error.ts';
@@ -21,14 +21,18 @@ export class Policies {
   }
 
   /** @param version 0 means the newest */
-  async get(policy: string, options: { readonly version?: bigint } = {}, settings?: CallSettings): Promise<TrustPolicy> {
+  async get(
+    policy: string,
+    options: { readonly version?: bigint } = {},
+    settings?: CallSettings,
+  ): Promise<TrustPolicy> {
     const request = { name: policyName(policy), version: options.version ?? 0n };
     const answer = await this.#client.getTrustPolicy(request, this.#connection.call(settings));
     return fromProtoPolicy(required(answer.trustPolicy, 'trust policy'));
   }
 
   async page(pageToken: string, settings?: CallSettings): Promise<Page<TrustPolicy>> {
-    const request = { pageSize: MAX_PAGE_SIZE, pageToken };
+    const request = { pageSize: PAGE_SIZE, pageToken };
     const answer = await this.#client.listTrustPolicies(request, this.#connection.call(settings));
     return { items: answer.trustPolicies.map(fromProtoPolicy), nextPageToken: answer.nextPageToken };
   }
@@ -87,7 +91,9 @@ function parsePolicyJson(policy: JsonObject): MessageShape<typeof TrustPolicySch
     const message = fromJson(TrustPolicySchema, policy as JsonValue);
     return { ...message, name: message.name === '' ? '' : policyName(message.name) };
   } catch (cause) {
-    throw new SdkError('bad_policy', `not a trust policy: ${cause instanceof Error ? cause.message : 'unknown'}`, { cause });
+    throw new SdkError('bad_policy', `not a trust policy: ${cause instanceof Error ? cause.message : 'unknown'}`, {
+      cause,
+    });
   }
 }
 

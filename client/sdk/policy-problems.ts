@@ -28,7 +28,9 @@ export function formatPath(path: JsonPath): string {
 
 /** Reads `pcr_rules[2].allowed[0]`, the form in which the service names fields. */
 export function parsePath(text: string): JsonPath {
-  return [...text.matchAll(/\[(\d+)\]|([^.[\]]+)/g)].map(([, index, name]) => (index === undefined ? (name ?? '') : Number(index)));
+  return [...text.matchAll(/\[(\d+)\]|([^.[\]]+)/g)].map(([, index, name]) =>
+    index === undefined ? (name ?? '') : Number(index),
+  );
 }
 
 function inMessage(schema: DescMessage, json: JsonValue, path: JsonPath): readonly JsonProblem[] {
@@ -39,7 +41,9 @@ function inMessage(schema: DescMessage, json: JsonValue, path: JsonPath): readon
   return Object.entries(json).flatMap(([key, value]) => {
     const at = [...path, key];
     const field = schema.fields.find(({ name, jsonName }) => name === key || jsonName === key);
-    return field === undefined ? [{ path: at, message: `${schema.name} has no such field` }] : inField(schema, field, value, at);
+    return field === undefined
+      ? [{ path: at, message: `${schema.name} has no such field` }]
+      : inField(schema, field, value, at);
   });
 }
 
@@ -68,7 +72,12 @@ function tryDecode(schema: DescMessage, field: DescField, value: JsonValue, path
       name.startsWith('google.protobuf.') ? `not a ${name.slice('google.protobuf.'.length)}: ` : '',
     );
     const isWord = field.enum !== undefined;
-    return [{ path, message: isWord ? `${message} is none of ${field.enum.values.map(({ name }) => name).join(', ')}` : message }];
+    return [
+      {
+        path,
+        message: isWord ? `${message} is none of ${field.enum.values.map(({ name }) => name).join(', ')}` : message,
+      },
+    ];
   }
 }
 

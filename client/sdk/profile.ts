@@ -38,7 +38,8 @@ export function parseProfile(text: string): Profile {
   }
   const fields = new Map<string, unknown>(Object.entries(document));
   for (const name of fields.keys()) {
-    if (!FIELDS.some((known) => known === name)) throw new SdkError('bad_profile', `the profile has an unknown field ${name}`);
+    if (!FIELDS.some((known) => known === name))
+      throw new SdkError('bad_profile', `the profile has an unknown field ${name}`);
   }
   const take = (name: (typeof FIELDS)[number]): string => {
     const value = fields.get(name);

@@ -2,7 +2,7 @@ import { AttestationResultService, TrustStatusSchema } from '../../proto/gen/ass
 import type { ServiceClient } from '../../proto/client.ts';
 import type { CallSettings, Connection } from './connection.ts';
 import { enumNumber, fromProtoResult, fromProtoWatchEvent, required } from './convert.ts';
-import { allPages, MAX_PAGE_SIZE, resourceName } from './page.ts';
+import { allPages, PAGE_SIZE, resourceName } from './page.ts';
 import type { AttestationResult, Page, ResultFilter } from './resources.ts';
 import { watch } from './watch.ts';
 import type { WatchMessage, WatchNotice, WatchOptions } from './watch.ts';
@@ -33,7 +33,7 @@ export class Results {
     const request = {
       filter: toProtoFilter(filter),
       history: options.history ?? false,
-      pageSize: MAX_PAGE_SIZE,
+      pageSize: PAGE_SIZE,
       pageToken: options.pageToken ?? '',
     };
     const answer = await this.#client.listAttestationResults(request, this.#connection.call(settings));

@@ -13,7 +13,11 @@ export class SdkError extends Error {
   /** Each problem by itself, where there are several. */
   readonly problems: readonly string[];
 
-  constructor(code: SdkErrorCode, message: string, options: ErrorOptions & { readonly problems?: readonly string[] } = {}) {
+  constructor(
+    code: SdkErrorCode,
+    message: string,
+    options: ErrorOptions & { readonly problems?: readonly string[] } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.problems = options.problems ?? [];

@@ -9,7 +9,6 @@ export type AttestationErrorCode =
   | 'HOST_PENDING'
   | 'AK_UNKNOWN'
   | 'TLS_KEY_SUPERSEDED'
-  | 'TLS_KEY_INVALID'
   | 'HOST_CHANGED'
   | 'SHUTTING_DOWN';
 

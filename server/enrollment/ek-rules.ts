@@ -43,6 +43,7 @@ export interface SoundEk extends PresentedEk {
 
 export const MAX_EKS = 8;
 const NAME_HASHES: readonly number[] = [TPM_ALG_SHA256, TPM_ALG_SHA384, TPM_ALG_SHA512];
+const AES_KEY_BITS: readonly number[] = [128, 192, 256];
 const REQUIRED: readonly ObjectAttribute[] = [
   'fixedTPM',
   'fixedParent',
@@ -100,7 +101,8 @@ function checkEkArea(area: PublicArea): void {
     throw new EnrollmentError('EK_UNSUITABLE', `ek is of type ${algorithmName(area.type)}`);
   }
   const { symmetric } = area.parameters;
-  const sound = symmetric.algorithm === TPM_ALG_AES && symmetric.mode === TPM_ALG_CFB;
+  const sound =
+    symmetric.algorithm === TPM_ALG_AES && symmetric.mode === TPM_ALG_CFB && AES_KEY_BITS.includes(symmetric.keyBits);
   if (!sound)
     throw new EnrollmentError('EK_UNSUITABLE', 'ek protects its children with another cipher than AES in CFB mode');
 }

@@ -1,4 +1,4 @@
-import type { EkRecord, HostRecord, PendingAkRecord } from './records.ts';
+import type { ClockRecord, EkRecord, HostRecord, PendingAkRecord } from './records.ts';
 import type { EnrollInput, Epochs } from './store.ts';
 
 /** What a proven enrolment meets in the store, read in its transaction. */
@@ -24,7 +24,7 @@ export type EnrollDecision =
   /** Same AK; or another AK that takes effect; or another AK that waits for approval. */
   | { readonly act: 'refresh' | 'replace' | 'hold'; readonly host: HostRecord };
 
-/** What an enrolment comes to (DESIGN.md §5.2 "Enrolling again"). */
+/** What an enrolment comes to; docs/protocol.md, enrolling again. */
 export function decideEnrollment(input: EnrollInput, facts: EnrollFacts): EnrollDecision {
   if (facts.used) return { act: 'refuse', outcome: 'already_used' };
   const { policy, endorsement } = facts.epochs;
@@ -74,10 +74,15 @@ export function newHost(input: EnrollInput, now: number): HostRecord {
   };
 }
 
-/** The same EK and AK again, so that a lost answer is harmless: new certificates, and the verdict stays. */
+/**
+ * The same EK and AK again, so that a lost answer is harmless: new certificates, and the verdict stays. A host that still waits
+ * and would be admitted without an operator today is so admitted. The clock is left to the rounds, which compare it.
+ */
 export function refreshedHost(host: HostRecord, input: EnrollInput, now: number): HostRecord {
   return {
     ...host,
+    state: host.state === 'pending' ? input.state : host.state,
+    banksProven: host.banksProven && !isOtherBoot(host.clock, input.clock),
     eks: joinEks(input.eks, host.eks),
     ak: { ...input.ak, certificate: input.ak.certificate === '' ? host.ak.certificate : input.ak.certificate },
     tlsKeySha256: input.tlsKeySha256,
@@ -99,10 +104,12 @@ export function holdAk(host: HostRecord, input: EnrollInput, now: number): HostR
   };
 }
 
+/** A new AK that takes effect. A host that still waits had no trust that anybody would have to be told of. */
 export function replacedHost(host: HostRecord, input: EnrollInput, now: number): HostRecord {
   const { ak, eks, tlsKeySha256, clock, banks, banksProven } = input;
   return {
     ...takeAk(host, { ak, eks, tlsKeySha256, clock, banks, banksProven, enrollTime: now }),
+    ...(host.state === 'pending' ? { state: input.state, findings: [] } : {}),
     admission: admissionAfter(host, input),
     claimed: input.claimed,
   };
@@ -140,7 +147,12 @@ function joinEks(proven: readonly EkRecord[], before: readonly EkRecord[]): read
   return [...proven, ...before.filter((ek) => !fingerprints.has(ek.fingerprint))];
 }
 
-/** A host that would be admitted without an operator today is so admitted; no host loses its admission by enrolling again. */
+/** Whether a clock is of another boot, or of another side of a suspend, than the one before. */
+export function isOtherBoot(before: ClockRecord, after: ClockRecord): boolean {
+  return after.resetCount !== before.resetCount || after.restartCount !== before.restartCount;
+}
+
+/** No host loses its admission by enrolling again. */
 function admissionAfter(host: HostRecord, input: EnrollInput): HostRecord['admission'] {
-  return host.state === 'active' && input.state === 'active' ? input.admission : host.admission;
+  return input.state === 'active' ? input.admission : host.admission;
 }

@@ -19,16 +19,25 @@ export function awaitingVerdict(host: HostRecord): Verdict {
 /** Another AK took the place of the one that was trusted. */
 export function akReplacedVerdict(host: HostRecord): Verdict {
   const replaced = check('attestation-key', 'error', 'AK_REPLACED', {
-    message: 'the attestation key of this host was replaced; what the former key attested no longer counts',
+    message: 'The attestation key of this host was replaced. What the former key attested no longer counts.',
   });
   return noVerdict(subjectOf(host), host.state === 'pending' ? [replaced, awaitingCheck(host)] : [replaced]);
+}
+
+/** The host enrolled again after a reset or resume of its TPM. */
+export function resetVerdict(host: HostRecord): Verdict {
+  return noVerdict(subjectOf(host), [
+    check('boot', 'error', 'TPM_RESET', {
+      message: 'The host was rebooted or resumed. What it booted has not been judged yet.',
+    }),
+  ]);
 }
 
 /** What the former verdict was judged by has changed. */
 export function inputChangedVerdict(former: Verdict): Verdict {
   return noVerdict(former, [
     check('appraisal-input', 'error', 'APPRAISAL_INPUT_CHANGED', {
-      message: 'what this host is judged by has changed; it has not been judged anew yet',
+      message: 'What this host is judged by has changed. It has not been judged anew yet.',
     }),
   ]);
 }
@@ -40,7 +49,7 @@ export function revokedVerdict(host: HostRecord): Verdict {
       check('host-state', 'failed', 'HOST_REVOKED', {
         observed: 'revoked',
         expected: 'active',
-        message: 'an operator revoked this host; it stays banned until it is deleted',
+        message: 'An operator revoked this host. It stays banned until it is deleted.',
       }),
     ]),
     status: 'contraindicated',
@@ -58,7 +67,7 @@ export function expiredResult(result: ResultRecord): ResultRecord {
   const ended = result.validUntil === null ? '' : new Date(result.validUntil).toISOString();
   const validity = check('validity', 'failed', 'RESULT_EXPIRED', {
     observed: ended,
-    message: `this verdict was valid until ${ended} and no new evidence was accepted since`,
+    message: `The verdict was valid until ${ended}, and no new evidence has been accepted since.`,
   });
   return {
     ...result,
@@ -77,8 +86,8 @@ export function presentResult(result: ResultRecord, now: number): ResultRecord {
 
 function awaitingCheck(host: HostRecord): CheckRecord {
   return host.state === 'pending'
-    ? check('evidence', 'error', 'AWAITING_APPROVAL', { message: 'an operator has not approved this host yet' })
-    : check('evidence', 'error', 'AWAITING_EVIDENCE', { message: 'this host has not sent evidence yet' });
+    ? check('evidence', 'error', 'AWAITING_APPROVAL', { message: 'An operator has not approved this host yet.' })
+    : check('evidence', 'error', 'AWAITING_EVIDENCE', { message: 'The host has not sent evidence yet.' });
 }
 
 function noVerdict(subject: Subject, checks: readonly CheckRecord[]): Verdict {

@@ -3,6 +3,7 @@ import { type OpenedDatabase, openDatabase, type OpenInput } from './sqlite/open
 import { toStoreError } from './sqlite/database.ts';
 import { forgetHosts } from './sqlite/hosts.ts';
 import { OPERATIONS } from './sqlite/operations.ts';
+import { StoreError } from './store.ts';
 import type { AnswerMessage, CallMessage } from './worker-link.ts';
 
 /**
@@ -16,8 +17,8 @@ function answer(id: number, work: () => unknown): AnswerMessage {
   try {
     return { id, ok: true, value: work() };
   } catch (error) {
-    // What the failed transaction had read of its own writes is not in the database.
-    forgetHosts();
+    // What a broken transaction had read of its own writes is not in the database. Refusals come before any write.
+    if (!(error instanceof StoreError)) forgetHosts();
     const { code, message } = toStoreError(error);
     return { id, ok: false, code, message };
   }

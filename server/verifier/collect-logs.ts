@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 
+import { LOG_LIMITS } from '../store/log-rules.ts';
 import type { LogKind, LogPart } from '../store/records.ts';
 
 export type LogErrorCode =
@@ -19,13 +20,6 @@ export class LogError extends Error {
     this.code = code;
   }
 }
-
-/** Largest whole log, bytes. */
-export const MAX_LOG_BYTES: Readonly<Record<LogKind, number>> = {
-  boot: 4 * 1024 * 1024,
-  userspace: 4 * 1024 * 1024,
-  ima: 64 * 1024 * 1024,
-};
 
 export const MAX_CHUNK_BYTES = 256 * 1024;
 
@@ -57,10 +51,10 @@ export function checkAnnouncements(
     seen.add(kind);
     if (offset !== asked.offset)
       throw new LogError('LOG_OUT_OF_ORDER', `the ${kind} log starts at ${offset}, asked for was ${asked.offset}`);
-    if (offset + size > MAX_LOG_BYTES[kind]) {
+    if (offset + size > LOG_LIMITS[kind]) {
       throw new LogError(
         'LOG_TOO_LARGE',
-        `the ${kind} log has ${offset + size} bytes, at most ${MAX_LOG_BYTES[kind]} are taken`,
+        `the ${kind} log has ${offset + size} bytes, at most ${LOG_LIMITS[kind]} are taken`,
       );
     }
   }

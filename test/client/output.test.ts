@@ -1,5 +1,13 @@
 import { expect, test } from 'vitest';
-import { escapeText, formatFields, formatJson, formatLabels, formatLine, formatTable, statusCell } from '../../client/output.ts';
+import {
+  escapeText,
+  formatFields,
+  formatJson,
+  formatLabels,
+  formatLine,
+  formatTable,
+  statusCell,
+} from '../../client/output.ts';
 
 const plain = { colours: false };
 const coloured = { colours: true };
@@ -45,7 +53,15 @@ test('colours stand round the text and count for no width', () => {
 });
 
 test('fields are aligned and escaped', () => {
-  expect(formatFields([['a', 'x\n'], ['long', 'y']], plain)).toBe('a:     x\\n\nlong:  y\n');
+  expect(
+    formatFields(
+      [
+        ['a', 'x\n'],
+        ['long', 'y'],
+      ],
+      plain,
+    ),
+  ).toBe('a:     x\\n\nlong:  y\n');
 });
 
 test('JSON stays JSON and carries nothing that a terminal acts upon', () => {

@@ -32,14 +32,14 @@ describe('a host that attests', () => {
   it.each([
     { parent: 'RSA-2048', akAlgorithm: 'ecdsa-p256-sha256' },
     { parent: 'RSA-2048', akAlgorithm: 'rsassa-2048-sha256' },
-    { parent: 'P-384', akAlgorithm: 'ecdsa-p256-sha256' },
-    { parent: 'P-384', akAlgorithm: 'rsassa-2048-sha256' },
+    { parent: 'ECC P-384', akAlgorithm: 'ecdsa-p256-sha256' },
+    { parent: 'ECC P-384', akAlgorithm: 'rsassa-2048-sha256' },
   ])(
     'is affirmed, and contraindicated once a PCR is extended, with $akAlgorithm under an EK $parent',
     async ({ parent, akAlgorithm }) => {
       await using host = await AttestedHost.start();
       // The agent takes the first EK that the TPM has: one without the RSA key takes the other.
-      if (parent === 'P-384') await removeRsaEk(host);
+      if (parent === 'ECC P-384') await removeRsaEk(host);
       await deployment.trust(host.tpm.caCertificates);
       const joined = await host.join(deployment, '--ak-algorithm', akAlgorithm);
       expect(joined).toMatchObject({ code: 0, stdout: `enrolled as ${host.id} (ACTIVE)\n` });

@@ -2,11 +2,12 @@ import {
   decideEnrollment,
   type EnrollDecision,
   holdAk,
+  isOtherBoot,
   newHost,
   refreshedHost,
   replacedHost,
 } from '../enroll-rules.ts';
-import { akReplacedVerdict, awaitingVerdict } from '../own-verdicts.ts';
+import { akReplacedVerdict, awaitingVerdict, resetVerdict } from '../own-verdicts.ts';
 import type { ChangeCause, HostRecord, Verdict } from '../records.ts';
 import type { EnrollInput, EnrollOutcome } from '../store.ts';
 import type { Database } from './database.ts';
@@ -65,6 +66,8 @@ function carryOut(
     case 'refresh': {
       const host = refreshedHost(decision.host, input, tx.now);
       saveHost(tx, host);
+      if (host.state !== decision.host.state) writeOwnVerdict(tx, host, awaitingVerdict(host), 'approved');
+      else if (isOtherBoot(host.clock, input.clock)) writeReset(tx, host);
       return { outcome: 'refreshed', host };
     }
     case 'replace': {
@@ -79,6 +82,12 @@ function carryOut(
       return { outcome: 'replacement_pending', host };
     }
   }
+}
+
+/** The quote of the enrolment is the first evidence of another boot: what the former one proved ends with it. */
+function writeReset(tx: Transaction, host: HostRecord): void {
+  if (readPresent(tx.database, host.id)?.result.status === 'none') return;
+  writeOwnVerdict(tx, host, resetVerdict(host), 'enrolled');
 }
 
 /** Writes a host whose new AK takes effect: its trust and the logs of the former AK's rounds go in the same transaction. */

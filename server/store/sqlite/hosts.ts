@@ -11,7 +11,7 @@ type Moving = Pick<
   'round' | 'streamEpoch' | 'connected' | 'torn' | 'banks' | 'banksProven' | 'clock' | 'claimed'
 >;
 
-const MAX_CACHED = 20_000;
+const MAX_CACHED = 10_000;
 
 /**
  * Parsed standing parts by host id. This process alone writes the database, so that a version names one content; what a rolled

@@ -100,21 +100,23 @@ function checkExpected(id: string, head: Head | null, expected: number | null | 
 
 /**
  * Counts the policy epoch, which fences every round in flight, and drops the verdicts of the hosts that another policy, or another
- * version of it, judges now. Returns how many.
+ * version of it, judges now. Hosts on a stream that have none are told too: the change asks them for evidence now, and not
+ * when the interval of their former policy ends. Returns how many.
  */
 function judgeAnew(tx: Transaction, before: readonly AttachedPolicy[]): number {
   tx.policiesChanged();
   const after = attachedPolicies(tx.database);
   const hosts = tx.database.all(
     `SELECT h.id, h.labels, h.trust_policy FROM results r JOIN hosts h ON h.id = r.host_id
-      WHERE h.state = 'active' AND r.status <> 'none' ORDER BY h.id`,
+      JOIN host_rounds k ON k.host_id = h.id
+      WHERE h.state = 'active' AND (r.status <> 'none' OR k.connected = 1) ORDER BY h.id`,
   );
   let dropped = 0;
   for (const row of hosts) {
     const host = { labels: json<Record<string, string>>(row, 'labels'), trustPolicy: text(row, 'trust_policy') };
     if (sameResolution(resolvePolicy(host, before), resolvePolicy(host, after))) continue;
     const present = readPresent(tx.database, text(row, 'id'));
-    if (present !== null && dropVerdict(tx, present)) dropped++;
+    if (present !== null && dropVerdict(tx, present, { whenNone: true })) dropped++;
   }
   return dropped;
 }

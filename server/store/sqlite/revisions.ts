@@ -215,14 +215,17 @@ export function writeLapse(tx: Transaction, present: Present): void {
   markUnreachable(tx, result.hostId);
 }
 
-/** Drops the verdict of a host because what it was judged by changed. Returns whether there was one to lose. */
+/**
+ * Drops the verdict of a host because what it was judged by changed. Returns whether there was one to lose; `whenNone` also takes
+ * a result that is NONE.
+ */
 export function dropVerdict(
   tx: Transaction,
   present: Present,
-  names: Pick<ResultRecord, 'nodeName' | 'labels'> = present.result,
+  options: Partial<Pick<ResultRecord, 'nodeName' | 'labels'>> & { readonly whenNone?: boolean } = {},
 ): boolean {
-  if (present.result.status === 'none') return false;
-  const { nodeName, labels } = names;
+  if (present.result.status === 'none' && options.whenNone !== true) return false;
+  const { nodeName = present.result.nodeName, labels = present.result.labels } = options;
   const lapsed = isExpired(present.result, tx.now);
   const result = {
     ...present.result,

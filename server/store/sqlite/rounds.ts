@@ -1,3 +1,4 @@
+import { isOtherBoot } from '../enroll-rules.ts';
 import { isExpired } from '../own-verdicts.ts';
 import type { HostRecord, TrustStatus } from '../records.ts';
 import { StoreError, type RoundInput } from '../store.ts';
@@ -18,7 +19,7 @@ import {
 } from './revisions.ts';
 import { type Transaction, write } from './transaction.ts';
 
-/** Largest batch of one transaction (DESIGN.md §5.4). */
+/** Largest batch of one transaction. */
 export const MAX_BATCH = 500;
 /** The clock mark is written at least this often while the store is asked to expire results, milliseconds. */
 const MARK_INTERVAL = 5000;
@@ -61,7 +62,7 @@ function commitRound(tx: Transaction, input: RoundMessage): RoundAnswer {
   const host = advance(before, input);
   saveMoving(tx, host);
   if (host.version !== before.version) saveStanding(tx, host);
-  if (isOtherBoot(before, input)) dropLogs(tx, host.id);
+  if (isOtherBoot(before.clock, input.clock)) dropLogs(tx, host.id);
   keepLogs(tx, host.id, input.logs, input.unreadable);
 
   const lapseTime = input.challengeTime + input.validity;
@@ -139,10 +140,6 @@ function advance(host: HostRecord, input: RoundMessage): HostRecord {
     banksProven: input.banksProven,
     claimed: input.claimed,
   };
-}
-
-function isOtherBoot(host: HostRecord, { clock }: RoundMessage): boolean {
-  return clock.resetCount !== host.clock.resetCount || clock.restartCount !== host.clock.restartCount;
 }
 
 function auditStatus(tx: Transaction, before: ResultHead, after: ResultHead): void {

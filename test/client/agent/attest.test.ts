@@ -87,7 +87,12 @@ test('says hello first and binds nonce, host, TLS key and facts into the quote',
   const stream = new FakeStream([1, challenge()], [2, { kind: 'result', result }]);
   expect(await attest(attester, stream, { events, signal })).toBe('ended');
   expect(told).toEqual(['accepted', 'AFFIRMING']);
-  expect(stream.received[0]).toEqual({ kind: 'hello', akName: attester.ak.name, bootState: { resetCount: 1, restartCount: 0 }, agentVersion: '1' });
+  expect(stream.received[0]).toEqual({
+    kind: 'hello',
+    akName: attester.ak.name,
+    bootState: { resetCount: 1, restartCount: 0 },
+    agentVersion: '1',
+  });
   const [, message] = stream.received;
   if (message?.kind !== 'evidence') throw new TypeError('no evidence came');
   const { evidence } = message;
@@ -98,7 +103,10 @@ test('says hello first and binds nonce, host, TLS key and facts into the quote',
 });
 
 test('quotes exactly the selection that was asked for, without a proof of the banks', async () => {
-  const stream = new FakeStream([1, challenge({ allBanks: false, selection: [{ hash: 0x0b, pcrs: [0, 7] }] })], [2, { kind: 'result', result }]);
+  const stream = new FakeStream(
+    [1, challenge({ allBanks: false, selection: [{ hash: 0x0b, pcrs: [0, 7] }] })],
+    [2, { kind: 'result', result }],
+  );
   await attest(attester, stream, { events, signal });
   const [, message] = stream.received;
   if (message?.kind !== 'evidence') throw new TypeError('no evidence came');
@@ -107,7 +115,10 @@ test('quotes exactly the selection that was asked for, without a proof of the ba
 });
 
 test('sends the logs behind the evidence, in order and in chunks', async () => {
-  const logs = [{ kind: 1, offset: 0 }, { kind: 3, offset: 1000 }];
+  const logs = [
+    { kind: 1, offset: 0 },
+    { kind: 3, offset: 1000 },
+  ];
   const stream = new FakeStream([1, challenge({ logs })], [6, { kind: 'result', result }]);
   await attest(attester, stream, { events, signal });
   const chunks = stream.received.flatMap((message) => (message.kind === 'chunk' ? [message.chunk] : []));
@@ -121,7 +132,11 @@ test('sends the logs behind the evidence, in order and in chunks', async () => {
 
 test('a new TLS key stands in the bound facts, and its certificate ends the stream once the round is over', async () => {
   newKey = Buffer.from('new key');
-  const renewal = { kind: 'renewal', clientCertificate: Buffer.from('c'), authorityCertificate: Buffer.from('a') } as const;
+  const renewal = {
+    kind: 'renewal',
+    clientCertificate: Buffer.from('c'),
+    authorityCertificate: Buffer.from('a'),
+  } as const;
   const stream = new FakeStream([1, challenge()], [2, renewal], [2, { kind: 'result', result }], [2, challenge()]);
   expect(await attest(attester, stream, { events, signal })).toBe('renewed');
   expect(told).toEqual(['accepted', 'AFFIRMING']);
@@ -134,7 +149,11 @@ test('a new TLS key stands in the bound facts, and its certificate ends the stre
 });
 
 test('a renewal after the result ends the stream at once', async () => {
-  const renewal = { kind: 'renewal', clientCertificate: Buffer.from('c'), authorityCertificate: Buffer.from('a') } as const;
+  const renewal = {
+    kind: 'renewal',
+    clientCertificate: Buffer.from('c'),
+    authorityCertificate: Buffer.from('a'),
+  } as const;
   const stream = new FakeStream([1, challenge()], [2, { kind: 'result', result }], [2, renewal], [2, challenge()]);
   expect(await attest(attester, stream, { events, signal })).toBe('renewed');
 });

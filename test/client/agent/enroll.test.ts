@@ -33,7 +33,8 @@ beforeAll(async () => {
     tlsKeySha256: tls.sha256,
     pin: service.authority.fingerprint,
     collectFacts: () => Promise.resolve(facts),
-    collectLogs: () => collectLogs(() => Promise.resolve(Buffer.alloc(600_000, 7)), { boot: 'b', userspace: 'u', ima: 'i' }, ALL_LOGS),
+    collectLogs: () =>
+      collectLogs(() => Promise.resolve(Buffer.alloc(600_000, 7)), { boot: 'b', userspace: 'u', ima: 'i' }, ALL_LOGS),
   };
 });
 
@@ -91,16 +92,29 @@ const refusedChallenges: readonly { readonly name: string; readonly tampering: T
     tampering: { signed: (v) => ({ ...v, ekNames: [otherName, ...v.ekNames.slice(1)] }) },
     says: /signature/,
   },
-  { name: 'EK names in another order', tampering: { signed: (v) => ({ ...v, ekNames: v.ekNames.toReversed() }) }, says: /signature/ },
+  {
+    name: 'EK names in another order',
+    tampering: { signed: (v) => ({ ...v, ekNames: v.ekNames.toReversed() }) },
+    says: /signature/,
+  },
   { name: 'another AK name', tampering: { signed: (v) => ({ ...v, akName: otherName }) }, says: /signature/ },
   { name: 'another parent', tampering: { signed: (v) => ({ ...v, parentIndex: 1 }) }, says: /signature/ },
-  { name: 'another nonce than was signed', tampering: { challenge: (c) => ({ ...c, nonce: other }) }, says: /signature/ },
+  {
+    name: 'another nonce than was signed',
+    tampering: { challenge: (c) => ({ ...c, nonce: other }) },
+    says: /signature/,
+  },
   {
     name: 'another credential than was signed',
     tampering: { challenge: (c) => ({ ...c, credentials: c.credentials.toReversed() }) },
     says: /signature/,
   },
-  { name: 'an end in the past', tampering: { signed: (v) => ({ ...v, expireMillis: Date.now() - 1 }) }, says: /expired/ },
+  {
+    name: 'an end in the past',
+    tampering: { signed: (v) => ({ ...v, expireMillis: Date.now() - 1 }) },
+    says: /expired/,
+    code: 'outside_validity',
+  },
   {
     name: 'an end that was moved',
     tampering: { challenge: (c) => ({ ...c, expireMillis: Date.now() + 999_000 }) },
@@ -128,12 +142,20 @@ const refusedChallenges: readonly { readonly name: string; readonly tampering: T
     says: /larger/,
   },
   { name: 'a short nonce', tampering: { challenge: (c) => ({ ...c, nonce: Buffer.alloc(16) }) }, says: /nonce/ },
-  { name: 'a short enrolment id', tampering: { challenge: (c) => ({ ...c, enrollmentId: Buffer.alloc(8) }) }, says: /id/ },
+  {
+    name: 'a short enrolment id',
+    tampering: { challenge: (c) => ({ ...c, enrollmentId: Buffer.alloc(8) }) },
+    says: /id/,
+  },
 ];
 
 test.each(refusedChallenges)('opens nothing for a challenge with $name', async ({ tampering, says }) => {
   const { fake, done } = run(tampering);
-  await expect(done).rejects.toMatchObject({ name: 'AgentError', code: 'untrusted_service', message: expect.stringMatching(says) });
+  await expect(done).rejects.toMatchObject({
+    name: 'AgentError',
+    code: 'untrusted_service',
+    message: expect.stringMatching(says),
+  });
   expect(tpm.calls).toEqual([]);
   expect(fake.proof).toBeUndefined();
 });
@@ -150,7 +172,11 @@ test('opens nothing where the certificate of the service has expired', async () 
   expect(tpm.calls).toEqual([]);
 });
 
-const refusedAnswers: readonly { readonly name: string; readonly answer: NonNullable<Tampering['answer']>; readonly says: RegExp }[] = [
+const refusedAnswers: readonly {
+  readonly name: string;
+  readonly answer: NonNullable<Tampering['answer']>;
+  readonly says: RegExp;
+}[] = [
   { name: 'another HMAC', answer: (a) => ({ ...a, hmac: randomBytes(32) }), says: /secrets/ },
   { name: 'no HMAC', answer: (a) => ({ ...a, hmac: Buffer.alloc(0) }), says: /secrets/ },
   { name: 'another host than was proven', answer: (a) => ({ ...a, hostId: `h-${'b'.repeat(26)}` }), says: /secrets/ },
@@ -160,7 +186,11 @@ const refusedAnswers: readonly { readonly name: string; readonly answer: NonNull
     answer: async (a) => ({ ...a, clientCertificate: await issueHostCertificate(service, tls.publicKey) }),
     says: /secrets/,
   },
-  { name: 'another signature', answer: (a) => ({ ...a, signature: sign('sha256', randomBytes(32), service.serviceKey) }), says: /signature/ },
+  {
+    name: 'another signature',
+    answer: (a) => ({ ...a, signature: sign('sha256', randomBytes(32), service.serviceKey) }),
+    says: /signature/,
+  },
   {
     name: 'another authority',
     answer: (a) => ({ ...a, authorityCertificate: stranger.authority.certificate }),

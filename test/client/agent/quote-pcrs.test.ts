@@ -38,11 +38,11 @@ test('a reading from before the second quote serves where PCR 10 moved after it'
 });
 
 test('does not quote for ever where nothing but PCR 10 moves', async () => {
-  const { readPcrs } = tpm;
+  const readPcrs = tpm.readPcrs.bind(tpm);
   let readings = 0;
   tpm.afterQuote = () => move(10, 100 + readings);
   tpm.readPcrs = async (selection) => {
-    const values = await readPcrs.call(tpm, selection);
+    const values = await readPcrs(selection);
     readings += 1;
     move(10, 200 + readings);
     return values;
@@ -52,11 +52,11 @@ test('does not quote for ever where nothing but PCR 10 moves', async () => {
 });
 
 test('gives up after five quotes where PCRs never rest', async () => {
-  const { readPcrs } = tpm;
+  const readPcrs = tpm.readPcrs.bind(tpm);
   let moves = 0;
   tpm.afterQuote = () => move(4, (moves += 1));
   tpm.readPcrs = async (selection) => {
-    const values = await readPcrs.call(tpm, selection);
+    const values = await readPcrs(selection);
     move(4, (moves += 1));
     return values;
   };

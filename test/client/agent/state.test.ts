@@ -100,15 +100,16 @@ function failingDisk(step: number): Disk & { readonly steps: () => number } {
     open: async (...args) => {
       next();
       const file = await open(...args);
-      const { sync, writeFile: write } = file;
+      const sync = file.sync.bind(file);
+      const write = file.writeFile.bind(file);
       return Object.assign(file, {
         sync: async () => {
           next();
-          return sync.call(file);
+          return sync();
         },
         writeFile: async (text: string) => {
           // Half of it reaches the disk.
-          await write.call(file, text.slice(0, text.length / 2));
+          await write(text.slice(0, text.length / 2));
           next();
           await file.truncate(0);
           await file.write(text, 0);
@@ -145,8 +146,16 @@ test.each([
   { name: 'half a document', text: encodeState(state).slice(0, 100), code: 'state_malformed' },
   { name: 'a list', text: '[]', code: 'state_malformed' },
   { name: 'no server', text: encodeState(state).replace('"server"', '"servant"'), code: 'state_malformed' },
-  { name: 'what is no base64', text: encodeState(state).replace(/"authority": "[^"]*"/, '"authority": "***"'), code: 'state_malformed' },
-  { name: 'an unknown algorithm', text: encodeState(state).replace('ecdsa-p256-sha256', 'dsa'), code: 'state_malformed' },
+  {
+    name: 'what is no base64',
+    text: encodeState(state).replace(/"authority": "[^"]*"/, '"authority": "***"'),
+    code: 'state_malformed',
+  },
+  {
+    name: 'an unknown algorithm',
+    text: encodeState(state).replace('ecdsa-p256-sha256', 'dsa'),
+    code: 'state_malformed',
+  },
 ])('a state with $name is refused as it is and left alone', async ({ text, code }) => {
   await mkdir(path, { mode: 0o700 });
   await writeFile(join(path, 'state.json'), text);

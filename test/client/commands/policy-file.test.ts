@@ -44,14 +44,46 @@ test('places a problem that the service found', () => {
 });
 
 test.each([
-  { name: 'an unknown field', text: good.replace('precedence', 'x').concat('colour: red\n'), says: 'p.yaml:10:1: colour: TrustPolicy has no such field' },
-  { name: 'an unknown field deep inside', text: good.replace('index: 7', 'indices: 7'), says: 'p.yaml:7:5: pcr_rules[0].indices: PcrRule has no such field' },
-  { name: 'a text for a number', text: good.replace('index: 7', 'index: seven'), says: 'p.yaml:7:5: pcr_rules[0].index: expected number (uint32), got "seven"' },
-  { name: 'a digest that YAML takes for a number', text: good.replace(`'${digest}'`, '1234'), says: 'p.yaml:8:15: pcr_rules[0].allowed[0]: expected string, got 1234 (put it in quotes)' },
-  { name: 'a word that is none of an enum', text: good.replace('RULE_SEVERITY_WARNING', 'loud'), says: /^p\.yaml:9:5: pcr_rules\[0\]\.severity: "loud" is none of RULE_SEVERITY_UNSPECIFIED, / },
-  { name: 'a time without unit', text: good.replace('30s', '30'), says: /^p\.yaml:4:3: quote\.interval: not a Duration: 30/ },
-  { name: 'a map where a list must be', text: good.replace('  - bank', '    bank'), says: 'p.yaml:5:1: pcr_rules: expected a list' },
-  { name: 'a text where fields must be', text: 'name: x\nquote: often\n', says: 'p.yaml:2:1: quote: expected fields of QuoteRequirements' },
+  {
+    name: 'an unknown field',
+    text: good.replace('precedence', 'x').concat('colour: red\n'),
+    says: 'p.yaml:10:1: colour: TrustPolicy has no such field',
+  },
+  {
+    name: 'an unknown field deep inside',
+    text: good.replace('index: 7', 'indices: 7'),
+    says: 'p.yaml:7:5: pcr_rules[0].indices: PcrRule has no such field',
+  },
+  {
+    name: 'a text for a number',
+    text: good.replace('index: 7', 'index: seven'),
+    says: 'p.yaml:7:5: pcr_rules[0].index: expected number (uint32), got "seven"',
+  },
+  {
+    name: 'a digest that YAML takes for a number',
+    text: good.replace(`'${digest}'`, '1234'),
+    says: 'p.yaml:8:15: pcr_rules[0].allowed[0]: expected string, got 1234 (put it in quotes)',
+  },
+  {
+    name: 'a word that is none of an enum',
+    text: good.replace('RULE_SEVERITY_WARNING', 'loud'),
+    says: /^p\.yaml:9:5: pcr_rules\[0\]\.severity: "loud" is none of RULE_SEVERITY_UNSPECIFIED, /,
+  },
+  {
+    name: 'a time without unit',
+    text: good.replace('30s', '30'),
+    says: /^p\.yaml:4:3: quote\.interval: not a Duration: 30/,
+  },
+  {
+    name: 'a map where a list must be',
+    text: good.replace('  - bank', '    bank'),
+    says: 'p.yaml:5:1: pcr_rules: expected a list',
+  },
+  {
+    name: 'a text where fields must be',
+    text: 'name: x\nquote: often\n',
+    says: 'p.yaml:2:1: quote: expected fields of QuoteRequirements',
+  },
   { name: 'no fields at all', text: 'policy\n', says: 'p.yaml:1:1: expected fields of TrustPolicy' },
   { name: 'broken YAML', text: 'name: [a\nquote: {\n', says: /^p\.yaml:\d+:\d+: / },
   { name: 'a field twice', text: 'name: a\nname: b\n', says: /^p\.yaml:2:1: Map keys must be unique/ },
@@ -67,9 +99,12 @@ test('says every problem, not only the first', () => {
 });
 
 test('refuses aliases that would make a small file large', () => {
-  const bomb = ['a: &a [x, x, x, x, x, x, x, x, x]', ...'bcdefgh'.split('').map((letter, at) => {
-    const before = 'abcdefg'[at] ?? 'a';
-    return `${letter}: &${letter} [${Array(9).fill(`*${before}`).join(', ')}]`;
-  })].join('\n');
+  const bomb = [
+    'a: &a [x, x, x, x, x, x, x, x, x]',
+    ...'bcdefgh'.split('').map((letter, at) => {
+      const before = 'abcdefg'[at] ?? 'a';
+      return `${letter}: &${letter} [${Array(9).fill(`*${before}`).join(', ')}]`;
+    }),
+  ].join('\n');
   expect(() => parsePolicyFile('p.yaml', bomb)).toThrow(UsageError);
 });

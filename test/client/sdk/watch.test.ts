@@ -8,7 +8,15 @@ import type { OpenWatch, WatchNotice } from '../../../client/sdk/watch.ts';
 const removal = (host: string): WatchEvent => ({ kind: 'removal', host, reason: 'DELETED' });
 
 function failure(code: StatusCode, reason = '', retryDelayMillis?: number): RpcError {
-  return new RpcError({ code, reason, message: 'm', metadata: {}, fieldViolations: [], retryDelayMillis, requestId: '' });
+  return new RpcError({
+    code,
+    reason,
+    message: 'm',
+    metadata: {},
+    fieldViolations: [],
+    retryDelayMillis,
+    requestId: '',
+  });
 }
 
 /** One stream each: messages, then an error or the end. */
@@ -48,7 +56,13 @@ const kinds = (notices: readonly WatchNotice[]): string[] => notices.map(({ kind
 
 test('resumes behind the last message after the stream broke, and says so', async () => {
   const fake = new Fake(
-    { messages: [[removal('a'), 't1'], [removal('b'), 't2']], error: failure('UNAVAILABLE') },
+    {
+      messages: [
+        [removal('a'), 't1'],
+        [removal('b'), 't2'],
+      ],
+      error: failure('UNAVAILABLE'),
+    },
     { messages: [[removal('c'), 't3']] },
   );
   const notices = await fake.run();
@@ -63,7 +77,12 @@ test('a message of a later release moves the position and shows nothing', async 
 });
 
 test('a message that was not handled is not skipped by a later watch', async () => {
-  const fake = new Fake({ messages: [[removal('a'), 't1'], [removal('b'), 't2']] });
+  const fake = new Fake({
+    messages: [
+      [removal('a'), 't1'],
+      [removal('b'), 't2'],
+    ],
+  });
   const seen: string[] = [];
   for await (const notice of watch(fake.open, { signal: fake.controller.signal, random: () => 1 })) {
     if (notice.kind === 'removal') seen.push(notice.resumeToken);
@@ -92,13 +111,18 @@ test('backs off further with each failure and starts over after a message', asyn
 });
 
 test('waits no shorter than the service asks', async () => {
-  const fake = new Fake({ messages: [[removal('a'), 't']] }, { messages: [], error: failure('UNAVAILABLE', '', 30_000) });
+  const fake = new Fake(
+    { messages: [[removal('a'), 't']] },
+    { messages: [], error: failure('UNAVAILABLE', '', 30_000) },
+  );
   await fake.run();
   expect(fake.slept[1]).toBeGreaterThanOrEqual(30_000);
 });
 
 test('a first stream that fails is the caller’s to see', async () => {
-  await expect(new Fake({ messages: [], error: failure('UNAVAILABLE') }).run()).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  await expect(new Fake({ messages: [], error: failure('UNAVAILABLE') }).run()).rejects.toMatchObject({
+    code: 'UNAVAILABLE',
+  });
 });
 
 test.each(['PERMISSION_DENIED', 'UNAUTHENTICATED', 'INVALID_ARGUMENT', 'UNIMPLEMENTED'] as const)(

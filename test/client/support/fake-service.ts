@@ -1,6 +1,13 @@
 import { generateKeyPairSync, randomBytes, sign } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
-import { enrollmentKey, enrollmentOutcomeDigest, enrollmentOutcomeMac, enrollmentProofMac, enrollmentTranscript, factsDigest } from '../../../proto/transcript.ts';
+import {
+  enrollmentKey,
+  enrollmentOutcomeDigest,
+  enrollmentOutcomeMac,
+  enrollmentProofMac,
+  enrollmentTranscript,
+  factsDigest,
+} from '../../../proto/transcript.ts';
 import type { EnrollmentTranscript } from '../../../proto/transcript.ts';
 import {
   createAuthority,
@@ -148,7 +155,13 @@ export class FakeEnrollment implements EnrollmentService {
     const clientCertificate = replacementPending
       ? Buffer.alloc(0)
       : await issueHostCertificate(this.#identity, this.#tls.publicKey);
-    const stated = { hostId: TEST_HOST, state: 2, replacementPending, akCertificate: Buffer.alloc(0), clientCertificate };
+    const stated = {
+      hostId: TEST_HOST,
+      state: 2,
+      replacementPending,
+      akCertificate: Buffer.alloc(0),
+      clientCertificate,
+    };
     const digest = enrollmentOutcomeDigest({ transcript, proofMac, ...stated });
     const answer: EnrollmentAnswer = {
       hostId: TEST_HOST,

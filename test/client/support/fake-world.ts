@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { HostTpm } from '../../../client/agent/host-tpm.ts';
 import { StateDirectory } from '../../../client/agent/state.ts';
 import type { TlsIdentity } from '../../../client/agent/state-document.ts';
 import { publicKeyDer, tlsKeySha256 } from '../../../client/agent/tls-key.ts';
@@ -9,11 +10,10 @@ import type { AgentConnection, World } from '../../../client/agent/world.ts';
 import type { AttestationService } from '../../../client/sdk/evidence.ts';
 import { FakeEnrollment } from './fake-service.ts';
 import type { FakeIdentity, Tampering } from './fake-service.ts';
-import type { SoftwareTpm } from './software-tpm.ts';
 
 export interface FakeWorldOptions {
   readonly service: FakeIdentity;
-  readonly tpm: () => Promise<SoftwareTpm>;
+  readonly tpm: () => Promise<HostTpm>;
   /** One for each connection that attests, with the identity it has. */
   readonly attestation: (identity: TlsIdentity) => AttestationService;
   readonly enrollment?: (identity: TlsIdentity) => Tampering | Error;
@@ -26,7 +26,12 @@ export interface FakeWorldOptions {
 export class FakeWorld implements AsyncDisposable {
   readonly world: World;
   readonly statuses: string[] = [];
-  readonly logged: { readonly level: string; readonly event: unknown; readonly sentence: string; readonly fields: object }[] = [];
+  readonly logged: {
+    readonly level: string;
+    readonly event: unknown;
+    readonly sentence: string;
+    readonly fields: object;
+  }[] = [];
   /** SHA-256 of the TLS key of each connection that was made, and how it was used. */
   readonly enrolledUnder: TlsIdentity[] = [];
   readonly attestedUnder: TlsIdentity[] = [];

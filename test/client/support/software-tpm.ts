@@ -53,7 +53,12 @@ export class SoftwareTpm implements HostTpm {
     this.calls.push('endorsementKeys');
     return Promise.resolve(
       this.eks.map(({ publicArea }, index): EndorsementKey => {
-        return { template: 'L-2', publicArea: publicArea.raw, chain: [], location: { kind: 'persistent', handle: index } };
+        return {
+          template: 'L-2',
+          publicArea: publicArea.raw,
+          chain: [],
+          location: { kind: 'persistent', handle: index },
+        };
       }),
     );
   }
@@ -114,7 +119,11 @@ export class SoftwareTpm implements HostTpm {
     return Promise.resolve();
   }
 
-  #quote(key: SoftwareKey, parent: SoftwareKey, { qualifyingData, selection }: QuoteRequest): {
+  #quote(
+    key: SoftwareKey,
+    parent: SoftwareKey,
+    { qualifyingData, selection }: QuoteRequest,
+  ): {
     attest: Buffer;
     signature: Buffer;
   } {

@@ -22,7 +22,7 @@ import { openSqliteStore } from '../../../server/store/sqlite.ts';
 import type { Store } from '../../../server/store/store.ts';
 import { describeStoreContract } from './contract.ts';
 import { FakeClock } from './contract/harness.ts';
-import { affirmed, enrolled, enrollment, OPERATOR } from './fixtures.ts';
+import { affirmed, enrolled, enrollment, OPERATOR, round } from './fixtures.ts';
 
 const bytes = (size: number): Uint8Array => crypto.getRandomValues(new Uint8Array(size));
 
@@ -244,17 +244,20 @@ describe('the SQLite store', () => {
     expect(await store.enroll(input)).toMatchObject({ outcome: 'created' });
   });
 
-  it('rolls a failed transaction back whole', async () => {
+  it('rolls a failed transaction back whole, with what it had read of itself', async () => {
     const store = await start();
-    const host = await affirmed(store, 'a');
-    const before = [await store.heads(), await store.listAudit(0, 100)];
-    // A fraction of a millisecond fits no column: the statement fails after the host row was written.
-    const fraction = { ...(await enrollment(store, 'b')), forgetAfter: 0.5 };
-    await expect(store.enroll(fraction)).rejects.toMatchObject({ code: 'failed' });
-    expect([await store.heads(), await store.listAudit(0, 100)]).toEqual(before);
-    expect(await store.getHost('h-b')).toBeNull();
-    const renamed = await store.updateHost('h-a', { nodeName: 'n' }, { ...OPERATOR, version: host.version });
-    expect(await store.getHost('h-a')).toEqual(renamed);
+    const { id, version } = await affirmed(store, 'a');
+    const before = [await store.getHost(id), await store.heads(), await store.listAudit(0, 100)];
+    const first = await round(store, id, { findings: ['CLOCK_REGRESSED'] });
+    const second = { ...first, fence: { ...first.fence, version: version + 1, round: first.fence.round + 1 } };
+    // A fraction of a millisecond fits no column: the batch fails after its first round was written and read again.
+    await expect(store.commitRounds([first, { ...second, challengeTime: 0.5 }])).rejects.toMatchObject({
+      code: 'failed',
+    });
+    expect([await store.getHost(id), await store.heads(), await store.listAudit(0, 100)]).toEqual(before);
+    const renamed = await store.updateHost(id, { nodeName: 'n' }, { ...OPERATOR, version });
+    expect(await store.getHost(id)).toEqual(renamed);
+    expect(renamed.findings).toEqual([]);
   });
 
   it('holds no lock once it could not be opened', async () => {

@@ -152,7 +152,7 @@ export function describeEnrollment(given: Given): void {
           ak: { ...host.ak, certificate: 'ccdd' },
           tlsKeySha256: digest('new tls'),
           claimed: { hostname: 'renamed' },
-          clock: { resetCount: 9, restartCount: 9, clock: '9', safe: false },
+          clock: { ...host.clock, clock: '99999999' },
         }),
       );
       expect(outcome).toMatchObject({
@@ -173,10 +173,28 @@ export function describeEnrollment(given: Given): void {
       expect(await given.store.findByEks([ek('a2').fingerprint])).toMatchObject({ owner: 'host', host: { id: 'h-a' } });
     });
 
-    it('keeps a waiting host waiting when it enrols again', async () => {
+    it('drops the verdict of a host that enrols again after another boot, and leaves the clock to the rounds', async () => {
+      const host = await affirmed(given.store, 'a');
+      const clock = { ...host.clock, resetCount: host.clock.resetCount + 1 };
+      const outcome = await given.store.enroll(await enrollAgain(given.store, host, { clock }));
+      expect(outcome).toMatchObject({ outcome: 'refreshed', host: { clock: host.clock, banksProven: false } });
+      const result = await given.store.getResult('h-a');
+      expect(result).toMatchObject({ status: 'none', checks: [{ reason: 'TPM_RESET' }], validUntil: null });
+    });
+
+    it('keeps a waiting host waiting when it enrols again for approval', async () => {
       const host = await enrolled(given.store, 'a', { state: 'pending', admission: 'approval' });
-      const outcome = await given.store.enroll(await enrollAgain(given.store, host, { state: 'active' }));
+      const again = await enrollAgain(given.store, host, { state: 'pending', admission: 'approval' });
+      const outcome = await given.store.enroll(again);
       expect(outcome).toMatchObject({ outcome: 'refreshed', host: { state: 'pending', admission: 'approval' } });
+    });
+
+    it('admits a waiting host that enrols again and needs no approval any more', async () => {
+      const host = await enrolled(given.store, 'a', { state: 'pending', admission: 'approval' });
+      const again = await enrollAgain(given.store, host, { state: 'active', admission: 'certificate' });
+      const outcome = await given.store.enroll(again);
+      expect(outcome).toMatchObject({ outcome: 'refreshed', host: { state: 'active', admission: 'certificate' } });
+      expect(await given.store.getResult('h-a')).toMatchObject({ checks: [{ reason: 'AWAITING_EVIDENCE' }] });
     });
 
     it('says whose an EK is', async () => {

@@ -10,6 +10,7 @@ import {
   policy,
   reasons,
   round,
+  digest,
 } from '../fixtures.ts';
 import type { Given } from './harness.ts';
 
@@ -164,9 +165,14 @@ export function describeHosts(given: Given): void {
       expect(history.items.map((result) => result.revision)).toEqual([3, 2, 1]);
       expect((await given.store.listAudit(0, 100)).at(-1)?.detail).toContain('lifted');
       await expect(given.store.deleteHost('h-a', OPERATOR)).rejects.toMatchObject({ code: 'not_found' });
+    });
 
-      const again = await enrolled(given.store, 'a', { claimed: { hostname: 'anew' } });
-      expect(again).toMatchObject({ version: 1, state: 'active' });
+    it('knows nothing of a deleted host when it enrols again under the same id', async () => {
+      await enrolled(given.store, 'a', { tlsKeySha256: digest('former') });
+      expect(await given.store.getHost('h-a')).toMatchObject({ version: 1, tlsKeySha256: digest('former') });
+      await given.store.deleteHost('h-a', OPERATOR);
+      const again = await enrolled(given.store, 'a', { tlsKeySha256: digest('present') });
+      expect(again).toMatchObject({ version: 1, tlsKeySha256: digest('present') });
       expect(await given.store.getHost('h-a')).toEqual(again);
     });
   });

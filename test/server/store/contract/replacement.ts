@@ -28,7 +28,10 @@ export function describeReplacement(given: Given): void {
     }
 
     it("takes effect at once over the host's own TLS identity, and trust falls in the same transaction", async () => {
-      const before = await affirmed(given.store, 'a');
+      const before = await affirmed(given.store, 'a', {
+        eks: [ek('a'), ek('former')],
+        logs: [{ kind: 'userspace', offset: 0, data: Buffer.from('of the former key') }],
+      });
       await commit(given.store, await round(given.store, 'h-a', { findings: ['CLOCK_REGRESSED'] }));
       const host = (await given.store.getHost('h-a')) ?? before;
       const logs = [{ kind: 'boot' as const, offset: 0, data: Buffer.from('new boot') }];
@@ -46,7 +49,11 @@ export function describeReplacement(given: Given): void {
           torn: 0,
           clock,
           tlsKeySha256: next.tlsKeySha256,
-          eks: [{ fingerprint: ek('a').fingerprint }, { fingerprint: ek('sibling').fingerprint }],
+          eks: [
+            { fingerprint: ek('a').fingerprint },
+            { fingerprint: ek('sibling').fingerprint },
+            { fingerprint: ek('former').fingerprint },
+          ],
         },
       });
       expect(await given.store.getResult('h-a')).toMatchObject({

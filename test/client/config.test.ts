@@ -1,0 +1,59 @@
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { readEnvironment, readPart, writeSecretFile } from '../../client/config.ts';
+
+let folder: string;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'assay-config-'));
+});
+
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+test('reads a part of a file and refuses one that is larger than the limit', async () => {
+  const path = join(folder, 'log');
+  await writeFile(path, Buffer.alloc(600_000, 5));
+  expect(await readPart(path, { offset: 0, limit: 600_000 })).toHaveLength(600_000);
+  expect(await readPart(path, { offset: 599_000, limit: 1000 })).toHaveLength(1000);
+  expect(await readPart(path, { offset: 700_000, limit: 1000 })).toHaveLength(0);
+  await expect(readPart(path, { offset: 0, limit: 599_999 })).rejects.toMatchObject({ code: 'EFBIG' });
+  await expect(readPart(folder, { offset: 0, limit: 10 })).rejects.toMatchObject({ code: 'EISDIR' });
+});
+
+test('reads files of the kernel, which say that they are empty', async () => {
+  expect((await readPart('/proc/sys/kernel/random/boot_id', { offset: 0, limit: 64 })).toString()).toMatch(
+    /^[0-9a-f-]{36}\n$/,
+  );
+});
+
+test('a file with a key is for its owner alone, in folders that are made', async () => {
+  const path = join(folder, 'a', 'b', 'profile.json');
+  await writeSecretFile(path, 'one');
+  await writeSecretFile(path, 'two');
+  expect(await readFile(path, 'utf8')).toBe('two');
+  expect((await stat(path)).mode & 0o777).toBe(0o600);
+  expect((await stat(join(folder, 'a'))).mode & 0o777).toBe(0o700);
+});
+
+test('the environment has defaults for everything', () => {
+  const environment = readEnvironment({});
+  expect(environment).toMatchObject({
+    state: '/var/lib/assay/agent',
+    tcti: 'device:/dev/tpmrm0',
+    logLevel: 'info',
+    notify: false,
+  });
+  expect(environment.profile).toMatch(/\/\.config\/assay\/profile\.json$/);
+  expect(environment.watchdogMicros).toBeUndefined();
+});
+
+test('the environment sets what it names', () => {
+  const own = { WATCHDOG_USEC: '2000000', WATCHDOG_PID: String(process.pid) };
+  expect(readEnvironment({ ASSAY_PROFILE: '/p', XDG_CONFIG_HOME: '/x' }).profile).toBe('/p');
+  expect(readEnvironment({ XDG_CONFIG_HOME: '/x' }).profile).toBe('/x/assay/profile.json');
+  expect(readEnvironment(own).watchdogMicros).toBe(2_000_000);
+  expect(readEnvironment({ ...own, WATCHDOG_PID: '1' }).watchdogMicros).toBeUndefined();
+  expect(() => readEnvironment({ ASSAY_LOG: 'loud' })).toThrow(/ASSAY_LOG must be one of/);
+});

@@ -1,0 +1,127 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+
+import type { WatchNotice } from '../../client/sdk/watch.ts';
+import { AttestedHost } from '../support/attested-host.ts';
+import { Deployment, policy, reasons } from '../support/deployment.ts';
+import { eventually } from '../support/programs.ts';
+
+let deployment: Deployment;
+let host: AttestedHost;
+
+beforeAll(async () => {
+  deployment = await Deployment.start();
+  host = await AttestedHost.enrolled(deployment);
+  await deployment.operator.policies.apply(policy('base'));
+  host.runAgent();
+});
+
+beforeEach(async () => {
+  await deployment.operator.policies.apply(policy('base'));
+  await affirmed();
+});
+
+afterAll(async () => {
+  await host?.[Symbol.asyncDispose]();
+  await deployment?.[Symbol.asyncDispose]();
+});
+
+function affirmed() {
+  return deployment.result(host.id, 'affirmed host', ({ status }) => status === 'AFFIRMING');
+}
+
+/** Collects what a watch tells until the test ends. */
+function follow(filter: Parameters<typeof deployment.operator.results.watch>[0]) {
+  const ending = new AbortController();
+  const notices: WatchNotice[] = [];
+  const watching = (async () => {
+    for await (const notice of deployment.operator.results.watch(filter, { signal: ending.signal })) notices.push(notice);
+  })();
+  return {
+    notices,
+    until: (what: string, wanted: (notice: WatchNotice) => boolean) =>
+      eventually(what, () => notices.find(wanted), () => JSON.stringify(notices.map(summary))),
+    async [Symbol.asyncDispose]() {
+      ending.abort();
+      await watching;
+    },
+  };
+}
+
+function summary(notice: WatchNotice): string {
+  if (notice.kind === 'removal') return `removal ${notice.reason}`;
+  return notice.kind === 'change' ? `${notice.result.status} ${reasons(notice.result).join()}` : notice.kind;
+}
+
+function isSynced(notice: WatchNotice): boolean {
+  return notice.kind === 'bookmark' && notice.synced;
+}
+
+describe('a policy', () => {
+  it('that is changed takes the verdict away at once, and a new one follows', async () => {
+    await using watch = follow({ hosts: [host.id] });
+    await watch.until('present results', isSynced);
+    const before = watch.notices.length;
+    const pcrRules = [{ bank: 'sha256', index: 16, allowed: ['22'.repeat(32)], message: 'Only the new image may run.' }];
+    await deployment.operator.policies.apply(policy('base', { pcrRules }));
+
+    await watch.until('new verdict', (notice) => summary(notice).startsWith('CONTRAINDICATED'));
+    const changes = watch.notices.slice(before).filter(({ kind }) => kind === 'change');
+    expect(changes.map(summary)).toEqual(['NONE APPRAISAL_INPUT_CHANGED', 'CONTRAINDICATED PCR_MISMATCH']);
+    const { checks, trustPolicyVersion } = await deployment.operator.results.get(host.id);
+    expect(checks[0]?.message).toContain('Only the new image may run.');
+    expect(trustPolicyVersion).toBeGreaterThan(1n);
+  });
+
+  it('that only warns makes a host that differs WARNING', async () => {
+    const pcrRules = [{ bank: 'sha256', index: 16, allowed: ['22'.repeat(32)], severity: 'RULE_SEVERITY_WARNING' }];
+    await deployment.operator.policies.apply(policy('base', { pcrRules }));
+    const result = await deployment.result(host.id, 'warning', ({ status }) => status === 'WARNING');
+    expect(reasons(result)).toEqual(['PCR_MISMATCH']);
+  });
+
+  it('that is deleted leaves its hosts without a verdict', async () => {
+    await deployment.operator.policies.delete('base');
+    const result = await deployment.result(host.id, 'missing policy', (found) =>
+      reasons(found).includes('POLICY_MISSING'),
+    );
+    expect(result).toMatchObject({ status: 'NONE', trustPolicy: '', connectivity: 'CONNECTED' });
+  });
+
+  it('of the same precedence as another affirms nothing; of a higher one it decides', async () => {
+    await deployment.operator.policies.apply(policy('other'));
+    const result = await deployment.result(host.id, 'ambiguity', (found) =>
+      reasons(found).includes('POLICY_AMBIGUOUS'),
+    );
+    expect(result).toMatchObject({ status: 'NONE', trustPolicy: '' });
+
+    await deployment.operator.policies.apply(policy('other', { precedence: 1 }));
+    expect(await affirmed()).toMatchObject({ trustPolicy: 'trustPolicies/other' });
+    await deployment.operator.policies.delete('other');
+    expect(await deployment.result(host.id, 'base', ({ trustPolicy }) => trustPolicy === 'trustPolicies/base'));
+  });
+});
+
+describe('a watch for a label', () => {
+  it('sees a host when it gets the label, and its removal when it loses it', async () => {
+    await using watch = follow({ matchLabels: { zone: 'a' } });
+    await watch.until('present results', isSynced);
+    expect(news(watch.notices)).toEqual([]);
+
+    expect(await deployment.assay('host', 'label', host.id, 'zone=a')).toMatchObject({ code: 0 });
+    await watch.until('labelled host', ({ kind }) => kind === 'change');
+    await watch.until('affirmed host', (notice) => summary(notice).startsWith('AFFIRMING'));
+    expect(await deployment.assay('host', 'label', host.id, 'zone-')).toMatchObject({ code: 0 });
+    await watch.until('removal', (notice) => summary(notice) === 'removal FILTERED');
+
+    // Another label is none of its business: the next that it hears is the host's return.
+    const before = watch.notices.length;
+    await deployment.operator.hosts.update(host.id, { labels: { zone: 'b' } });
+    await deployment.operator.hosts.update(host.id, { labels: { zone: 'a' } });
+    await eventually('return', () => news(watch.notices.slice(before))[0]);
+    expect(news(watch.notices.slice(before))[0]).toMatchObject({ kind: 'change', result: { labels: { zone: 'a' } } });
+  });
+});
+
+function news(notices: readonly WatchNotice[]): readonly WatchNotice[] {
+  return notices.filter(({ kind }) => kind === 'change' || kind === 'removal');
+}

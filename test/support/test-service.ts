@@ -1,0 +1,264 @@
+/** The rooms of the service put together over a real store in a temporary directory, without a network. */
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { enrollmentTranscript } from '../../proto/transcript.ts';
+import { objectName } from '../../tpm/crypto/name.ts';
+import { subjectPublicKeyInfo } from '../../tpm/crypto/public-key.ts';
+import { TPM_ALG_RSA } from '../../tpm/structures/constants.ts';
+import type { SingleRoundServices } from '../../server/attestation/single-round.ts';
+import { Endorsements } from '../../server/endorsement/endorsements.ts';
+import { parseCertificateBundle } from '../../server/endorsement/trust-anchors.ts';
+import { EnrollmentBeginner } from '../../server/enrollment/begin.ts';
+import type { BeginRequest, EnrollmentChallenge } from '../../server/enrollment/begin.ts';
+import { completeEnrollment } from '../../server/enrollment/complete.ts';
+import type { CompleteContext, EnrolledHost, EnrollmentProof } from '../../server/enrollment/complete.ts';
+import { issueAkCertificate, issueClientCertificate } from '../../server/identity/ca.ts';
+import { loadServiceKeys } from '../../server/identity/service-keys.ts';
+import type { ServiceKeys } from '../../server/identity/service-keys.ts';
+import { PolicyResolver } from '../../server/policy/policy-resolver.ts';
+import { resolvePolicyDraft } from '../../server/policy/policy.ts';
+import type { PolicyDraft } from '../../server/policy/policy.ts';
+import { RoundCommitter } from '../../server/result/commit.ts';
+import { ChangeFeed } from '../../server/result/feed.ts';
+import type { Admission } from '../../server/store/records.ts';
+import { openSqliteStore } from '../../server/store/sqlite.ts';
+import type { Store } from '../../server/store/store.ts';
+import { FakeClock } from '../server/store/contract/harness.ts';
+import { answerEnrollment, beginRequest, chunksOf, feedOf, makeTlsKey } from './evidence-builder.ts';
+import type { ProofOptions, TlsKey } from './evidence-builder.ts';
+import type { SoftwareAk, SoftwareTpm } from './software-tpm.ts';
+import { ekExtensions, makeEk, makeIntermediate, makeRoot } from './test-ek-pki.ts';
+import { ext } from './test-ca.ts';
+import { TEST_DEPLOYMENT } from './tls.ts';
+
+export const OPERATOR = { actor: 'identities/ada' };
+const random = (size: number): Buffer => randomBytes(size);
+
+export interface House extends AsyncDisposable {
+  readonly store: Store;
+  readonly clock: FakeClock;
+  readonly keys: { current: ServiceKeys };
+  readonly endorsements: Endorsements;
+  readonly beginner: EnrollmentBeginner;
+  readonly complete: CompleteContext;
+  readonly services: SingleRoundServices;
+  readonly feed: ChangeFeed;
+  /** What the feed could not do. */
+  readonly faults: unknown[];
+}
+
+export interface HouseOptions {
+  readonly admission?: readonly Admission[];
+  /** Milliseconds; hints make the feed look at once. */
+  readonly pollInterval?: number;
+  /** The anchors of the test's EK PKI are imported unless told otherwise. */
+  readonly anchors?: boolean;
+}
+
+/** A store in a directory that goes with it. */
+export async function openTestStore(clock = new FakeClock()): Promise<{ readonly store: Store; close(): Promise<void> }> {
+  const parent = mkdtempSync(join(tmpdir(), 'assay-house-'));
+  const store = await openSqliteStore({
+    directory: join(parent, 'store'),
+    wallClock: () => clock.wall,
+    monotonic: () => clock.elapsed,
+    random,
+    deployment: TEST_DEPLOYMENT,
+  });
+  return {
+    store,
+    close: async () => {
+      await store.close();
+      rmSync(parent, { recursive: true, force: true });
+    },
+  };
+}
+
+export async function openHouse(options: HouseOptions = {}): Promise<House> {
+  const { admission = ['certificate'], pollInterval = 20, anchors = true } = options;
+  const clock = new FakeClock();
+  const { store, close } = await openTestStore(clock);
+  if (anchors) await importAnchors(store);
+  const root = { version: 1, secret: random(32) };
+  const keys = { current: await loadServiceKeys({ store, root, random, serverNames: ['localhost'] }) };
+  const endorsements = new Endorsements(store);
+  const faults: unknown[] = [];
+  const feed = new ChangeFeed({ store, pollInterval, onError: (error) => faults.push(error) });
+  await feed.start();
+  const committer = new RoundCommitter(store, () => feed.hint());
+  const issuing = () => ({ lifetimeSeconds: 86_400, now: new Date(store.now()), random });
+  const issueHost = (host: string, publicKey: Buffer): Promise<Buffer> =>
+    issueClientCertificate(keys.current.authority, { publicKey, subject: { host }, ...issuing() });
+  const issueAk: CompleteContext['issueAkCertificate'] = (host, area) =>
+    issueAkCertificate(keys.current.authority, { publicKey: subjectPublicKeyInfo(area), host, ...issuing() });
+  return {
+    store,
+    clock,
+    keys,
+    endorsements,
+    feed,
+    faults,
+    beginner: new EnrollmentBeginner({ endorsements, admission, keys, now: () => store.now(), random }),
+    complete: { store, endorsements, admission, keys, issueClientCertificate: issueHost, issueAkCertificate: issueAk },
+    services: {
+      store,
+      committer,
+      feed,
+      policies: new PolicyResolver(store),
+      endorsements,
+      random,
+      issueClientCertificate: issueHost,
+      keys,
+    },
+    async [Symbol.asyncDispose]() {
+      await committer.drain();
+      feed.close();
+      await close();
+    },
+  };
+}
+
+export async function importAnchors(store: Store): Promise<void> {
+  const { anchors } = parseCertificateBundle(makeRoot());
+  const { intermediates } = parseCertificateBundle(makeIntermediate());
+  const records = [...anchors, ...intermediates].map((each) => ({
+    fingerprint: each.fingerprint,
+    subject: each.subject.text,
+    anchor: anchors.includes(each),
+    notAfter: each.notAfter.getTime(),
+    certificate: each.raw.toString('hex'),
+  }));
+  await store.addTrustAnchors(records, OPERATOR);
+}
+
+/** The certificate of an EK by the test's PKI. */
+export function ekCertificate(tpm: SoftwareTpm, index = 0, change: Parameters<typeof makeEk>[0] = {}): Buffer {
+  // keyEncipherment for RSA, keyAgreement for ECC.
+  const usage = tpm.ek(index).publicArea.type === TPM_ALG_RSA ? 0x20 : 0x08;
+  const extensions = ekExtensions({ keyUsage: ext.keyUsage(usage) });
+  return makeEk({ spki: tpm.ekSpki(index), extensions, ...change });
+}
+
+export interface EnrollOptions extends Omit<ProofOptions, 'transcript'> {
+  readonly tls?: TlsKey;
+  /** A certificate for every EK when left out. */
+  readonly certificates?: readonly (Buffer | undefined)[];
+  readonly request?: (request: BeginRequest) => BeginRequest;
+  /** What arrives in place of what was made. */
+  readonly change?: (proof: EnrollmentProof) => EnrollmentProof;
+  readonly callerHostId?: string;
+  /** Completes under another TLS key. */
+  readonly completeTls?: TlsKey;
+}
+
+export interface Begun {
+  readonly challenge: EnrollmentChallenge;
+  readonly transcript: Buffer;
+  readonly tls: TlsKey;
+}
+
+export async function beginEnrollment(
+  house: House,
+  tpm: SoftwareTpm,
+  ak: SoftwareAk,
+  options: EnrollOptions = {},
+): Promise<Begun> {
+  const tls = options.tls ?? makeTlsKey();
+  const certificates = options.certificates ?? tpm.eks.map((_, index) => ekCertificate(tpm, index));
+  const request = beginRequest(tpm, ak, { tls, certificates });
+  const challenge = await house.beginner.begin(options.request?.(request) ?? request);
+  return { challenge, tls, transcript: transcriptOf(tpm, ak, challenge) };
+}
+
+/** The transcript as the agent computes it from its own values. */
+export function transcriptOf(tpm: SoftwareTpm, ak: SoftwareAk, challenge: EnrollmentChallenge): Buffer {
+  return enrollmentTranscript({
+    ...challenge,
+    ekNames: tpm.eks.map(({ publicArea }) => objectName(publicArea)),
+    parentIndex: ak.parentIndex,
+    akName: ak.name,
+  });
+}
+
+export function finishEnrollment(
+  house: House,
+  proof: EnrollmentProof,
+  options: Pick<EnrollOptions, 'logs' | 'callerHostId'> & { readonly tls: TlsKey },
+): Promise<EnrolledHost> {
+  return completeEnrollment(house.complete, {
+    proof,
+    caller: {
+      tlsKeySha256: options.tls.sha256,
+      tlsPublicKey: options.tls.spki,
+      hostId: options.callerHostId ?? '',
+    },
+    nextChunk: feedOf((options.logs ?? []).flatMap((log) => chunksOf(log))),
+  });
+}
+
+/** An enrolment from begin to end. */
+export async function enroll(
+  house: House,
+  tpm: SoftwareTpm,
+  ak: SoftwareAk,
+  options: EnrollOptions = {},
+): Promise<EnrolledHost & { readonly tls: TlsKey }> {
+  const { challenge, transcript, tls } = await beginEnrollment(house, tpm, ak, options);
+  const honest = answerEnrollment(tpm, ak, challenge, { ...options, transcript });
+  const proof = options.change?.(honest) ?? honest;
+  const enrolled = await finishEnrollment(house, proof, { ...options, tls: options.completeTls ?? tls });
+  return { ...enrolled, tls };
+}
+
+/** Everything that the store tells, to be compared before and after. */
+export async function dump(store: Store): Promise<unknown> {
+  const page = { limit: 1000, after: '' };
+  const hosts = (await store.listHosts(page, { states: [], matchLabels: {} })).items;
+  return {
+    hosts,
+    results: (await store.listResults(page, { hostIds: [], statuses: [], matchLabels: {} })).items,
+    logs: await Promise.all(hosts.map(({ id }) => store.logStates(id))),
+    policies: await store.allPolicies(),
+    anchors: await store.allTrustAnchors(),
+    inventory: (await store.listInventory(page)).items,
+    identities: (await store.listIdentities(page)).items,
+    audit: await store.listAudit(0, 1000),
+    heads: await store.heads(),
+    epochs: await store.epochs(),
+  };
+}
+
+/** Writes a policy for every host: PCR 7 of sha256 must be zero, unless told otherwise. */
+export async function putPolicy(
+  store: Store,
+  change: Partial<Omit<PolicyDraft, 'quote'>> & { readonly quote?: Partial<PolicyDraft['quote']> } = {},
+): Promise<void> {
+  const outcome = resolvePolicyDraft({
+    id: 'base',
+    description: '',
+    selector: { matchLabels: {}, allHosts: true },
+    precedence: 0,
+    pcrRules: [{ bank: 'sha256', index: 7, allowed: ['00'.repeat(32)], severity: undefined, message: '' }],
+    ...change,
+    quote: {
+      interval: 60_000,
+      validity: 180_000,
+      disconnectGrace: undefined,
+      allowUnprovenBanks: false,
+      allowUnendorsed: false,
+      ...change.quote,
+    },
+  });
+  if ('problems' in outcome) throw new Error(JSON.stringify(outcome.problems));
+  const { policy } = outcome;
+  const { selector, precedence } = policy;
+  const attachment = { matchLabels: selector?.matchLabels ?? {}, allHosts: selector?.allHosts ?? false, precedence };
+  await store.putPolicy({ id: policy.id, attachment, body: JSON.stringify(policy) }, { ...OPERATOR, expected: 'any' });
+}
+
+export function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
