@@ -5,8 +5,10 @@ import { enrollmentOutcomeDigest, enrollmentOutcomeMac, enrollmentTranscript } f
 import type { EnrollmentAnswer, EnrollmentChallenge } from '../sdk/evidence.ts';
 import { AgentError } from './agent-error.ts';
 
-/** How the agent tells the service that it pinned from any other. Each check throws {@link AgentError} `untrusted_service`, or
- * `outside_validity` where only the clock speaks against it. */
+/**
+ * How the agent tells the service that it pinned from any other. Each check throws {@link AgentError} `untrusted_service`, or
+ * `outside_validity` where only the clock speaks against it.
+ */
 
 /** An encrypted secret for an RSA-4096 EK has 512 bytes (Part 2 §11.4.3); identity objects are smaller. */
 const MAX_CREDENTIAL_BYTES = 1024;

@@ -30,6 +30,7 @@ test.each([
   { name: 'a TPM that is gone', error: new TpmError('UNREACHABLE', 'gone'), act: 'reopen_tpm', least: 0 },
   { name: 'a TCTI that is none', error: new TpmError('INVALID_TCTI', 'none'), act: 'give_up', least: 0 },
   { name: 'a false service', error: new AgentError('untrusted_service', 'x'), act: 'retry', least: 300_000 },
+  { name: 'a clock that is wrong', error: new AgentError('outside_validity', 'x'), act: 'retry', least: 0 },
   { name: 'a full disk', error: new AgentError('state_unwritable', 'x'), act: 'retry', least: 0 },
   { name: 'an answer outside the contract', error: new SdkError('bad_answer', 'x'), act: 'retry', least: 0 },
   { name: 'a defect', error: new TypeError('x'), act: 'give_up', least: 0 },

@@ -64,7 +64,12 @@ test('a new AK that waits for approval brings no certificate', async () => {
 const other = randomBytes(32);
 const otherName = Buffer.concat([Buffer.from([0, 0x0b]), other]);
 
-const refusedChallenges: readonly { readonly name: string; readonly tampering: Tampering; readonly says: RegExp }[] = [
+const refusedChallenges: readonly {
+  readonly name: string;
+  readonly tampering: Tampering;
+  readonly says: RegExp;
+  readonly code?: string;
+}[] = [
   {
     name: 'a signature of another key',
     tampering: { challenge: (c) => ({ ...c, signature: sign('sha256', randomBytes(32), service.serviceKey) }) },
@@ -149,16 +154,19 @@ const refusedChallenges: readonly { readonly name: string; readonly tampering: T
   },
 ];
 
-test.each(refusedChallenges)('opens nothing for a challenge with $name', async ({ tampering, says }) => {
-  const { fake, done } = run(tampering);
-  await expect(done).rejects.toMatchObject({
-    name: 'AgentError',
-    code: 'untrusted_service',
-    message: expect.stringMatching(says),
-  });
-  expect(tpm.calls).toEqual([]);
-  expect(fake.proof).toBeUndefined();
-});
+test.each(refusedChallenges)(
+  'opens nothing for a challenge with $name',
+  async ({ tampering, says, code = 'untrusted_service' }) => {
+    const { fake, done } = run(tampering);
+    await expect(done).rejects.toMatchObject({
+      name: 'AgentError',
+      code,
+      message: expect.stringMatching(says),
+    });
+    expect(tpm.calls).toEqual([]);
+    expect(fake.proof).toBeUndefined();
+  },
+);
 
 test('opens nothing for a service that is not the pinned one', async () => {
   const { done } = run({}, { identity: stranger });
@@ -168,7 +176,7 @@ test('opens nothing for a service that is not the pinned one', async () => {
 
 test('opens nothing where the certificate of the service has expired', async () => {
   const { done } = run({}, { now: () => new Date(Date.now() + 3 * 86_400_000) });
-  await expect(done).rejects.toMatchObject({ code: 'untrusted_service', message: expect.stringMatching(/expired/) });
+  await expect(done).rejects.toMatchObject({ code: 'outside_validity', message: expect.stringMatching(/expired/) });
   expect(tpm.calls).toEqual([]);
 });
 

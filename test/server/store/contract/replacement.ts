@@ -104,8 +104,10 @@ export function describeReplacement(given: Given): void {
 
     it('takes effect at once while the host waits for approval, and the host still waits', async () => {
       const host = await enrolled(given.store, 'a', { state: 'pending', admission: 'approval' });
-      const outcome = await given.store.enroll(await enrollAgain(given.store, host, next));
-      expect(outcome).toMatchObject({ outcome: 'replaced', host: { state: 'pending', akGeneration: 2 } });
+      const outcome = await given.store.enroll(
+        await enrollAgain(given.store, host, { ...next, state: 'pending', admission: 'approval' }),
+      );
+      expect(outcome).toMatchObject({ outcome: 'replaced', host: { state: 'pending', akGeneration: 2, findings: [] } });
       expect(await reasons(given.store, 'h-a')).toEqual(['AK_REPLACED', 'AWAITING_APPROVAL']);
     });
 
