@@ -288,7 +288,7 @@ function ekRecord(ek: SoundEk, certificate: EndorsementVerdict['certificates'][n
     certified: verified !== null,
     manufacturer: verified?.claims.manufacturer ?? '',
     model: verified?.claims.model ?? '',
-    deviations: verified?.deviations.map(({ code }) => code) ?? [],
+    deviations: [...new Set(verified?.deviations.map(({ code }) => code))],
   };
 }
 
