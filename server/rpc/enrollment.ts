@@ -6,7 +6,8 @@ import type { CompleteEnrollmentRequest, EnrollmentService } from '../../proto/g
 import type { Context, Handlers } from '../../proto/service.ts';
 import type { EnrollmentBeginner } from '../enrollment/begin.ts';
 import { completeEnrollment } from '../enrollment/complete.ts';
-import type { CompleteContext, EnrollmentCaller } from '../enrollment/complete.ts';
+import type { CompleteContext } from '../enrollment/complete.ts';
+import type { EnrollmentCaller } from '../enrollment/prove.ts';
 import { MAX_EKS } from '../enrollment/ek-rules.ts';
 import type { LogChunk } from '../verifier/collect-logs.ts';
 import type { Access } from './access.ts';

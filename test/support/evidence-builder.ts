@@ -14,7 +14,7 @@ import type { PcrValues } from '../../tpm/crypto/pcr.ts';
 import { signingKeyOf } from '../../tpm/crypto/verify-signature.ts';
 import type { Challenge, RoundEvidence } from '../../server/attestation/messages.ts';
 import type { BeginRequest, EnrollmentChallenge } from '../../server/enrollment/begin.ts';
-import type { EnrollmentProof } from '../../server/enrollment/complete.ts';
+import type { EnrollmentProof } from '../../server/enrollment/prove.ts';
 import type { LogKind } from '../../server/store/records.ts';
 import type { AnnouncedLog, LogChunk } from '../../server/verifier/collect-logs.ts';
 import type { Evidence, EvidenceDemand } from '../../server/verifier/verify-evidence.ts';

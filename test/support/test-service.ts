@@ -14,7 +14,8 @@ import { parseCertificateBundle } from '../../server/endorsement/trust-anchors.t
 import { EnrollmentBeginner } from '../../server/enrollment/begin.ts';
 import type { BeginRequest, EnrollmentChallenge } from '../../server/enrollment/begin.ts';
 import { completeEnrollment } from '../../server/enrollment/complete.ts';
-import type { CompleteContext, EnrolledHost, EnrollmentProof } from '../../server/enrollment/complete.ts';
+import type { CompleteContext, EnrolledHost } from '../../server/enrollment/complete.ts';
+import type { EnrollmentProof } from '../../server/enrollment/prove.ts';
 import { issueAkCertificate, issueClientCertificate } from '../../server/identity/ca.ts';
 import { loadServiceKeys } from '../../server/identity/service-keys.ts';
 import type { ServiceKeys } from '../../server/identity/service-keys.ts';

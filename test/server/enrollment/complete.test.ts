@@ -5,7 +5,7 @@ import { EXTENDED_KEY_USAGE, verifyLeaf } from '../../../proto/certificate-profi
 import { enrollmentKey, enrollmentOutcomeDigest, enrollmentOutcomeMac } from '../../../proto/transcript.ts';
 import { TPM_ALG_SHA256, TPM_ALG_SHA384 } from '../../../tpm/structures/constants.ts';
 import { makePcrSelection } from '../../../tpm/structures/pcr-selection.ts';
-import type { EnrollmentProof } from '../../../server/enrollment/complete.ts';
+import type { EnrollmentProof } from '../../../server/enrollment/prove.ts';
 import { openState } from '../../../server/enrollment/token.ts';
 import { answerEnrollment, announce, announcementOf, FACTS, macOf, makeTlsKey } from '../../support/evidence-builder.ts';
 import { digestOf, SoftwareTpm } from '../../support/software-tpm.ts';
