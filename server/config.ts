@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { dirname, resolve } from 'node:path';
 
@@ -218,14 +218,18 @@ function readKeyFile(file: string): string {
     return readFileSync(file, 'utf8');
   } catch (error) {
     throw new ConfigError([
-      `${file}: the root key cannot be read (assayd init makes it): ${error instanceof Error ? error.message : String(error)}`,
+      `${file}: the root key, without which the stored keys do not open, cannot be read: ${error instanceof Error ? error.message : String(error)}`,
     ]);
   }
 }
 
-/** Makes the root key where there is none: neither a file nor ASSAYD_ROOT_KEY. */
+/**
+ * Makes the root key of a new data directory where there is none: neither a file nor ASSAYD_ROOT_KEY. Where a store is already,
+ * only the key that it was sealed with is of use, and a new one would hide that it is missing.
+ */
 export function makeRootKey(config: Config, random: (size: number) => Buffer): void {
   if (process.env['ASSAYD_ROOT_KEY'] !== undefined || existsSync(config.rootKeyFile)) return;
+  if (existsSync(config.dataDirectory) && readdirSync(config.dataDirectory).length > 0) return;
   writePrivateFile(config.rootKeyFile, `${random(ROOT_KEY_BYTES).toString('hex')}\n`);
 }
 

@@ -12,6 +12,7 @@ import { toPem } from '../proto/tls-identity.ts';
 import { ConfigError, makeRootKey, readConfig, readRootKey, writeConfig, writePrivateFile } from './config.ts';
 import type { Config } from './config.ts';
 import { issueClientCertificate } from './identity/ca.ts';
+import { SealError } from './identity/seal.ts';
 import { loadServiceKeys } from './identity/service-keys.ts';
 import type { ServiceKeys } from './identity/service-keys.ts';
 import { startService } from './service.ts';
@@ -245,6 +246,8 @@ async function run(act: () => Promise<void>): Promise<void> {
   } catch (error) {
     if (error instanceof ConfigError)
       for (const problem of error.problems) process.stderr.write(`assayd: ${problem}\n`);
+    else if (error instanceof SealError)
+      process.stderr.write('assayd: the stored keys do not open: they were sealed under another root key\n');
     else if (error instanceof StoreError) process.stderr.write(`assayd: ${error.message}\n`);
     else if (isSystemError(error)) process.stderr.write(`assayd: ${error.message}\n`);
     else throw error;

@@ -77,8 +77,12 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
     translateError,
     maxReceiveBytesOf: MAX_RECEIVE_BYTES,
   });
+  const identity = tlsIdentity(keys.current);
   await feed.start();
-  const listener = await Listener.open({ server, identity: tlsIdentity(keys.current), ...config.listen, logger: log });
+  const listener = await Listener.open({ server, identity, ...config.listen, logger: log }).catch((error: unknown) => {
+    feed.close();
+    throw error;
+  });
   for (const { descriptor } of services) health.set(descriptor.typeName, 'serving');
   health.set('', 'serving');
   const upkeep = setInterval(() => void keepUp(options, { keyOptions, keys, listener }), UPKEEP_INTERVAL);

@@ -48,7 +48,7 @@ export interface Attester {
 export type StreamEnd = 'renewed' | 'ended';
 
 /**
- * One stream of continuous attestation (DESIGN.md §5.3): answers challenges until the stream ends.
+ * One stream of continuous attestation (docs/protocol.md): answers challenges until the stream ends.
  * @throws RpcError where it ends otherwise; TpmError; AgentError `bad_challenge`, `untrusted_service`
  */
 export async function attest(

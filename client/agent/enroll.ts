@@ -31,7 +31,7 @@ export interface Enrollee {
 }
 
 /**
- * The credential exchange (DESIGN.md §5.2). `service` speaks over one connection under the TLS key of the enrollee.
+ * The credential exchange (docs/protocol.md). `service` speaks over one connection under the TLS key of the enrollee.
  * @throws AgentError `untrusted_service` before anything is opened or believed; RpcError; TpmError
  */
 export async function enroll(

@@ -189,7 +189,8 @@ class AttestationSession {
     for (;;) {
       const arrival = await this.#inbox.next({ timeout: deadline - this.#now(), wakeable: false });
       if (arrival.kind === 'ended') return null;
-      if (arrival.kind !== 'message')
+      // Also what was on its way when the deadline passed: the store's clock decides, not which of two events is seen first.
+      if (arrival.kind !== 'message' || this.#now() >= deadline)
         throw new AttestationError('CHALLENGE_EXPIRED', 'the challenge was not answered in time');
       if (arrival.message.kind === 'evidence') return arrival.message.evidence;
       if (arrival.message.kind !== 'wish')

@@ -82,7 +82,7 @@ export class ChangeFeed {
     try {
       while ((await this.#options.store.expireResults(PAGE)) === PAGE);
     } catch (error) {
-      this.#options.onError(error);
+      this.#failed(error);
     }
     await this.#look();
     this.#schedule();
@@ -97,7 +97,7 @@ export class ChangeFeed {
         await this.#readOn();
       } while (this.#hinted);
     } catch (error) {
-      this.#options.onError(error);
+      this.#failed(error);
     } finally {
       this.#looking = false;
     }
@@ -114,6 +114,11 @@ export class ChangeFeed {
       for (const change of changes) this.#tell(change);
     }
     if (moved) this.#wake();
+  }
+
+  /** A look that was under way when the feed was closed may find the store closed, too: no fault. */
+  #failed(error: unknown): void {
+    if (!this.#closed) this.#options.onError(error);
   }
 
   #tell(change: Change): void {

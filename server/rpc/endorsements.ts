@@ -1,5 +1,6 @@
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 
+import { TrustAnchorSchema } from '../../proto/gen/assay/v1/endorsement_pb.ts';
 import type { EndorsementService } from '../../proto/gen/assay/v1/endorsement_pb.ts';
 import type { Handlers } from '../../proto/service.ts';
 import type { Certificate } from '../endorsement/certificate.ts';
@@ -8,7 +9,7 @@ import type { InventoryRecord, TrustAnchorRecord } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 import type { Access } from './access.ts';
 import { bytes, idOf, invalid, text } from './invalid.ts';
-import { nextPageToken, pageOf } from './paging.ts';
+import { fitPage, nextPageToken, pageOf } from './paging.ts';
 
 const MAX_BUNDLE = 1024 * 1024;
 const MAX_CERTIFICATES = 1000;
@@ -42,8 +43,14 @@ export function endorsementHandlers({
 
     async listTrustAnchors(request) {
       const list = ['trustAnchors'];
-      const page = await store.listTrustAnchors(pageOf(request, list));
-      return { trustAnchors: page.items.map(anchorToProto), nextPageToken: nextPageToken(page, list) };
+      const found = await store.listTrustAnchors(pageOf(request, list));
+      const shape = {
+        schema: TrustAnchorSchema,
+        toProto: anchorToProto,
+        keyOf: ({ fingerprint }: TrustAnchorRecord) => fingerprint,
+      };
+      const { messages, page } = fitPage(found, shape);
+      return { trustAnchors: messages, nextPageToken: nextPageToken(page, list) };
     },
 
     async removeTrustAnchor({ name }, context) {

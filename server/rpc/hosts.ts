@@ -1,4 +1,5 @@
 import { isHostId } from '../../proto/certificate-profile.ts';
+import { HostSchema } from '../../proto/gen/assay/v1/host_pb.ts';
 import type { Host, HostService } from '../../proto/gen/assay/v1/host_pb.ts';
 import type { Handlers } from '../../proto/service.ts';
 import { StatusError } from '../../proto/status.ts';
@@ -11,7 +12,7 @@ import type { Access } from './access.ts';
 import { hostStatesFromProto, hostToProto, versionOfEtag } from './convert-host.ts';
 import { labelsFromProto } from './convert-result.ts';
 import { idOf, invalid, required, text } from './invalid.ts';
-import { nextPageToken, pageOf } from './paging.ts';
+import { fitPage, nextPageToken, pageOf } from './paging.ts';
 
 const MAX_LABELS = 64;
 const MAX_FILTER_LABELS = 16;
@@ -41,8 +42,9 @@ export function hostHandlers({ access, store, issueAkCertificate }: HostHandlers
         matchLabels: labelsFromProto(request.matchLabels, 'match_labels', MAX_FILTER_LABELS),
       };
       const list = ['hosts', filter];
-      const page = await store.listHosts(pageOf(request, list), filter);
-      return { hosts: page.items.map(hostToProto), nextPageToken: nextPageToken(page, list) };
+      const found = await store.listHosts(pageOf(request, list), filter);
+      const { messages, page } = fitPage(found, { schema: HostSchema, toProto: hostToProto, keyOf: ({ id }) => id });
+      return { hosts: messages, nextPageToken: nextPageToken(page, list) };
     },
 
     async updateHost(request, context) {

@@ -1,10 +1,15 @@
 import { createHash } from 'node:crypto';
 
+import { create, toBinary } from '@bufbuild/protobuf';
+import type { DescMessage, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
+
 import type { Page, PageRequest } from '../store/store.ts';
 import { invalid } from './invalid.ts';
 
 const DEFAULT_SIZE = 50;
 const MAX_SIZE = 1000;
+/** Items of one page in all, bytes: what clients receive by default is a message of 4 MiB. */
+const MAX_PAGE_BYTES = 3 * 1024 * 1024;
 
 /**
  * The page that a request asks for. A token is good for the same list and filter only; one that is not is INVALID_ARGUMENT.
@@ -15,6 +20,35 @@ export function pageOf(request: { readonly pageSize: number; readonly pageToken:
   if (pageSize < 0) throw invalid('page_size', 'must not be negative');
   const limit = Math.min(pageSize === 0 ? DEFAULT_SIZE : pageSize, MAX_SIZE);
   return { limit, after: pageToken === '' ? '' : readToken(pageToken, list) };
+}
+
+/**
+ * The items of a page that fit into one message, at least one: a page may be shorter than what was asked for, and the next one
+ * starts behind it.
+ */
+export function fitPage<T, S extends DescMessage>(
+  page: Page<T>,
+  shape: {
+    readonly schema: S;
+    readonly toProto: (item: T) => MessageInitShape<S>;
+    /** What the store's pages start after. */
+    readonly keyOf: (item: T) => string;
+  },
+): { readonly messages: MessageShape<S>[]; readonly page: Page<T> } {
+  const { schema, toProto, keyOf } = shape;
+  const messages: MessageShape<S>[] = [];
+  let size = 0;
+  let last: T | undefined;
+  for (const item of page.items) {
+    const message = create(schema, toProto(item));
+    size += toBinary(schema, message).length;
+    if (size > MAX_PAGE_BYTES && last !== undefined) {
+      return { messages, page: { items: page.items.slice(0, messages.length), next: keyOf(last) } };
+    }
+    messages.push(message);
+    last = item;
+  }
+  return { messages, page };
 }
 
 /** The token of the page after this one; empty on the last. */

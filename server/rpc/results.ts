@@ -2,6 +2,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 
 import { isHostId } from '../../proto/certificate-profile.ts';
+import { AttestationResultSchema } from '../../proto/gen/assay/v1/attestation_result_pb.ts';
 import type {
   AttestationResultService,
   WatchAttestationResultsResponseSchema,
@@ -11,10 +12,11 @@ import { StatusError } from '../../proto/status.ts';
 import type { ChangeFeed } from '../result/feed.ts';
 import { watchResults } from '../result/watch.ts';
 import type { WatchEvent } from '../result/watch.ts';
-import type { Store } from '../store/store.ts';
+import type { ResultRecord } from '../store/records.ts';
+import type { Page, Store } from '../store/store.ts';
 import { filterFromProto, resultToProto } from './convert-result.ts';
 import { idOf, invalid } from './invalid.ts';
-import { nextPageToken, pageOf } from './paging.ts';
+import { fitPage, nextPageToken, pageOf } from './paging.ts';
 
 /** A watcher that takes nothing for this long while messages wait for it is cut off, milliseconds. */
 const SLOW_WATCHER = 30_000;
@@ -39,8 +41,7 @@ export function resultHandlers({ store, feed }: ResultHandlersOptions): Handlers
       const list = ['results', filter, request.history];
       const page = pageOf(request, list);
       if (!request.history) {
-        const results = await store.listResults(page, filter);
-        return { results: results.items.map(resultToProto), nextPageToken: nextPageToken(results, list) };
+        return resultPage(await store.listResults(page, filter), list, ({ hostId }) => hostId);
       }
       const [hostId, ...others] = filter.hostIds;
       if (
@@ -51,8 +52,7 @@ export function resultHandlers({ store, feed }: ResultHandlersOptions): Handlers
       ) {
         throw invalid('filter', 'must name exactly one host, and nothing else, to list its history');
       }
-      const history = await store.listHistory(hostId, page);
-      return { results: history.items.map(resultToProto), nextPageToken: nextPageToken(history, list) };
+      return resultPage(await store.listHistory(hostId, page), list, ({ revision }) => String(revision));
     },
 
     async *watchAttestationResults(request, context) {
@@ -74,6 +74,11 @@ export function resultHandlers({ store, feed }: ResultHandlersOptions): Handlers
       }
     },
   };
+}
+
+function resultPage(results: Page<ResultRecord>, list: unknown, keyOf: (result: ResultRecord) => string) {
+  const { messages, page } = fitPage(results, { schema: AttestationResultSchema, toProto: resultToProto, keyOf });
+  return { results: messages, nextPageToken: nextPageToken(page, list) };
 }
 
 /** Ends the call when the yield that follows is not taken in time. */

@@ -1,3 +1,4 @@
+import { TrustPolicySchema } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
 import type { TrustPolicy as ProtoPolicy, TrustPolicyService } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
 import type { Handlers } from '../../proto/service.ts';
 import { StatusError } from '../../proto/status.ts';
@@ -9,7 +10,7 @@ import type { Access } from './access.ts';
 import { versionOfEtag } from './convert-host.ts';
 import { policyDraftFromProto, policyToProto } from './convert-policy.ts';
 import { idOf, required, safeInteger } from './invalid.ts';
-import { nextPageToken, pageOf } from './paging.ts';
+import { fitPage, nextPageToken, pageOf } from './paging.ts';
 
 export interface TrustPolicyHandlersOptions {
   readonly access: Access;
@@ -47,8 +48,10 @@ export function trustPolicyHandlers({
 
     async listTrustPolicies(request) {
       const list = ['trustPolicies'];
-      const page = await store.listPolicies(pageOf(request, list));
-      return { trustPolicies: page.items.map(policyToProto), nextPageToken: nextPageToken(page, list) };
+      const found = await store.listPolicies(pageOf(request, list));
+      const shape = { schema: TrustPolicySchema, toProto: policyToProto, keyOf: ({ id }: PolicyRecord) => id };
+      const { messages, page } = fitPage(found, shape);
+      return { trustPolicies: messages, nextPageToken: nextPageToken(page, list) };
     },
 
     async updateTrustPolicy({ trustPolicy }, context) {

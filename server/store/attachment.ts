@@ -3,7 +3,7 @@ import type { HostRecord, PolicyRecord } from './records.ts';
 /** What of a policy decides whom it judges. */
 export type AttachedPolicy = Pick<PolicyRecord, 'id' | 'version' | 'attachment'>;
 
-/** Which policy judges a host; 'none' and 'ambiguous' can never affirm (DESIGN.md §5.4). */
+/** Which policy judges a host; 'none' and 'ambiguous' can never affirm (docs/policy.md). */
 export type PolicyResolution<P extends AttachedPolicy = PolicyRecord> =
   | { readonly kind: 'policy'; readonly policy: P }
   | { readonly kind: 'none' }

@@ -7,8 +7,8 @@ export interface ClockSource {
 }
 
 /**
- * The store's clock (DESIGN.md §5.4): the wall clock, unless that is behind a time which was already given. Then it runs on from
- * that time by the monotonic clock, so that no set-back clock prolongs a verdict. The mark, kept by the store's
+ * The store's clock (docs/operations.md): the wall clock, unless that is behind a time which was already given. Then it runs
+ * on from that time by the monotonic clock, so that no set-back clock prolongs a verdict. The mark, kept by the store's
  * transactions, carries this over restarts.
  */
 export class StoreClock {

@@ -108,10 +108,12 @@ const { vectors } = JSON.parse(
 
 /** What the page says, in hexadecimal throughout: a field is its length in eight digits, then itself. */
 const field = (hex: string): string => (hex.length / 2).toString(16).padStart(8, '0') + hex;
-const ascii = (text: string): string => field([...text].map((c) => c.charCodeAt(0).toString(16).padStart(2, '0')).join(''));
+const ascii = (text: string): string =>
+  field([...text].map((c) => c.charCodeAt(0).toString(16).padStart(2, '0')).join(''));
 const utf8 = (text: string): string => field(Buffer.from(text, 'utf8').toString('hex'));
 const number = (value: number | string): string => field(BigInt(value).toString(16).padStart(16, '0'));
-const list = <T>(items: readonly T[], each: (item: T) => string): string => number(items.length) + items.map(each).join('');
+const list = <T>(items: readonly T[], each: (item: T) => string): string =>
+  number(items.length) + items.map(each).join('');
 const hash = (hex: string): string => createHash('sha256').update(hex, 'hex').digest('hex');
 const mac = (key: string, hex: string): string =>
   createHmac('sha256', Buffer.from(key, 'hex')).update(hex, 'hex').digest('hex');
@@ -124,11 +126,16 @@ const encodedLogs = (logs: readonly Log[]): string =>
 
 /** The page, row by row: what is hashed, and what becomes of it. */
 const page: {
-  readonly [K in Kind]: { readonly encode: (input: Inputs[K]) => string; readonly finish: (hex: string, input: Inputs[K]) => string };
+  readonly [K in Kind]: {
+    readonly encode: (input: Inputs[K]) => string;
+    readonly finish: (hex: string, input: Inputs[K]) => string;
+  };
 } = {
   facts: {
     encode: ({ facts: f, newTlsPublicKey }) =>
-      ascii('assay.v1 facts') + [f.hostname, f.os, f.kernel, f.agentVersion, f.bootId].map(utf8).join('') + field(newTlsPublicKey),
+      ascii('assay.v1 facts') +
+      [f.hostname, f.os, f.kernel, f.agentVersion, f.bootId].map(utf8).join('') +
+      field(newTlsPublicKey),
     finish: hash,
   },
   enrollBegin: {

@@ -10,7 +10,7 @@ interface Room {
 
 const tpmPure = ['tpm/codec', 'tpm/structures', 'tpm/crypto', 'tpm/eventlog', 'tpm/ima'] as const;
 
-/** DESIGN.md §4, the arrows. */
+/** docs/architecture.md, the arrows. */
 const rooms: readonly Room[] = [
   { room: 'tpm/codec', mayUse: [], reason: 'bytes know nothing of what they mean' },
   {
@@ -116,7 +116,9 @@ function within(path: string, globs: readonly string[]): boolean {
 }
 
 function homeless({ path }: SourceFile): string[] {
-  return within(path, workshop) || roomOf(path) !== undefined ? [] : [`${path} stands in no room of DESIGN.md §4`];
+  return within(path, workshop) || roomOf(path) !== undefined
+    ? []
+    : [`${path} stands in no room of docs/architecture.md`];
 }
 
 /** Targets that are not ours (packages, Node's modules) are the fences' matter. */

@@ -18,7 +18,7 @@ export function listTrustAnchors(database: Database, page: PageRequest): Page<Tr
   return toPage(rows.map(toAnchor), page.limit, (anchor) => anchor.fingerprint);
 }
 
-/** Returns every given certificate as it is kept. Those that were there already, as they are given, change nothing. */
+/** Returns those that were added, as they are kept. Those that were there already, as they are given, change nothing. */
 export function addTrustAnchors(
   database: Database,
   now: number,
@@ -38,7 +38,7 @@ export function addTrustAnchors(
         );
       }
     }
-    return anchors.flatMap(({ fingerprint }) => {
+    return changed.flatMap(({ fingerprint }) => {
       const row = tx.database.get('SELECT * FROM trust_anchors WHERE fingerprint = ?', fingerprint);
       return row === undefined ? [] : [toAnchor(row)];
     });

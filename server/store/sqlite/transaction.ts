@@ -5,7 +5,7 @@ import { type Database, integer, type Row, text } from './database.ts';
 
 /**
  * One write. The counter row is taken before anything is read: whoever holds it is alone with revisions, epochs and fences
- * until the commit, so that nothing judged under an old policy commits after the new one (DESIGN.md §5.4).
+ * until the commit, so that nothing judged under an old policy commits after the new one (docs/architecture.md).
  */
 export class Transaction {
   readonly database: Database;

@@ -23,7 +23,7 @@ export const file_assay_v1_identity: GenFile = /*@__PURE__*/
  */
 export type Identity = Message<"assay.v1.Identity"> & {
   /**
-   * Resource name, "identities/{identity}"; the id is 1 to 63 of a-z, 0-9, "-" and ".".
+   * Resource name, "identities/{identity}"; the id is 1 to 64 of a-z, 0-9, ".", "_" and "-", with a letter or digit at either end.
    *
    * @generated from field: string name = 1;
    */

@@ -29,7 +29,7 @@ export function describeEndorsements(given: Given): void {
       await given.store.addTrustAnchors([anchor('a')], OPERATOR);
       await affirmed(given.store, 'h');
       const before = [await given.store.epochs(), await given.store.heads(), await given.store.listAudit(0, 100)];
-      await given.store.addTrustAnchors([anchor('a')], OPERATOR);
+      expect(await given.store.addTrustAnchors([anchor('a')], OPERATOR)).toEqual([]);
       expect([await given.store.epochs(), await given.store.heads(), await given.store.listAudit(0, 100)]).toEqual(
         before,
       );

@@ -1,0 +1,330 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { answerChallenge, makeTlsKey } from '../../support/evidence-builder.ts';
+import { caughtUp, enrollMachine, StreamAgent } from '../../support/stream-agent.ts';
+import type { Machine } from '../../support/stream-agent.ts';
+import { enroll, openHouse, OPERATOR, putPolicy } from '../../support/test-service.ts';
+import type { House } from '../../support/test-service.ts';
+import { SoftwareTpm } from '../../support/software-tpm.ts';
+
+let house: House;
+let machine: Machine;
+beforeEach(async () => {
+  house = await openHouse({ admission: ['certificate', 'approval'] });
+  await putPolicy(house.store);
+  machine = await enrollMachine(house);
+});
+afterEach(async () => {
+  await house[Symbol.asyncDispose]();
+  expect(house.faults).toEqual([]);
+});
+
+function hurry(agent: StreamAgent, milliseconds = 2_000): void {
+  house.clock.advance(milliseconds);
+  agent.send({ kind: 'wish' });
+}
+
+const reasons = (result: { readonly checks: readonly { readonly outcome: string; readonly reason: string }[] } | null) =>
+  (result?.checks ?? []).filter(({ outcome }) => outcome !== 'passed').map(({ reason }) => reason);
+
+describe('torn evidence', () => {
+  const tear = (): void => machine.tpm.extend(7);
+
+  it('brings a new challenge and no verdict, and is forgotten by the next good round', async () => {
+    await using agent = new StreamAgent(house, machine);
+    agent.answer(await agent.challenge(), { afterQuote: tear });
+    expect(await agent.expect('torn')).toEqual({ kind: 'torn', attempt: 1 });
+    expect(reasons(await house.store.getResult(machine.id))).toEqual(['AWAITING_EVIDENCE']);
+    const result = await agent.round();
+    expect(result.status).toBe('contraindicated');
+    expect((await house.store.getHost(machine.id))?.torn).toBe(0);
+  });
+
+  it('three times in a row says NONE, and asks for everything then', async () => {
+    await using agent = new StreamAgent(house, machine);
+    await agent.round();
+    for (let attempt = 1; attempt <= 3; attempt++) {
+      if (attempt === 1) hurry(agent);
+      agent.answer(await agent.challenge(), { afterQuote: tear });
+      expect(await agent.expect('torn')).toEqual({ kind: 'torn', attempt });
+    }
+    const { result } = await agent.expect('result');
+    expect(result).toMatchObject({ status: 'none', validUntil: null });
+    expect(reasons(result)).toEqual(['EVIDENCE_TORN']);
+    expect((await agent.challenge()).selection).toBe('all');
+  });
+
+  it('is counted across streams: who reconnects does not begin anew', async () => {
+    for (let attempt = 1; attempt <= 2; attempt++) {
+      await using agent = new StreamAgent(house, machine);
+      agent.answer(await agent.challenge(), { afterQuote: tear });
+      expect(await agent.expect('torn')).toMatchObject({ attempt });
+    }
+  });
+});
+
+describe('a reboot', () => {
+  it('while the stream is open drops trust at once and then asks for every bank and log', async () => {
+    await using agent = new StreamAgent(house, machine);
+    expect((await agent.round()).status).toBe('affirming');
+    machine.tpm.reset({ clock: 5n });
+    hurry(agent);
+    const fallen = await agent.round();
+    expect(fallen.status).toBe('none');
+    expect(reasons(fallen)).toEqual(['TPM_RESET']);
+    const challenge = await agent.challenge();
+    expect(challenge.selection).toBe('all');
+    expect(challenge.logs.map(({ kind }) => kind)).toEqual(['boot', 'userspace', 'ima']);
+    agent.answer(challenge);
+    const { result } = await agent.expect('result');
+    expect(result).toMatchObject({ status: 'affirming', resetCount: machine.tpm.clockInfo.resetCount });
+  });
+
+  it('that the hello tells of is asked about at once', async () => {
+    await new StreamAgent(house, machine)[Symbol.asyncDispose]();
+    machine.tpm.reset();
+    await using agent = new StreamAgent(house, machine);
+    const challenge = await agent.challenge();
+    expect(challenge.selection).toBe('all');
+    agent.answer(challenge);
+    expect((await agent.expect('result')).result.status).toBe('affirming');
+  });
+
+  it('that the hello hides is found by the quote', async () => {
+    const { resetCount, restartCount } = machine.tpm.clockInfo;
+    machine.tpm.reset();
+    await using agent = new StreamAgent(house, machine, { boot: { resetCount, restartCount } });
+    expect(reasons(await agent.round())).toEqual(['TPM_RESET']);
+    expect((await agent.challenge()).selection).toBe('all');
+  });
+});
+
+describe('a clock that goes back', () => {
+  it('contraindicates the host, also when it goes forward again and over other streams', async () => {
+    const old = machine.tpm.clockInfo;
+    {
+      await using agent = new StreamAgent(house, machine);
+      expect((await agent.round()).status).toBe('affirming');
+      machine.tpm.clockInfo = { ...old, resetCount: old.resetCount - 1 };
+      hurry(agent);
+      const regressed = await agent.round();
+      expect(regressed.status).toBe('contraindicated');
+      expect(reasons(regressed)).toContain('CLOCK_REGRESSED');
+      machine.tpm.clockInfo = { ...old, clock: old.clock + 1_000_000n };
+      hurry(agent);
+      const forward = await agent.round();
+      expect(forward.status).toBe('contraindicated');
+      expect(reasons(forward)).toEqual(['CLOCK_REGRESSED']);
+    }
+    await using next = new StreamAgent(house, machine);
+    expect(reasons(await next.round())).toEqual(['CLOCK_REGRESSED']);
+    expect((await house.store.getHost(machine.id))?.clock.resetCount).toBe(old.resetCount);
+  });
+
+  it('never moves the mark back: a clone that was behind stays behind', async () => {
+    await using agent = new StreamAgent(house, machine);
+    await agent.round();
+    const mark = (await house.store.getHost(machine.id))?.clock;
+    machine.tpm.clockInfo = { ...machine.tpm.clockInfo, clock: 1n };
+    hurry(agent);
+    await agent.round();
+    expect((await house.store.getHost(machine.id))?.clock).toEqual(mark);
+  });
+
+  it('ends with a new AK only', async () => {
+    await using agent = new StreamAgent(house, machine);
+    await agent.round();
+    machine.tpm.clockInfo = { ...machine.tpm.clockInfo, clock: 1n };
+    hurry(agent);
+    await agent.round();
+    await enroll(house, machine.tpm, machine.ak);
+    expect((await house.store.getHost(machine.id))?.findings).toEqual(['CLOCK_REGRESSED']);
+    const { host } = await enroll(house, machine.tpm, machine.tpm.createAk(), { callerHostId: machine.id });
+    expect(host.findings).toEqual(['AK_REPLACED']);
+  });
+});
+
+const strict = { pcrRules: [{ bank: 'sha256', index: 8, allowed: ['11'.repeat(32)], severity: undefined, message: '' }] };
+
+describe('a change of policy', () => {
+  it('while evidence is due fences the verdict: it is judged anew, by the new one', async () => {
+    await using agent = new StreamAgent(house, machine);
+    const challenge = await agent.challenge();
+    await putPolicy(house.store, strict);
+    agent.answer(challenge);
+    const next = await agent.challenge();
+    expect(next.selection).toEqual([{ hash: 11, pcrs: [8] }]);
+    expect(reasons(await house.store.getResult(machine.id))).toEqual(['AWAITING_EVIDENCE']);
+    agent.answer(next);
+    expect((await agent.expect('result')).result).toMatchObject({ status: 'contraindicated', policyVersion: 2 });
+  });
+
+  it('between two rounds drops the verdict and brings a challenge at once', async () => {
+    await using agent = new StreamAgent(house, machine);
+    expect((await agent.round()).status).toBe('affirming');
+    await putPolicy(house.store, strict);
+    expect(await house.store.getResult(machine.id)).toMatchObject({ status: 'none' });
+    expect((await agent.round()).status).toBe('contraindicated');
+  });
+
+  it('of anchors or inventory fences a verdict, too', async () => {
+    await using agent = new StreamAgent(house, machine);
+    const challenge = await agent.challenge();
+    for (const { fingerprint } of await house.store.allTrustAnchors()) {
+      await house.store.removeTrustAnchor(fingerprint, OPERATOR);
+    }
+    agent.answer(challenge);
+    const result = await agent.round();
+    expect(result.status).toBe('warning');
+    expect(reasons(result)).toEqual(['EK_UNENDORSED']);
+  });
+});
+
+describe('what an operator does to a host whose stream is open', () => {
+  it.each([
+    ['revoking it', (): Promise<unknown> => house.store.revokeHost(machine.id, { ...OPERATOR, reason: '' }), 'HOST_REVOKED'],
+    ['deleting it', (): Promise<unknown> => house.store.deleteHost(machine.id, OPERATOR), 'HOST_UNKNOWN'],
+  ] as const)('%s ends the stream between two rounds', async (_name, act, code) => {
+    await using agent = new StreamAgent(house, machine);
+    await agent.round();
+    await act();
+    await caughtUp(house);
+    expect(await agent.ended()).toMatchObject({ code });
+  });
+
+  it('revoking it while evidence is due lets no verdict through', async () => {
+    await using agent = new StreamAgent(house, machine);
+    const challenge = await agent.challenge();
+    await house.store.revokeHost(machine.id, { ...OPERATOR, reason: '' });
+    agent.answer(challenge);
+    expect(await agent.ended()).toMatchObject({ code: 'HOST_REVOKED' });
+    expect(await house.store.getResult(machine.id)).toMatchObject({ status: 'contraindicated', validUntil: null });
+  });
+
+  it('labelling it so that another policy judges it brings a challenge at once', async () => {
+    await putPolicy(house.store, { ...strict, id: 'gpu', precedence: 1, selector: { matchLabels: { kind: 'gpu' }, allHosts: false } });
+    await using agent = new StreamAgent(house, machine);
+    expect((await agent.round()).policyId).toBe('base');
+    await house.store.updateHost(machine.id, { labels: { kind: 'gpu' } }, { ...OPERATOR, version: null });
+    expect(await agent.round()).toMatchObject({ policyId: 'gpu', labels: { kind: 'gpu' } });
+  });
+
+  it('acknowledging a replaced AK brings back its affirmation', async () => {
+    const next = machine.tpm.createAk();
+    const { tls } = await enroll(house, machine.tpm, next, { callerHostId: machine.id });
+    await caughtUp(house);
+    await using agent = new StreamAgent(house, { ...machine, ak: next, tls });
+    const replaced = await agent.round();
+    expect(replaced.status).toBe('warning');
+    expect(reasons(replaced)).toEqual(['AK_REPLACED']);
+    const host = await house.store.getHost(machine.id);
+    const approval = { ...OPERATOR, acknowledgeFindings: true, akCertificate: '', expectedVersion: host?.version ?? 0 };
+    await house.store.approveHost(machine.id, approval);
+    hurry(agent);
+    // The first answer is judged from what was known before, and fenced.
+    agent.answer(await agent.challenge());
+    expect((await agent.round()).status).toBe('affirming');
+  });
+});
+
+describe('a host that waits for approval', () => {
+  it('is told so, and attested on the same stream once it is approved', async () => {
+    const waiting = await enrollMachine(house, { certificates: [undefined] });
+    expect(waiting.host.state).toBe('pending');
+    await using agent = new StreamAgent(house, waiting);
+    await agent.expect('pending');
+    agent.send({ kind: 'wish' });
+    const approval = { ...OPERATOR, acknowledgeFindings: false, akCertificate: 'aa', expectedVersion: waiting.host.version };
+    await house.store.approveHost(waiting.id, approval);
+    const result = await agent.round();
+    expect(result.status).toBe('warning');
+    expect(reasons(result)).toEqual(['EK_UNENDORSED']);
+  });
+
+  it('sends no evidence', async () => {
+    const waiting = await enrollMachine(house, { certificates: [undefined] });
+    await using agent = new StreamAgent(house, waiting);
+    await agent.expect('pending');
+    const evidence = answerChallenge(waiting.tpm, waiting.ak, { nonce: Buffer.alloc(32), selection: 'all' }, { hostId: waiting.id, tlsKeySha256: '' });
+    agent.send({ kind: 'evidence', evidence });
+    expect(await agent.ended()).toMatchObject({ code: 'MESSAGE_UNEXPECTED' });
+  });
+});
+
+describe('a renewal of the TLS key', () => {
+  it('comes after the result, and the new key takes over with its first evidence', async () => {
+    const renewed = makeTlsKey();
+    const next = { ...machine, tls: renewed };
+    {
+      await using agent = new StreamAgent(house, machine);
+      agent.answer(await agent.challenge(), { newTlsPublicKey: renewed.spki });
+      await agent.expect('result');
+      expect((await agent.expect('renewal')).renewal.clientCertificate.length).toBeGreaterThan(100);
+      const host = await house.store.getHost(machine.id);
+      expect(host).toMatchObject({ tlsKeySha256: machine.tls.sha256.toString('hex'), nextTlsKeySha256: renewed.sha256.toString('hex') });
+    }
+    await using both = new StreamAgent(house, machine);
+    await both.challenge();
+    await using agent = new StreamAgent(house, next);
+    await agent.round();
+    expect(await house.store.getHost(machine.id)).toMatchObject({ tlsKeySha256: renewed.sha256.toString('hex'), nextTlsKeySha256: '' });
+    await using old = new StreamAgent(house, machine);
+    expect(await old.ended()).toMatchObject({ code: 'TLS_KEY_SUPERSEDED' });
+  });
+
+  it('for a key that cannot be certified ends the stream and changes nothing', async () => {
+    await using agent = new StreamAgent(house, machine);
+    agent.answer(await agent.challenge(), { newTlsPublicKey: Buffer.alloc(91, 1) });
+    expect(await agent.ended()).toMatchObject({ code: 'bad_public_key' });
+    expect(await house.store.getHost(machine.id)).toMatchObject({ round: 0, nextTlsKeySha256: '' });
+  });
+});
+
+describe('the end of a stream', () => {
+  it('shortens the validity to the grace of the policy and tells that the host is unreachable', async () => {
+    const agent = new StreamAgent(house, machine);
+    await agent.round();
+    house.clock.advance(1_000);
+    await agent[Symbol.asyncDispose]();
+    expect(await agent.ended()).toBeNull();
+    expect(await house.store.getResult(machine.id)).toMatchObject({
+      status: 'affirming',
+      connectivity: 'unreachable',
+      validUntil: house.store.now() + 60_000,
+    });
+  });
+
+  it('before any evidence was accepted changes nothing', async () => {
+    await using holder = new StreamAgent(house, machine);
+    const held = await holder.round();
+    const visitor = new StreamAgent(house, machine);
+    await visitor.challenge();
+    await visitor[Symbol.asyncDispose]();
+    expect(await house.store.getResult(machine.id)).toEqual(held);
+  });
+
+  it('of a stream that another took the place of changes nothing', async () => {
+    const first = new StreamAgent(house, machine);
+    await first.round();
+    await using second = new StreamAgent(house, machine);
+    const { revision, validUntil, connectivity } = await second.round();
+    await first[Symbol.asyncDispose]();
+    expect(await house.store.getResult(machine.id)).toMatchObject({ revision, validUntil, connectivity });
+  });
+
+  it('because the service stops is told, and not held against the host', async () => {
+    await using agent = new StreamAgent(house, machine);
+    const result = await agent.round();
+    agent.draining.abort();
+    expect(await agent.ended()).toMatchObject({ code: 'SHUTTING_DOWN' });
+    expect(await house.store.getResult(machine.id)).toEqual(result);
+  });
+});
+
+it('hosts of one service do not disturb each other', async () => {
+  const machines = await Promise.all(Array.from({ length: 8 }, () => enrollMachine(house, { tpm: new SoftwareTpm() })));
+  const agents = machines.map((each) => new StreamAgent(house, each));
+  const results = await Promise.all(agents.map((agent) => agent.round()));
+  expect(results.map(({ status, hostId }) => [status, hostId])).toEqual(machines.map(({ id }) => ['affirming', id]));
+  await Promise.all(agents.map((agent) => agent[Symbol.asyncDispose]()));
+});
