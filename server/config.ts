@@ -87,8 +87,8 @@ export function parseConfig(text: string, file: string): Config {
     ({ message, pos }) => `${file}:${lines.linePos(pos[0]).line}: ${message.split('\n')[0] ?? ''}`,
   );
   const root = document.contents;
-  if (problems.length === 0 && root !== null && !isMap(root))
-    problems.push(`${file}:1: is not a list of keys and values`);
+  const empty = root === null || (isScalar(root) && root.value === null);
+  if (problems.length === 0 && !empty && !isMap(root)) problems.push(`${file}:1: is not a list of keys and values`);
   const reader = new KeyReader((node, problem) => {
     const line = node?.range === undefined || node.range === null ? 1 : lines.linePos(node.range[0]).line;
     problems.push(`${file}:${line}: ${problem}`);
@@ -102,6 +102,7 @@ export function parseConfig(text: string, file: string): Config {
 class KeyReader {
   readonly #report: (node: Node | null | undefined, problem: string) => void;
   readonly #given = new Map<string, Node | null>();
+  readonly #bad = new Set<Key>();
 
   constructor(report: (node: Node | null | undefined, problem: string) => void) {
     this.#report = report;
@@ -150,8 +151,10 @@ class KeyReader {
     return node === undefined || node === null ? CONFIG_KEYS[key].default : (node.toJSON() as unknown);
   }
 
+  /** The first problem of a key; what else is wrong with it follows from that. */
   #problem<T>(key: Key, problem: string, fallback: T): T {
-    this.#report(this.#given.get(key), `${key}: ${problem}`);
+    if (!this.#bad.has(key)) this.#report(this.#given.get(key), `${key}: ${problem}`);
+    this.#bad.add(key);
     return fallback;
   }
 

@@ -8,6 +8,8 @@ import { AgentError } from './agent-error.ts';
 /** A certificate is renewed from the middle of its life on, agents spread over a tenth of it. */
 const RENEW_AFTER = 0.5;
 const SPREAD = 0.1;
+/** Between two renewals a tenth of the life goes by: to a clock that is far ahead every certificate looks old. */
+const LEAST_GAP = 0.1;
 
 /**
  * Renews the client certificate: the next TLS key is on disk before its public half is sent, and its certificate before it is
@@ -15,7 +17,12 @@ const SPREAD = 0.1;
  */
 export function makeRenewer(
   state: StateDirectory,
-  options: { readonly now: () => Date; readonly random: () => number },
+  options: {
+    readonly now: () => Date;
+    readonly random: () => number;
+    /** When the agent renewed last, by the same clock; undefined when it has not since it runs. */
+    readonly renewed?: Date | undefined;
+  },
 ): Renewer {
   const spread = SPREAD * options.random();
   return {
@@ -23,7 +30,7 @@ export function makeRenewer(
       const { enrolled, renewal } = state.joined;
       if (renewal !== undefined)
         return renewal.certificate === undefined ? publicKeyDer(renewal.privateKey) : Buffer.alloc(0);
-      if (enrolled === undefined || !isDue(enrolled.clientCertificate, options.now(), spread)) return Buffer.alloc(0);
+      if (enrolled === undefined || !isDue(enrolled.clientCertificate, { ...options, spread })) return Buffer.alloc(0);
       const privateKey = makeTlsKey();
       await state.update({ renewal: { privateKey } });
       return publicKeyDer(privateKey);
@@ -63,8 +70,13 @@ export function isValidAt(certificate: Buffer, now: Date): boolean {
   return now.getTime() >= validFromDate.getTime() && now.getTime() < validToDate.getTime();
 }
 
-function isDue(certificate: Buffer, now: Date, spread: number): boolean {
+function isDue(
+  certificate: Buffer,
+  options: { readonly now: () => Date; readonly renewed?: Date | undefined; readonly spread: number },
+): boolean {
   const { validFromDate, validToDate } = new X509Certificate(certificate);
   const life = validToDate.getTime() - validFromDate.getTime();
-  return now.getTime() >= validFromDate.getTime() + life * (RENEW_AFTER + spread);
+  const now = options.now().getTime();
+  const since = options.renewed === undefined ? Infinity : Math.abs(now - options.renewed.getTime());
+  return since >= life * LEAST_GAP && now >= validFromDate.getTime() + life * (RENEW_AFTER + options.spread);
 }

@@ -42,6 +42,7 @@ class Agent {
   readonly #tpm: TpmSession;
   readonly #backoff: Backoff;
   #enrollAnew = false;
+  #renewed: Date | undefined;
   #lastStatus: string | undefined;
 
   constructor(world: World) {
@@ -97,7 +98,7 @@ class Agent {
       agentVersion: this.#world.agentVersion,
       collectFacts: () => collectFacts(this.#world.read, this.#world.agentVersion),
       collectLogs: (requests) => collectLogs(this.#world.read, logs, requests),
-      renewer: makeRenewer(this.#world.state, this.#world),
+      renewer: makeRenewer(this.#world.state, { ...this.#world, renewed: this.#renewed }),
     };
     const connection = this.#world.connect({ server, authority, identity });
     try {
@@ -148,6 +149,7 @@ class Agent {
     const { log, notifier } = this.#world;
     switch (end) {
       case 'renewed':
+        this.#renewed = this.#world.now();
         log.info({ event: 'renewed' }, 'the client certificate was renewed; coming back under the new key');
         return 0;
       case 'ended':

@@ -1,5 +1,6 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, X509Certificate } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
+import { isIP } from 'node:net';
 
 import type { KeyRecord } from '../store/records.ts';
 import { StoreError } from '../store/store.ts';
@@ -166,5 +167,8 @@ function isFresh(certificate: X509Certificate, { store }: KeyOptions): boolean {
 }
 
 function names(certificate: X509Certificate, wanted: readonly string[]): boolean {
-  return wanted.every((name) => certificate.checkHost(name) !== undefined || certificate.checkIP(name) !== undefined);
+  // Each check throws on a name of the other kind.
+  return wanted.every(
+    (name) => (isIP(name) === 0 ? certificate.checkHost(name) : certificate.checkIP(name)) !== undefined,
+  );
 }

@@ -7,7 +7,7 @@ import type { ChangeFeed } from './feed.ts';
 const PAGE = 200;
 /** An idle watcher hears a bookmark this often, milliseconds. */
 const BOOKMARK_INTERVAL = 15_000;
-const MIN_FLUSH = 500;
+const MIN_FLUSH = 250;
 const MAX_FLUSH = 10_000;
 
 export type WatchErrorCode = 'RESUME_TOKEN_INVALID' | 'REVISION_GONE' | 'INCARNATION_CHANGED';
@@ -48,60 +48,87 @@ interface Position {
   confirmation: number;
 }
 
+/** How often a watcher hears of validity: a quarter of the shortest one that it has seen, so that none runs out unheard. */
+class Pace {
+  #interval = MAX_FLUSH;
+
+  /** Milliseconds. */
+  get interval(): number {
+    return this.#interval;
+  }
+
+  /** The validity of a verdict, milliseconds. */
+  note(validity: number): void {
+    if (validity > 0) this.#interval = Math.max(MIN_FLUSH, Math.min(this.#interval, validity / 4));
+  }
+
+  /** A lost stream has shortened the validity of its verdict, and confirms nothing. */
+  noteResult({ validUntil, challengeTime, connectivity }: ResultRecord): void {
+    if (validUntil !== null && connectivity === 'connected') this.note(validUntil - challengeTime);
+  }
+}
+
 /**
  * All present results, a bookmark, then every change in order, once; from a resume token on, only what came after it.
- * Confirmations come as the latest validity of each host, at least every quarter of the shortest validity seen.
+ * Confirmations come as the latest validity of each host, at least every third of the shortest validity seen.
  */
 export async function* watchResults(options: WatchOptions): AsyncGenerator<WatchEvent, void, undefined> {
   const { store, filter, signal } = options;
   const position: Position = options.resumeToken === '' ? { revision: -1, confirmation: 0 } : readToken(options);
+  const pace = new Pace();
   if (options.resumeToken === '') {
     const { confirmation } = await store.heads();
     const snapshot = await store.snapshot(filter);
-    for (const result of snapshot.results) yield { kind: 'change', result, initial: true, resumeToken: '' };
+    for (const result of snapshot.results) {
+      pace.noteResult(result);
+      yield { kind: 'change', result, initial: true, resumeToken: '' };
+    }
     position.revision = snapshot.revision;
     position.confirmation = confirmation;
     yield { kind: 'bookmark', synced: true, resumeToken: token(store.incarnation, position) };
   }
-  let flushAt = 0;
-  let bookmarkAt = store.now() + BOOKMARK_INTERVAL;
+  let flushed = 0;
+  // Who resumes hears at once where it stands, even when nothing has changed.
+  let bookmarkAt = options.resumeToken === '' ? store.now() + BOOKMARK_INTERVAL : store.now();
   while (!signal.aborted) {
     const changes = await changesAfter(store, position.revision);
     for (const change of changes) {
       position.revision = change.revision;
       const event = eventOf(change, filter);
-      if (event !== null) yield { ...event, resumeToken: token(store.incarnation, position) };
+      if (event === null) continue;
+      if (event.kind === 'change') pace.noteResult(event.result);
+      yield { ...event, resumeToken: token(store.incarnation, position) };
     }
     if (changes.length === PAGE) continue;
-    if (store.now() >= flushAt) {
-      const flushed = yield* flushConfirmations(options, position);
-      flushAt = store.now() + flushed;
+    if (store.now() >= flushed + pace.interval) {
+      yield* flushConfirmations(options, position, pace);
+      flushed = store.now();
     }
     if (store.now() >= bookmarkAt) {
       yield { kind: 'bookmark', synced: false, resumeToken: token(store.incarnation, position) };
       bookmarkAt = store.now() + BOOKMARK_INTERVAL;
     }
-    const timeout = Math.max(1, Math.min(flushAt, bookmarkAt) - store.now());
+    const timeout = Math.max(1, Math.min(flushed + pace.interval, bookmarkAt) - store.now());
     await options.feed.wait(position.revision, { timeout, signal });
   }
 }
 
-/** Sends what was confirmed since the last flush; returns milliseconds until the next one. */
+/** Sends what was confirmed since the last flush. */
 async function* flushConfirmations(
   { store, filter }: WatchOptions,
   position: Position,
-): AsyncGenerator<WatchEvent, number, undefined> {
-  let shortest = MAX_FLUSH * 4;
+  pace: Pace,
+): AsyncGenerator<WatchEvent, void, undefined> {
   for (;;) {
     const confirmations = await store.confirmationsSince(position.confirmation, PAGE);
     for (const confirmation of confirmations) {
       position.confirmation = confirmation.sequence;
-      shortest = Math.min(shortest, confirmation.validUntil - store.now());
       // A verdict that the watcher has not seen yet comes as a change, with its validity.
       if (confirmation.revision > position.revision || !matches(confirmation, filter)) continue;
+      pace.note(confirmation.validUntil - store.now());
       yield { kind: 'validity', confirmation, resumeToken: token(store.incarnation, position) };
     }
-    if (confirmations.length < PAGE) return Math.min(MAX_FLUSH, Math.max(MIN_FLUSH, shortest / 4));
+    if (confirmations.length < PAGE) return;
   }
 }
 

@@ -90,7 +90,8 @@ function changeOf(host: Host, paths: readonly string[]): HostChange {
   if (paths.length === 0) throw invalid('update_mask', 'must name at least one of labels, node_name, trust_policy');
   let change: HostChange = {};
   for (const path of paths) {
-    const field = FIELDS[path];
+    // Own rows only: "constructor" is a property of every table.
+    const field = Object.hasOwn(FIELDS, path) ? FIELDS[path] : undefined;
     if (field === undefined)
       throw invalid('update_mask', `${JSON.stringify(path)} cannot be set; labels, node_name and trust_policy can`);
     change = { ...change, ...field(host) };

@@ -60,7 +60,9 @@ describe('admission by approval', () => {
     await using host = await AttestedHost.start({ ekCertificates: false });
 
     const joined = await host.join(deployment);
-    expect(joined.stdout).toBe(`enrolled as ${host.id} (PENDING); waits for approval (assay host approve ${host.id})\n`);
+    expect(joined.stdout).toBe(
+      `enrolled as ${host.id} (PENDING); waits for approval (assay host approve ${host.id})\n`,
+    );
     const agent = host.runAgent();
     await agent.logged(({ event }) => event === 'pending', 'an agent that waits');
     const waiting = await deployment.operator.results.get(host.id);

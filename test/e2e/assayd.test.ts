@@ -28,7 +28,9 @@ describe('assayd init', () => {
     const data = join(directory, 'first');
     const ended = await run('assayd', ['init', '--config', file, '--data', data, '--listen', '127.0.0.1:9443']);
     expect(ended).toMatchObject({ code: 0, stderr: '' });
-    expect(ended.stdout).toMatch(/assay agent join --server localhost:9443 --service-fingerprint sha256:[0-9a-f]{64}\n/);
+    expect(ended.stdout).toMatch(
+      /assay agent join --server localhost:9443 --service-fingerprint sha256:[0-9a-f]{64}\n/,
+    );
     for (const secret of ['root.key', 'operator.json', 'assay.db']) {
       expect((await stat(join(data, secret))).mode & 0o777, secret).toBe(0o600);
     }
@@ -69,8 +71,19 @@ describe('assayd serve', () => {
     const problems = ended.stderr.trimEnd().split('\n');
     expect(problems.every((line) => line.startsWith(`assayd: ${file}:`))).toBe(true);
     const said = problems.map((line) => line.slice(`assayd: ${file}:`.length));
-    for (const key of ['1: listen', '2: data_directory', '3: admission', '4: agent_certificate_lifetime', '5: reflection', '6: log_level', '7: "colour"']) {
-      expect(said.some((line) => line.startsWith(key)), `${key} in ${ended.stderr}`).toBe(true);
+    for (const key of [
+      '1: listen',
+      '2: data_directory',
+      '3: admission',
+      '4: agent_certificate_lifetime',
+      '5: reflection',
+      '6: log_level',
+      '7: "colour"',
+    ]) {
+      expect(
+        said.some((line) => line.startsWith(key)),
+        `${key} in ${ended.stderr}`,
+      ).toBe(true);
     }
     expect(problems).toHaveLength(7);
   });
@@ -132,7 +145,10 @@ describe('assayd serve', () => {
 
     const ended = await deployment.stop('SIGTERM');
     expect(ended).toMatchObject({ code: 0, stdout: '' });
-    const log = ended.stderr.trimEnd().split('\n').map((line) => JSON.parse(line) as { msg: string; level: number });
+    const log = ended.stderr
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { msg: string; level: number });
     expect(log.slice(-2).map(({ msg }) => msg)).toEqual(['stopping', 'stopped']);
     expect(log.filter(({ level }) => level >= 40)).toEqual([]);
     await eventually('interruption', () => (watch.stdout.includes('interrupted') ? true : undefined));

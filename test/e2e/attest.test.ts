@@ -55,9 +55,7 @@ describe('a host that attests', () => {
 
       expect(result).toMatchObject({ status: 'CONTRAINDICATED', connectivity: 'CONNECTED' });
       expect(reasons(result)).toEqual(['PCR_MISMATCH']);
-      await eventually('change in the watch', () =>
-        watch.stdout.includes('CONTRAINDICATED') ? true : undefined,
-      );
+      await eventually('change in the watch', () => (watch.stdout.includes('CONTRAINDICATED') ? true : undefined));
       expect(seen(watch, host.id)).toEqual([
         'NONE NEVER_SEEN AWAITING_EVIDENCE',
         'AFFIRMING CONNECTED -',

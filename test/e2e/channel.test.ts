@@ -101,6 +101,25 @@ describe('a host that joins', () => {
   });
 });
 
+describe('an agent', () => {
+  it('that has not joined says so', async () => {
+    const state = `${host.state}-nowhere`;
+    const ended = await run('assay', ['agent', 'run', '--state', state]);
+    expect(ended).toMatchObject({ code: 2, stdout: '' });
+    expect(ended.stderr).toContain('assay agent join');
+  });
+
+  it('that has joined one service does not join another on the same state', async () => {
+    await using other = await AttestedHost.enrolled(deployment);
+    const ended = await run('assay', [
+      ...['agent', 'join', '--server', 'localhost:1', '--service-fingerprint', `sha256:${'0'.repeat(64)}`],
+      ...['--state', other.state, '--tcti', other.tpm.tcti],
+    ]);
+    expect(ended).toMatchObject({ code: 2, stdout: '' });
+    expect(ended.stderr).toContain(deployment.fingerprint);
+  });
+});
+
 describe('a man in the middle who takes the place of the service', () => {
   it('gets no word from an agent or an operator, and is left alone again', async () => {
     await using other = await AttestedHost.enrolled(deployment);
@@ -164,7 +183,12 @@ describe('a caller', () => {
 
   it('finds a service certificate that names the service and its CA', async () => {
     const { authority } = parseProfile(await readFile(deployment.profile, 'utf8'));
-    const socket = tlsConnect({ host: 'localhost', port: deployment.port, ca: toPem(authority), servername: 'localhost' });
+    const socket = tlsConnect({
+      host: 'localhost',
+      port: deployment.port,
+      ca: toPem(authority),
+      servername: 'localhost',
+    });
     await once(socket, 'secureConnect');
     const leaf = new X509Certificate(socket.getPeerCertificate().raw);
     expect([socket.getProtocol(), leaf.checkIssued(new X509Certificate(authority))]).toEqual(['TLSv1.3', true]);

@@ -36,11 +36,16 @@ async function json(...args: readonly string[]): Promise<unknown> {
 
 describe('commands about hosts', () => {
   it('list and show them', async () => {
-    expect(await printed('host', 'list')).toMatch(new RegExp(`^HOST +NODE NAME +STATE .*\n${host.id} +- +ACTIVE +certificate `));
+    expect(await printed('host', 'list')).toMatch(
+      new RegExp(`^HOST +NODE NAME +STATE .*\n${host.id} +- +ACTIVE +certificate `),
+    );
     expect(await json('host', 'list', '--state', 'active')).toMatchObject({ hosts: [{ name: `hosts/${host.id}` }] });
     expect(await json('host', 'list', '--state', 'revoked')).toEqual({ hosts: [] });
     expect(await printed('host', 'get', host.id)).toMatch(/^endorsement key: +RSA-2048 .*certified/m);
-    expect(await json('host', 'get', `hosts/${host.id}`)).toMatchObject({ state: 'HOST_STATE_ACTIVE', admission: 'certificate' });
+    expect(await json('host', 'get', `hosts/${host.id}`)).toMatchObject({
+      state: 'HOST_STATE_ACTIVE',
+      admission: 'certificate',
+    });
   });
 
   it('set labels, node name and policy', async () => {
@@ -68,7 +73,8 @@ describe('commands about hosts', () => {
 
 describe('commands about policies', () => {
   it('validate, apply, show, list and delete them', async () => {
-    const text = 'name: trustPolicies/boot\nselector: { match_labels: { rack: b7 } }\npcr_rules:\n  - { bank: sha256, index: 7, allowed: ["';
+    const text =
+      'name: trustPolicies/boot\nselector: { match_labels: { rack: b7 } }\npcr_rules:\n  - { bank: sha256, index: 7, allowed: ["';
     const good = await deployment.file('boot.yaml', `${text}${'ab'.repeat(32)}"] }\n`);
     const bad = await deployment.file('bad.yaml', `${text}abcd"] }\n`);
 
@@ -86,7 +92,9 @@ describe('commands about policies', () => {
     expect(again).toMatchObject({ trustPolicies: [{ name: 'trustPolicies/boot', version: '3' }] });
     expect(await json('policy', 'get', 'boot', '--version', '1')).toMatchObject({ version: '1' });
     expect(await printed('policy', 'list')).toMatch(/^boot +3 +0 +rack=b7 +1 /m);
-    expect(await json('policy', 'list')).toMatchObject({ trustPolicies: [{ name: 'trustPolicies/base' }, { version: '3' }] });
+    expect(await json('policy', 'list')).toMatchObject({
+      trustPolicies: [{ name: 'trustPolicies/base' }, { version: '3' }],
+    });
 
     // What `get` prints is what `apply` reads.
     const copy = await deployment.file('copy.yaml', await printed('policy', 'get', 'boot'));
@@ -107,7 +115,9 @@ describe('commands about results', () => {
     await deployment.result(host.id, 'affirmed host', ({ status }) => status === 'AFFIRMING');
     expect(await printed('result', 'get', host.id)).toMatch(/^PASSED +pcr\.sha256\.16 /m);
     expect(await json('result', 'get', host.id)).toMatchObject({ status: 'TRUST_STATUS_AFFIRMING' });
-    expect(await printed('result', 'list')).toMatch(new RegExp(`^${host.id} +\\S+ +AFFIRMING +CONNECTED +base@1 `, 'm'));
+    expect(await printed('result', 'list')).toMatch(
+      new RegExp(`^${host.id} +\\S+ +AFFIRMING +CONNECTED +base@1 `, 'm'),
+    );
     expect(await json('result', 'list', '--status', 'none')).toEqual({ results: [] });
     const { results } = (await json('result', 'list', host.id, '--history')) as { results: { revision: string }[] };
     expect(results.length).toBeGreaterThan(1);
@@ -131,7 +141,9 @@ describe('commands about results', () => {
 
 describe('commands about endorsements', () => {
   it('import, list and remove CAs', async () => {
-    const { trustAnchors } = (await json('endorsement', 'list')) as { trustAnchors: { name: string; subject: string }[] };
+    const { trustAnchors } = (await json('endorsement', 'list')) as {
+      trustAnchors: { name: string; subject: string }[];
+    };
     expect(trustAnchors).toHaveLength(2);
     const [issuer, root] = host.tpm.caCertificates.map(({ path }) => path);
     expect(await printed('endorsement', 'import', issuer ?? '', root ?? '')).toBe('0 added, 2 known already\n');
@@ -165,7 +177,9 @@ describe('commands about identities', () => {
     const issued = await printed('identity', 'issue', 'scheduler', '--role', 'orchestrator', '--out', out);
     expect(issued).toMatch(/^issued scheduler \(ORCHESTRATOR\) until /);
     expect((await stat(out)).mode & 0o777).toBe(0o600);
-    expect(await deployment.assay('identity', 'issue', 'scheduler', '--role', 'auditor', '--out', out)).toMatchObject({ code: 2 });
+    expect(await deployment.assay('identity', 'issue', 'scheduler', '--role', 'auditor', '--out', out)).toMatchObject({
+      code: 2,
+    });
 
     const asScheduler = (...args: readonly string[]) => run('assay', [...args, '--profile', out]);
     expect(await asScheduler('result', 'list')).toMatchObject({ code: 0, stderr: '' });
@@ -176,7 +190,9 @@ describe('commands about identities', () => {
     expect(await printed('identity', 'list')).toMatch(/^scheduler +ORCHESTRATOR +valid /m);
     expect(await printed('identity', 'revoke', 'scheduler')).toBe('revoked scheduler\n');
     expect(await asScheduler('result', 'list')).toMatchObject({ code: 4, stdout: '' });
-    expect(await json('identity', 'list')).toMatchObject({ identities: [{ name: 'identities/operator' }, { revoked: true }] });
+    expect(await json('identity', 'list')).toMatchObject({
+      identities: [{ name: 'identities/operator' }, { revoked: true }],
+    });
     // A name that was revoked stays so, for it stands in certificates; another takes its place.
     const issue = (name: string) => ['identity', 'issue', name, '--role', 'orchestrator', '--out', out, '--force'];
     expect(await deployment.assay(...issue('scheduler'))).toMatchObject({ code: 1, stdout: '' });
@@ -192,7 +208,12 @@ describe('exit codes', () => {
     { code: 1, why: 'for a name that is none', args: ['host', 'get', 'Elsa'], says: 'INVALID' },
     { code: 2, why: 'for a wrong option', args: ['host', 'list', '--colour'], says: '--colour' },
     { code: 2, why: 'for a wrong word', args: ['result', 'list', '--status', 'fine'], says: 'AFFIRMING' },
-    { code: 2, why: 'for a profile that is missing', args: ['host', 'list', '--profile', '/nonexistent'], says: 'not found' },
+    {
+      code: 2,
+      why: 'for a profile that is missing',
+      args: ['host', 'list', '--profile', '/nonexistent'],
+      says: 'not found',
+    },
     { code: 2, why: 'for a file that is missing', args: ['policy', 'apply', '-f', '/nonexistent'], says: 'not found' },
   ])('are $code $why', async ({ code, args, says }) => {
     const ended = await deployment.assay(...args);

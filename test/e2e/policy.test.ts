@@ -34,12 +34,17 @@ function follow(filter: Parameters<typeof deployment.operator.results.watch>[0])
   const ending = new AbortController();
   const notices: WatchNotice[] = [];
   const watching = (async () => {
-    for await (const notice of deployment.operator.results.watch(filter, { signal: ending.signal })) notices.push(notice);
+    for await (const notice of deployment.operator.results.watch(filter, { signal: ending.signal }))
+      notices.push(notice);
   })();
   return {
     notices,
     until: (what: string, wanted: (notice: WatchNotice) => boolean) =>
-      eventually(what, () => notices.find(wanted), () => JSON.stringify(notices.map(summary))),
+      eventually(
+        what,
+        () => notices.find(wanted),
+        () => JSON.stringify(notices.map(summary)),
+      ),
     async [Symbol.asyncDispose]() {
       ending.abort();
       await watching;
@@ -61,7 +66,9 @@ describe('a policy', () => {
     await using watch = follow({ hosts: [host.id] });
     await watch.until('present results', isSynced);
     const before = watch.notices.length;
-    const pcrRules = [{ bank: 'sha256', index: 16, allowed: ['22'.repeat(32)], message: 'Only the new image may run.' }];
+    const pcrRules = [
+      { bank: 'sha256', index: 16, allowed: ['22'.repeat(32)], message: 'Only the new image may run.' },
+    ];
     await deployment.operator.policies.apply(policy('base', { pcrRules }));
 
     await watch.until('new verdict', (notice) => summary(notice).startsWith('CONTRAINDICATED'));

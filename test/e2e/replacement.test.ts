@@ -109,7 +109,10 @@ describe('a host that is revoked', () => {
     expect(await host.join(deployment)).toMatchObject({ code: 6, stdout: '' });
     expect(standing(await deployment.operator.results.get(host.id))).toEqual(['CONTRAINDICATED', 'HOST_REVOKED']);
 
-    expect(await deployment.assay('host', 'delete', host.id)).toMatchObject({ code: 0, stdout: `deleted ${host.id}\n` });
+    expect(await deployment.assay('host', 'delete', host.id)).toMatchObject({
+      code: 0,
+      stdout: `deleted ${host.id}\n`,
+    });
     await eventually('removal', () => (watch.stdout.includes('left the watch: DELETED') ? true : undefined));
     expect(await host.join(deployment)).toMatchObject({ code: 0, stdout: `enrolled as ${host.id} (ACTIVE)\n` });
     host.runAgent();

@@ -78,6 +78,30 @@ describe('the service', () => {
   );
 });
 
+describe('a service that was away while a verdict ran out', () => {
+  it('does not bring it back, and takes the agent that was there before it', async () => {
+    await using host = await AttestedHost.enrolled(deployment);
+    await makeBrisk(host);
+    host.runAgent();
+    await affirmed(host);
+    await deployment.stop('SIGKILL');
+    await host.stopAgent();
+    // A round that was accepted behind the last look holds as long from now at the most.
+    const end = Date.now() + 4_000;
+    await eventually('end of the validity', () => (Date.now() > end ? true : undefined));
+
+    await deployment.serve();
+    const first = await deployment.operator.results.get(host.id);
+    expect([first.status, reasons(first)]).toEqual(['NONE', ['RESULT_EXPIRED']]);
+    await deployment.stop();
+    const agent = host.runAgent();
+    await agent.logged(({ event }) => event === 'unreachable', 'an agent without a service');
+    await deployment.serve();
+    await affirmed(host);
+    expect(events(host)).not.toContain('enrolled');
+  });
+});
+
 /** Grows with every accepted round. */
 function roundOf({ challengeTime }: { readonly challengeTime: Date | undefined }): string {
   return challengeTime?.toISOString() ?? '';
@@ -140,14 +164,21 @@ describe('a TPM', () => {
     await using host = await AttestedHost.enrolled(deployment, { banks: 'sha1,sha256' });
     host.runAgent();
     await host.tamper();
-    const before = await deployment.result(host.id, 'contraindicated host', ({ status }) => status === 'CONTRAINDICATED');
+    const before = await deployment.result(
+      host.id,
+      'contraindicated host',
+      ({ status }) => status === 'CONTRAINDICATED',
+    );
 
     await host.tpm.kill();
     await host.tpm.restart();
     const after = await affirmed(host);
     // PCR 16 was reset with the TPM: the host may be good again, by what it has booted since.
     expect(after.json['resetCount']).toBeGreaterThan(Number(before.json['resetCount']));
-    expect(after.checks.find(({ id }) => id === 'pcr-banks')).toMatchObject({ outcome: 'PASSED', observed: 'sha1, sha256' });
+    expect(after.checks.find(({ id }) => id === 'pcr-banks')).toMatchObject({
+      outcome: 'PASSED',
+      observed: 'sha1, sha256',
+    });
     expect(events(host)).not.toContain('enrolled');
     expect(events(host)).toContain('tpm_failed');
   });

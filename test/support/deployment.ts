@@ -119,11 +119,7 @@ export class Deployment implements AsyncDisposable {
   }
 
   /** Waits until the present result of a host is as wanted. */
-  async result(
-    host: string,
-    what: string,
-    wanted: (result: AttestationResult) => boolean,
-  ): Promise<AttestationResult> {
+  async result(host: string, what: string, wanted: (result: AttestationResult) => boolean): Promise<AttestationResult> {
     let last: AttestationResult | undefined;
     return eventually(
       what,

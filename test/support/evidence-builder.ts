@@ -127,18 +127,26 @@ export function answerChallenge(
 export interface TlsKey {
   readonly spki: Buffer;
   readonly sha256: Buffer;
+  /** PKCS#8, PEM. */
+  readonly privateKey: string;
 }
 
 export function makeTlsKey(): TlsKey {
-  const spki = generateKeyPairSync('ec', { namedCurve: 'prime256v1' }).publicKey.export({ type: 'spki', format: 'der' });
-  return { spki, sha256: createHash('sha256').update(spki).digest() };
+  const pair = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+  const spki = pair.publicKey.export({ type: 'spki', format: 'der' });
+  const privateKey = pair.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+  return { spki, sha256: createHash('sha256').update(spki).digest(), privateKey };
 }
 
 /** The request of a host that names every EK of its TPM. */
 export function beginRequest(
   tpm: SoftwareTpm,
   ak: SoftwareAk,
-  options: { readonly tls: TlsKey; readonly certificates?: readonly (Buffer | undefined)[]; readonly chain?: readonly Buffer[] },
+  options: {
+    readonly tls: TlsKey;
+    readonly certificates?: readonly (Buffer | undefined)[];
+    readonly chain?: readonly Buffer[];
+  },
 ): BeginRequest {
   return {
     eks: tpm.eks.map(({ publicArea }, index) => ({

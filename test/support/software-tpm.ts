@@ -187,7 +187,11 @@ export class SoftwareTpm {
 }
 
 /** An attest structure that is none of those the project reads: the common fields, then whatever was attested. */
-export function encodeOtherAttest(type: number, fields: Omit<QuoteFields, 'type' | 'attested'>, attested: Buffer): Buffer {
+export function encodeOtherAttest(
+  type: number,
+  fields: Omit<QuoteFields, 'type' | 'attested'>,
+  attested: Buffer,
+): Buffer {
   const writer = new Writer();
   writer.u32(fields.magic);
   writer.u16(type);

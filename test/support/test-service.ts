@@ -19,6 +19,7 @@ import type { EnrollmentProof } from '../../server/enrollment/prove.ts';
 import { issueAkCertificate, issueClientCertificate } from '../../server/identity/ca.ts';
 import { loadServiceKeys } from '../../server/identity/service-keys.ts';
 import type { ServiceKeys } from '../../server/identity/service-keys.ts';
+import type { SealingMaster } from '../../server/identity/seal.ts';
 import { PolicyResolver } from '../../server/policy/policy-resolver.ts';
 import { resolvePolicyDraft } from '../../server/policy/policy.ts';
 import type { PolicyDraft } from '../../server/policy/policy.ts';
@@ -36,12 +37,15 @@ import { ext } from './test-ca.ts';
 import { TEST_DEPLOYMENT } from './tls.ts';
 
 export const OPERATOR = { actor: 'identities/ada' };
+export const SERVER_NAMES: readonly string[] = ['localhost', '127.0.0.1'];
 const random = (size: number): Buffer => randomBytes(size);
 
 export interface House extends AsyncDisposable {
   readonly store: Store;
   readonly clock: FakeClock;
   readonly keys: { current: ServiceKeys };
+  /** Seals the keys in the store. */
+  readonly root: SealingMaster;
   readonly endorsements: Endorsements;
   readonly beginner: EnrollmentBeginner;
   readonly complete: CompleteContext;
@@ -57,10 +61,13 @@ export interface HouseOptions {
   readonly pollInterval?: number;
   /** The anchors of the test's EK PKI are imported unless told otherwise. */
   readonly anchors?: boolean;
+  readonly clock?: FakeClock;
 }
 
 /** A store in a directory that goes with it. */
-export async function openTestStore(clock = new FakeClock()): Promise<{ readonly store: Store; close(): Promise<void> }> {
+export async function openTestStore(
+  clock = new FakeClock(),
+): Promise<{ readonly store: Store; readonly close: () => Promise<void> }> {
   const parent = mkdtempSync(join(tmpdir(), 'assay-house-'));
   const store = await openSqliteStore({
     directory: join(parent, 'store'),
@@ -80,11 +87,11 @@ export async function openTestStore(clock = new FakeClock()): Promise<{ readonly
 
 export async function openHouse(options: HouseOptions = {}): Promise<House> {
   const { admission = ['certificate'], pollInterval = 20, anchors = true } = options;
-  const clock = new FakeClock();
+  const { clock = new FakeClock() } = options;
   const { store, close } = await openTestStore(clock);
   if (anchors) await importAnchors(store);
   const root = { version: 1, secret: random(32) };
-  const keys = { current: await loadServiceKeys({ store, root, random, serverNames: ['localhost'] }) };
+  const keys = { current: await loadServiceKeys({ store, root, random, serverNames: SERVER_NAMES }) };
   const endorsements = new Endorsements(store);
   const faults: unknown[] = [];
   const feed = new ChangeFeed({ store, pollInterval, onError: (error) => faults.push(error) });
@@ -99,6 +106,7 @@ export async function openHouse(options: HouseOptions = {}): Promise<House> {
     store,
     clock,
     keys,
+    root,
     endorsements,
     feed,
     faults,

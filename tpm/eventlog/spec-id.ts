@@ -1,4 +1,5 @@
 /** TCG_EfiSpecIdEvent (PFP §10.4.5.1): the head of a crypto-agile log, which declares its banks. */
+import { getHashes } from 'node:crypto';
 import { CodecError } from '../codec/codec-error.ts';
 import { HASH_ALGORITHMS, algorithmName } from '../structures/constants.ts';
 import { LittleEndianReader } from './little-endian.ts';
@@ -7,6 +8,9 @@ import { LittleEndianReader } from './little-endian.ts';
 export const MAX_BANKS = 16;
 /** Bytes of the longest digest that a log may declare for an algorithm that is not known here. */
 const MAX_DIGEST_BYTES = 128;
+
+/** Some builds of OpenSSL leave out SM3 or SHA-1. */
+const AVAILABLE_HASHES: ReadonlySet<string> = new Set(getHashes());
 
 /** One digest of each event. `replayable` is false for a hash that is not known here: its digests are read, and no more. */
 export interface LogBank {
@@ -65,7 +69,7 @@ function readBanks(reader: LittleEndianReader): readonly LogBank[] {
     if (banks.some((bank) => bank.alg === alg)) {
       throw new CodecError('VALUE_OUT_OF_RANGE', at, `${algorithmName(alg)} is declared twice`);
     }
-    banks.push({ alg, size, replayable: known !== undefined });
+    banks.push({ alg, size, replayable: known !== undefined && AVAILABLE_HASHES.has(known.node) });
   }
   return banks;
 }

@@ -2,7 +2,7 @@
  * What can be said against an IMA list. One row per code: the code is stable, the severity says what it means for the list as a
  * whole. A list is consistent when no finding of severity `error` is made; what a policy makes of the others is its own matter.
  */
-export type ImaSeverity = 'error' | 'warning' | 'information';
+export type ImaSeverity = 'error' | 'warning' | 'info';
 
 const severities = {
   // The list as bytes
@@ -32,9 +32,9 @@ const severities = {
   IMA_LOG_EMPTY: 'warning',
   // Signatures
   IMA_SIGNATURE_INVALID: 'error',
-  IMA_SIGNATURE_KEY_UNKNOWN: 'information',
+  IMA_SIGNATURE_KEY_UNKNOWN: 'info',
   IMA_SIGNATURE_UNSUPPORTED: 'warning',
-  IMA_KEY_ADDED: 'information',
+  IMA_KEY_ADDED: 'info',
   IMA_KEY_UNREADABLE: 'warning',
 } as const satisfies Readonly<Record<string, ImaSeverity>>;
 
@@ -49,22 +49,22 @@ export interface ImaPlace {
   readonly offset?: number;
 }
 
-/** `sentence` may quote names from the list, unescaped: whoever shows it to a person escapes it. */
+/** `message` may quote names from the list, unescaped: whoever shows it to a person escapes it. */
 export interface ImaFinding extends ImaPlace {
   readonly code: ImaFindingCode;
   readonly severity: ImaSeverity;
-  readonly sentence: string;
+  readonly message: string;
 }
 
 /** Makes a finding; its severity is the code's. */
-export function imaFinding(code: ImaFindingCode, place: ImaPlace, sentence: string): ImaFinding {
-  return { code, severity: severities[code], ...place, sentence };
+export function imaFinding(code: ImaFindingCode, place: ImaPlace, message: string): ImaFinding {
+  return { code, severity: severities[code], ...place, message };
 }
 
-/** Characters of a name from the list that a sentence quotes. */
+/** Characters of a name from the list that a message quotes. */
 const MAX_QUOTED = 120;
 
-/** A name for a sentence, shortened: what a host can write it can also make long. */
+/** A name for a message, shortened: what a host can write it can also make long. */
 export function quoteName(name: string): string {
   return name.length <= MAX_QUOTED ? name : `${name.slice(0, MAX_QUOTED)}…`;
 }

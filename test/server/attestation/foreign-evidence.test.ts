@@ -32,7 +32,11 @@ interface Attempt {
 }
 
 const ATTEMPTS: readonly Attempt[] = [
-  { name: 'another nonce', challenge: (given) => ({ ...given, nonce: Buffer.alloc(32, 1) }), code: 'EXTRA_DATA_MISMATCH' },
+  {
+    name: 'another nonce',
+    challenge: (given) => ({ ...given, nonce: Buffer.alloc(32, 1) }),
+    code: 'EXTRA_DATA_MISMATCH',
+  },
   { name: 'an empty nonce', challenge: (given) => ({ ...given, nonce: Buffer.alloc(0) }), code: 'EXTRA_DATA_MISMATCH' },
   {
     name: 'a longer nonce',
@@ -45,8 +49,16 @@ const ATTEMPTS: readonly Attempt[] = [
     answer: () => ({ tlsKeySha256: other.tls.sha256.toString('hex') }),
     code: 'EXTRA_DATA_MISMATCH',
   },
-  { name: 'another extraData', answer: () => ({ lie: (truth) => ({ ...truth, extraData: Buffer.alloc(32) }) }), code: 'EXTRA_DATA_MISMATCH' },
-  { name: 'no extraData', answer: () => ({ lie: (truth) => ({ ...truth, extraData: Buffer.alloc(0) }) }), code: 'EXTRA_DATA_MISMATCH' },
+  {
+    name: 'another extraData',
+    answer: () => ({ lie: (truth) => ({ ...truth, extraData: Buffer.alloc(32) }) }),
+    code: 'EXTRA_DATA_MISMATCH',
+  },
+  {
+    name: 'no extraData',
+    answer: () => ({ lie: (truth) => ({ ...truth, extraData: Buffer.alloc(0) }) }),
+    code: 'EXTRA_DATA_MISMATCH',
+  },
   { name: 'another magic', answer: () => ({ lie: (truth) => ({ ...truth, magic: 7 }) }), code: 'ATTEST_MAGIC_WRONG' },
   {
     name: 'the signer of another host',
@@ -72,7 +84,10 @@ describe('evidence that is not proven to be of the host', () => {
     await using agent = new StreamAgent(house, machine);
     const challenge = await agent.challenge();
     await using impostor = new StreamAgent(house, other);
-    const evidence = impostor.evidence(challenge, { hostId: machine.id, tlsKeySha256: machine.tls.sha256.toString('hex') });
+    const evidence = impostor.evidence(challenge, {
+      hostId: machine.id,
+      tlsKeySha256: machine.tls.sha256.toString('hex'),
+    });
     agent.send({ kind: 'evidence', evidence });
     expect(await agent.ended()).toMatchObject({ code: 'SIGNATURE_INVALID' });
     await unchanged();
@@ -134,12 +149,18 @@ describe('a nonce', () => {
 describe('a stream', () => {
   const rows: readonly (readonly [string, () => StreamChange, string])[] = [
     ['of a host that is not enrolled', () => ({ hostId: `h-${'a'.repeat(26)}` }), 'HOST_UNKNOWN'],
-    ['under the TLS key of another host', () => ({ tlsKeySha256: other.tls.sha256.toString('hex') }), 'TLS_KEY_SUPERSEDED'],
+    [
+      'under the TLS key of another host',
+      () => ({ tlsKeySha256: other.tls.sha256.toString('hex') }),
+      'TLS_KEY_SUPERSEDED',
+    ],
     ["under a host's identity with the agent of another", () => ({ hostId: other.id }), 'TLS_KEY_SUPERSEDED'],
     ['whose client certificate has expired', () => ({ expires: house.store.now() }), 'TLS_KEY_SUPERSEDED'],
     [
       'that names the AK of another host',
-      () => ({ hello: { kind: 'hello', akName: other.ak.name.toString('hex'), boot: { resetCount: 0, restartCount: 0 } } }),
+      () => ({
+        hello: { kind: 'hello', akName: other.ak.name.toString('hex'), boot: { resetCount: 0, restartCount: 0 } },
+      }),
       'AK_UNKNOWN',
     ],
   ];

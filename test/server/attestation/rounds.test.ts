@@ -232,7 +232,14 @@ describe('a message that is not due', () => {
   it.each([
     ['a second hello', () => hello],
     ['a chunk', () => chunk],
-    ['evidence that nobody asked for', (agent: StreamAgent) => ({ kind: 'evidence', evidence: agent.evidence({ nonce: Buffer.alloc(32), selection: 'all', logs: [], time: 0 }) }) as const],
+    [
+      'evidence that nobody asked for',
+      (agent: StreamAgent) =>
+        ({
+          kind: 'evidence',
+          evidence: agent.evidence({ nonce: Buffer.alloc(32), selection: 'all', logs: [], time: 0 }),
+        }) as const,
+    ],
   ])('%s before the next challenge ends the stream', async (_name, message) => {
     await using agent = new StreamAgent(house, machine);
     await agent.round();

@@ -34,10 +34,18 @@ function draw(of: Machine = machine, akName = of.ak.name.toString('hex')) {
 type Drawn = Awaited<ReturnType<typeof draw>>;
 
 function evidenceFor({ challenge }: Drawn, change: Partial<RoundOptions> = {}, of: Machine = machine): RoundEvidence {
-  return answerChallenge(of.tpm, of.ak, challenge, { hostId: of.id, tlsKeySha256: of.tls.sha256.toString('hex'), ...change });
+  return answerChallenge(of.tpm, of.ak, challenge, {
+    hostId: of.id,
+    tlsKeySha256: of.tls.sha256.toString('hex'),
+    ...change,
+  });
 }
 
-function submit(token: Buffer, evidence: RoundEvidence, options: { readonly as?: Machine; readonly logs?: readonly Log[] } = {}) {
+function submit(
+  token: Buffer,
+  evidence: RoundEvidence,
+  options: { readonly as?: Machine; readonly logs?: readonly Log[] } = {},
+) {
   const nextChunk = feedOf((options.logs ?? []).flatMap((log) => chunksOf(log)));
   return submitEvidence(house.services, callerOf(options.as ?? machine), { token, evidence, nextChunk });
 }
@@ -70,7 +78,9 @@ describe('a round without a stream', () => {
     const drawn = await draw();
     const logs = [{ kind: 'boot', data: Buffer.alloc(1_000, 7) }] as const;
     const renewed = makeTlsKey();
-    const { result, renewal } = await submit(drawn.token, evidenceFor(drawn, { logs, newTlsPublicKey: renewed.spki }), { logs });
+    const { result, renewal } = await submit(drawn.token, evidenceFor(drawn, { logs, newTlsPublicKey: renewed.spki }), {
+      logs,
+    });
     expect(result.status).toBe('affirming');
     expect(renewal?.clientCertificate.length).toBeGreaterThan(100);
     expect(await house.store.logStates(machine.id)).toEqual([{ kind: 'boot', size: 1_000, unreadable: '' }]);
@@ -98,7 +108,10 @@ describe('a token of a challenge', () => {
 
   it('is good once, both at the same time', async () => {
     const drawn = await draw();
-    const both = await Promise.allSettled([submit(drawn.token, evidenceFor(drawn)), submit(drawn.token, evidenceFor(drawn))]);
+    const both = await Promise.allSettled([
+      submit(drawn.token, evidenceFor(drawn)),
+      submit(drawn.token, evidenceFor(drawn)),
+    ]);
     expect(both.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected']);
     expect((await house.store.getHost(machine.id))?.round).toBe(1);
   });
@@ -154,7 +167,11 @@ describe('evidence without a stream', () => {
     ['with another extraData', { lie: (truth) => ({ ...truth, extraData: Buffer.alloc(32) }) }, 'EXTRA_DATA_MISMATCH'],
     ['for another host', { hostId: `h-${'a'.repeat(26)}` }, 'EXTRA_DATA_MISMATCH'],
     ['under another TLS key', { tlsKeySha256: '00'.repeat(32) }, 'EXTRA_DATA_MISMATCH'],
-    ['by a primary AK', { lie: (truth) => ({ ...truth, qualifiedSigner: Buffer.alloc(34) }) }, 'QUALIFIED_SIGNER_MISMATCH'],
+    [
+      'by a primary AK',
+      { lie: (truth) => ({ ...truth, qualifiedSigner: Buffer.alloc(34) }) },
+      'QUALIFIED_SIGNER_MISMATCH',
+    ],
   ])('%s is refused and changes nothing', async (_name, change, code) => {
     const drawn = await draw();
     await refusedUnchanged(() => submit(drawn.token, evidenceFor(drawn, change)), code);
@@ -172,7 +189,10 @@ describe('evidence without a stream', () => {
     await putPolicy(house.store, { description: 'new' });
     await expect(submit(drawn.token, evidenceFor(drawn))).rejects.toMatchObject({ code: 'HOST_CHANGED' });
     const again = await draw();
-    expect((await submit(again.token, evidenceFor(again))).result).toMatchObject({ status: 'affirming', policyVersion: 2 });
+    expect((await submit(again.token, evidenceFor(again))).result).toMatchObject({
+      status: 'affirming',
+      policyVersion: 2,
+    });
   });
 
   it('of a host that waits or is banned is refused', async () => {

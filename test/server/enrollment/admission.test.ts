@@ -42,7 +42,11 @@ function certificates(tpm: SoftwareTpm, kind: string): readonly (Buffer | undefi
 }
 
 async function register(house: House, tpm: SoftwareTpm, indices: readonly number[]): Promise<void> {
-  const entries = indices.map((index) => ({ fingerprint: ekFingerprint(tpm.ekSpki(index)), group: 'rack 1', comment: '' }));
+  const entries = indices.map((index) => ({
+    fingerprint: ekFingerprint(tpm.ekSpki(index)),
+    group: 'rack 1',
+    comment: '',
+  }));
   if (entries.length > 0) await house.store.putInventory(entries, OPERATOR);
 }
 

@@ -2,16 +2,26 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import type { EnrolledHost } from '../../../server/enrollment/complete.ts';
 import type { HostRecord } from '../../../server/store/records.ts';
-import { answerEnrollment, makeTlsKey } from '../../support/evidence-builder.ts';
+import { answerEnrollment } from '../../support/evidence-builder.ts';
+import type { TlsKey } from '../../support/evidence-builder.ts';
 import { SoftwareTpm } from '../../support/software-tpm.ts';
 import type { SoftwareAk } from '../../support/software-tpm.ts';
-import { beginEnrollment, dump, ekCertificate, enroll, finishEnrollment, importAnchors, openHouse, OPERATOR } from '../../support/test-service.ts';
+import {
+  beginEnrollment,
+  dump,
+  ekCertificate,
+  enroll,
+  finishEnrollment,
+  importAnchors,
+  openHouse,
+  OPERATOR,
+} from '../../support/test-service.ts';
 import type { EnrollOptions, House } from '../../support/test-service.ts';
 
 let house: House;
 let tpm: SoftwareTpm;
 let ak: SoftwareAk;
-let first: EnrolledHost & { readonly tls: ReturnType<typeof makeTlsKey> };
+let first: EnrolledHost & { readonly tls: TlsKey };
 
 beforeEach(async () => {
   house = await openHouse();
@@ -45,7 +55,13 @@ describe('enrolling again with the same EK and AK', () => {
     const before = await present();
     const result = await house.store.getResult(first.host.id);
     const { host, tls, clientCertificate, akCertificate, replacementPending } = await enroll(house, tpm, ak);
-    expect(host).toMatchObject({ id: first.host.id, akGeneration: 1, findings: [], pendingAk: null, round: before?.round });
+    expect(host).toMatchObject({
+      id: first.host.id,
+      akGeneration: 1,
+      findings: [],
+      pendingAk: null,
+      round: before?.round,
+    });
     expect(host.tlsKeySha256).toBe(tls.sha256.toString('hex'));
     expect(replacementPending).toBe(false);
     expect(clientCertificate).not.toEqual(first.clientCertificate);
@@ -74,7 +90,10 @@ describe('enrolling again with the same EK and AK', () => {
 describe('enrolling again with another AK', () => {
   it('over the present TLS identity replaces it: trust falls, and AK_REPLACED stands', async () => {
     const next = tpm.createAk();
-    const { host, replacementPending } = await enroll(house, tpm, next, { tls: first.tls, callerHostId: first.host.id });
+    const { host, replacementPending } = await enroll(house, tpm, next, {
+      tls: first.tls,
+      callerHostId: first.host.id,
+    });
     expect(replacementPending).toBe(false);
     expect(host).toMatchObject({ id: first.host.id, akGeneration: 2, findings: ['AK_REPLACED'], round: 0 });
     expect(host.ak.name).toBe(next.name.toString('hex'));
@@ -152,7 +171,9 @@ describe('an enrolment that meets others', () => {
 
   it('by a second TPM that shows the certificate of a host for its own EK is refused', async () => {
     const second = new SoftwareTpm();
-    expect(await refused(second, second.createAk(), { certificates: [ekCertificate(tpm, 0)] })).toBe('EK_CERT_KEY_MISMATCH');
+    expect(await refused(second, second.createAk(), { certificates: [ekCertificate(tpm, 0)] })).toBe(
+      'EK_CERT_KEY_MISMATCH',
+    );
   });
 
   it('after the host was deleted makes a new host', async () => {

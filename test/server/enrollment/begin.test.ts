@@ -38,7 +38,8 @@ beforeAll(async () => {
 });
 afterAll(() => house[Symbol.asyncDispose]());
 
-const valid = (): BeginRequest => beginRequest(tpm, ak, { tls, certificates: [ekCertificate(tpm, 0), ekCertificate(tpm, 1)] });
+const valid = (): BeginRequest =>
+  beginRequest(tpm, ak, { tls, certificates: [ekCertificate(tpm, 0), ekCertificate(tpm, 1)] });
 
 function areaOf<T extends TPMT_PUBLIC>(key: { readonly publicArea: PublicArea }, change: (area: T) => T): Buffer {
   return makePublicArea(change(key.publicArea as unknown as T)).raw;
@@ -57,7 +58,8 @@ function changed(bits: number, set: readonly ObjectAttribute[], clear: readonly 
 
 /** The request with another public area of the P-384 EK; certificates are left out, so that only the area is judged. */
 const withEk = (change: (area: EccPublic) => EccPublic) => (): BeginRequest => ek(areaOf<EccPublic>(tpm.ek(1), change));
-const withRsaEk = (change: (area: RsaPublic) => RsaPublic) => (): BeginRequest => ek(areaOf<RsaPublic>(tpm.ek(0), change));
+const withRsaEk = (change: (area: RsaPublic) => RsaPublic) => (): BeginRequest =>
+  ek(areaOf<RsaPublic>(tpm.ek(0), change));
 const ek = (publicArea: Buffer): BeginRequest => ({
   ...valid(),
   eks: [{ publicArea, certificate: Buffer.alloc(0), chain: [] }],
@@ -88,7 +90,11 @@ const REFUSALS: readonly (readonly [string, () => BeginRequest, EnrollmentErrorC
   ['an EK that is not restricted', ekAttributes([], ['restricted']), 'EK_UNSUITABLE'],
   ['an EK that may leave its TPM', ekAttributes([], ['fixedTPM']), 'EK_UNSUITABLE'],
   ['an EK that came from outside', ekAttributes([], ['sensitiveDataOrigin']), 'EK_UNSUITABLE'],
-  ['an EK named by SHA-1', withEk((area) => ({ ...area, nameAlg: TPM_ALG_SHA1, authPolicy: Buffer.alloc(20) })), 'EK_UNSUITABLE'],
+  [
+    'an EK named by SHA-1',
+    withEk((area) => ({ ...area, nameAlg: TPM_ALG_SHA1, authPolicy: Buffer.alloc(20) })),
+    'EK_UNSUITABLE',
+  ],
   [
     'an EK without protection for its children',
     withEk((area) => ({ ...area, parameters: { ...area.parameters, symmetric: { algorithm: TPM_ALG_NULL } } })),
@@ -110,13 +116,21 @@ const REFUSALS: readonly (readonly [string, () => BeginRequest, EnrollmentErrorC
     })),
     'EK_UNSUITABLE',
   ],
-  ['an EK on an unknown curve', withEk((area) => ({ ...area, parameters: { ...area.parameters, curveID: 0x10 } })), 'EK_MALFORMED'],
+  [
+    'an EK on an unknown curve',
+    withEk((area) => ({ ...area, parameters: { ...area.parameters, curveID: 0x10 } })),
+    'EK_MALFORMED',
+  ],
   [
     'an EK whose point is not on its curve',
     withEk((area) => ({ ...area, unique: { ...area.unique, y: Buffer.alloc(48, 1) } })),
     'EK_MALFORMED',
   ],
-  ['an RSA EK with the exponent 3', withRsaEk((area) => ({ ...area, parameters: { ...area.parameters, exponent: 3 } })), 'EK_KEY_EXPONENT'],
+  [
+    'an RSA EK with the exponent 3',
+    withRsaEk((area) => ({ ...area, parameters: { ...area.parameters, exponent: 3 } })),
+    'EK_KEY_EXPONENT',
+  ],
   [
     'an RSA EK of 1024 bits',
     () => ek(makeEk({ rsaBits: 1024 }, { nameAlg: TPM_ALG_SHA256, aesBits: 128 }).publicArea.raw),
@@ -145,7 +159,10 @@ const REFUSALS: readonly (readonly [string, () => BeginRequest, EnrollmentErrorC
   ],
   [
     'an RSA AK with an encryption scheme',
-    rsaAkArea((area) => ({ ...area, parameters: { ...area.parameters, scheme: { scheme: TPM_ALG_OAEP, hashAlg: TPM_ALG_SHA256 } } })),
+    rsaAkArea((area) => ({
+      ...area,
+      parameters: { ...area.parameters, scheme: { scheme: TPM_ALG_OAEP, hashAlg: TPM_ALG_SHA256 } },
+    })),
     'AK_SCHEME_UNSUPPORTED',
   ],
   [
@@ -158,18 +175,45 @@ const REFUSALS: readonly (readonly [string, () => BeginRequest, EnrollmentErrorC
   ],
   [
     'an RSA AK that signs with SHA-1',
-    rsaAkArea((area) => ({ ...area, parameters: { ...area.parameters, scheme: { scheme: TPM_ALG_RSASSA, hashAlg: TPM_ALG_SHA1 } } })),
+    rsaAkArea((area) => ({
+      ...area,
+      parameters: { ...area.parameters, scheme: { scheme: TPM_ALG_RSASSA, hashAlg: TPM_ALG_SHA1 } },
+    })),
     'AK_HASH_WEAK',
   ],
   ['an AK named by SHA-1', eccAk((area) => ({ ...area, nameAlg: TPM_ALG_SHA1 })), 'AK_HASH_WEAK'],
-  ['an RSA AK of 1024 bits', withAk(makeAk({ rsaBits: 1024 }, { hashAlg: TPM_ALG_SHA256 }).publicArea.raw), 'AK_KEY_WEAK'],
-  ['an RSA AK with the exponent 3', rsaAkArea((area) => ({ ...area, parameters: { ...area.parameters, exponent: 3 } })), 'AK_KEY_WEAK'],
-  ['an AK on an unknown curve', eccAk((area) => ({ ...area, parameters: { ...area.parameters, curveID: 0x10 } })), 'AK_KEY_WEAK'],
-  ['an AK whose point is not on its curve', eccAk((area) => ({ ...area, unique: { ...area.unique, x: Buffer.alloc(32, 1) } })), 'AK_KEY_WEAK'],
+  [
+    'an RSA AK of 1024 bits',
+    withAk(makeAk({ rsaBits: 1024 }, { hashAlg: TPM_ALG_SHA256 }).publicArea.raw),
+    'AK_KEY_WEAK',
+  ],
+  [
+    'an RSA AK with the exponent 3',
+    rsaAkArea((area) => ({ ...area, parameters: { ...area.parameters, exponent: 3 } })),
+    'AK_KEY_WEAK',
+  ],
+  [
+    'an AK on an unknown curve',
+    eccAk((area) => ({ ...area, parameters: { ...area.parameters, curveID: 0x10 } })),
+    'AK_KEY_WEAK',
+  ],
+  [
+    'an AK whose point is not on its curve',
+    eccAk((area) => ({ ...area, unique: { ...area.unique, x: Buffer.alloc(32, 1) } })),
+    'AK_KEY_WEAK',
+  ],
   ['the certificate of another key', certified(ekCertificate(tpm, 0)), 'EK_CERT_KEY_MISMATCH'],
   ['a certificate of random bytes', certified(Buffer.alloc(90, 7)), 'EK_CERT_MALFORMED'],
-  ['an expired certificate', () => certified(ekCertificate(tpm, 1, { notAfter: new Date('2025-12-31T23:59:59Z') }))(), 'EK_CERT_EXPIRED'],
-  ['a certificate that is not yet valid', () => certified(ekCertificate(tpm, 1, { notBefore: new Date('2026-06-01T00:00:00Z') }))(), 'EK_CERT_NOT_YET_VALID'],
+  [
+    'an expired certificate',
+    () => certified(ekCertificate(tpm, 1, { notAfter: new Date('2025-12-31T23:59:59Z') }))(),
+    'EK_CERT_EXPIRED',
+  ],
+  [
+    'a certificate that is not yet valid',
+    () => certified(ekCertificate(tpm, 1, { notBefore: new Date('2026-06-01T00:00:00Z') }))(),
+    'EK_CERT_NOT_YET_VALID',
+  ],
 ];
 
 describe('the begin of an enrolment', () => {
@@ -182,7 +226,9 @@ describe('the begin of an enrolment', () => {
     expect(challenge.tlsKeySha256).toEqual(tls.sha256);
     const state = openState(challenge.token, house.keys.current.tokenMasters);
     expect(state.transcript).toEqual(transcript);
-    expect(challenge.credentials.map((credential, index) => tpm.activate(ak, index, credential))).toEqual(state.secrets);
+    expect(challenge.credentials.map((credential, index) => tpm.activate(ak, index, credential))).toEqual(
+      state.secrets,
+    );
     expect(await dump(house.store)).toEqual(before);
   });
 
@@ -196,7 +242,10 @@ describe('the begin of an enrolment', () => {
   });
 
   it('draws other secrets, nonces and ids each time', async () => {
-    const [one, two] = await Promise.all([beginEnrollment(house, tpm, ak, { tls }), beginEnrollment(house, tpm, ak, { tls })]);
+    const [one, two] = await Promise.all([
+      beginEnrollment(house, tpm, ak, { tls }),
+      beginEnrollment(house, tpm, ak, { tls }),
+    ]);
     expect(one.challenge.nonce).not.toEqual(two.challenge.nonce);
     expect(one.challenge.enrollmentId).not.toEqual(two.challenge.enrollmentId);
     expect(one.challenge.credentials).not.toEqual(two.challenge.credentials);

@@ -7,7 +7,14 @@ import { TPM_ALG_SHA256, TPM_ALG_SHA384 } from '../../../tpm/structures/constant
 import { makePcrSelection } from '../../../tpm/structures/pcr-selection.ts';
 import type { EnrollmentProof } from '../../../server/enrollment/prove.ts';
 import { openState } from '../../../server/enrollment/token.ts';
-import { answerEnrollment, announce, announcementOf, FACTS, macOf, makeTlsKey } from '../../support/evidence-builder.ts';
+import {
+  answerEnrollment,
+  announce,
+  announcementOf,
+  FACTS,
+  macOf,
+  makeTlsKey,
+} from '../../support/evidence-builder.ts';
 import { digestOf, SoftwareTpm } from '../../support/software-tpm.ts';
 import type { QuoteFields } from '../../support/software-tpm.ts';
 import { beginEnrollment, dump, enroll, finishEnrollment, openHouse } from '../../support/test-service.ts';
@@ -41,28 +48,33 @@ const BREAK_THE_HMAC: readonly (readonly [string, Tamper])[] = [
   ['hmac, cut short', (proof) => ({ ...proof, hmac: proof.hmac.subarray(0, 31) })],
   ['hmac, empty', (proof) => ({ ...proof, hmac: Buffer.alloc(0) })],
   ['order of the PCR values', (proof) => ({ ...proof, readings: proof.readings.toReversed() })],
-  ['a PCR value', (proof) => ({ ...proof, readings: proof.readings.map((each, index) => (index === 3 ? { ...each, digest: flipped(each.digest) } : each)) })],
+  [
+    'a PCR value',
+    (proof) => ({
+      ...proof,
+      readings: proof.readings.map((each, index) => (index === 3 ? { ...each, digest: flipped(each.digest) } : each)),
+    }),
+  ],
   ['the number of PCR values', (proof) => ({ ...proof, readings: proof.readings.slice(1) })],
   ['the bank proof, left out', (proof) => ({ ...proof, bankProof: null })],
-  ...(['capabilityData', 'attest', 'signature'] as const).map(
-    (field): readonly [string, Tamper] => [
-      `the bank proof's ${field}`,
-      (proof) => ({
-        ...proof,
-        bankProof: proof.bankProof === null ? null : { ...proof.bankProof, [field]: flipped(proof.bankProof[field]) },
-      }),
-    ],
-  ),
-  ...(Object.keys(FACTS) as (keyof typeof FACTS)[]).map(
-    (field): readonly [string, Tamper] => [
-      `the claimed ${field}`,
-      (proof) => ({ ...proof, facts: { ...proof.facts, [field]: `${proof.facts[field]}x` } }),
-    ],
-  ),
+  ...(['capabilityData', 'attest', 'signature'] as const).map((field): readonly [string, Tamper] => [
+    `the bank proof's ${field}`,
+    (proof) => ({
+      ...proof,
+      bankProof: proof.bankProof === null ? null : { ...proof.bankProof, [field]: flipped(proof.bankProof[field]) },
+    }),
+  ]),
+  ...(Object.keys(FACTS) as (keyof typeof FACTS)[]).map((field): readonly [string, Tamper] => [
+    `the claimed ${field}`,
+    (proof) => ({ ...proof, facts: { ...proof.facts, [field]: `${proof.facts[field]}x` } }),
+  ]),
   ['the logs, left out', (proof) => ({ ...proof, announcements: [] })],
   ...(['kind', 'offset', 'size', 'sha256', 'unreadable'] as const).map((field): readonly [string, Tamper] => {
     const other = { kind: 3, offset: 1, size: 1, sha256: Buffer.alloc(32), unreadable: 'permission denied' };
-    return [`the ${field} of a log`, (proof) => ({ ...proof, announcements: proof.announcements.map((log) => ({ ...log, [field]: other[field] })) })];
+    return [
+      `the ${field} of a log`,
+      (proof) => ({ ...proof, announcements: proof.announcements.map((log) => ({ ...log, [field]: other[field] })) }),
+    ];
   }),
 ];
 
@@ -120,11 +132,16 @@ describe('the completion of an enrolment', () => {
     await house.store.deleteHost(host.id, { actor: 'test' });
   });
 
-  it.each(BREAK_THE_HMAC)('is refused with another %s than the HMAC covers, and stores nothing', async (_name, change) => {
-    const before = await dump(house.store);
-    await expect(enroll(house, tpm, ak, { logs: [boot], change })).rejects.toMatchObject({ code: 'ENROLLMENT_PROOF_INVALID' });
-    expect(await dump(house.store)).toEqual(before);
-  });
+  it.each(BREAK_THE_HMAC)(
+    'is refused with another %s than the HMAC covers, and stores nothing',
+    async (_name, change) => {
+      const before = await dump(house.store);
+      await expect(enroll(house, tpm, ak, { logs: [boot], change })).rejects.toMatchObject({
+        code: 'ENROLLMENT_PROOF_INVALID',
+      });
+      expect(await dump(house.store)).toEqual(before);
+    },
+  );
 });
 
 /** A proof whose HMAC is right for what it holds: the host itself lies. */
@@ -141,7 +158,9 @@ async function codeOf(act: Promise<unknown>): Promise<string> {
     () => undefined,
     (reason: unknown) => reason,
   );
-  return error instanceof Error && 'code' in error ? `${String(error.code)} ${error.message}` : `ended ${String(error)}`;
+  return error instanceof Error && 'code' in error
+    ? `${String(error.code)} ${error.message}`
+    : `ended ${String(error)}`;
 }
 
 describe('a host that lies under its own HMAC', () => {
@@ -151,8 +170,16 @@ describe('a host that lies under its own HMAC', () => {
   };
   it.each<[string, Parameters<typeof enroll>[3], RegExp]>([
     ['another magic', { lie: (truth) => ({ ...truth, magic: 1 }) }, /^ENROLLMENT_EVIDENCE_REFUSED ATTEST_MAGIC_WRONG/],
-    ['another extraData', { lie: (truth) => ({ ...truth, extraData: Buffer.alloc(32) }) }, /^ENROLLMENT_EVIDENCE_REFUSED EXTRA_DATA_MISMATCH/],
-    ['the qualified name under its other EK', { lie: (truth) => ({ ...truth, qualifiedSigner: tpm.adopt(ak, 0).qualifiedName }) }, /^ENROLLMENT_EVIDENCE_REFUSED QUALIFIED_SIGNER_MISMATCH/],
+    [
+      'another extraData',
+      { lie: (truth) => ({ ...truth, extraData: Buffer.alloc(32) }) },
+      /^ENROLLMENT_EVIDENCE_REFUSED EXTRA_DATA_MISMATCH/,
+    ],
+    [
+      'the qualified name under its other EK',
+      { lie: (truth) => ({ ...truth, qualifiedSigner: tpm.adopt(ak, 0).qualifiedName }) },
+      /^ENROLLMENT_EVIDENCE_REFUSED QUALIFIED_SIGNER_MISMATCH/,
+    ],
     ['a quote over fewer PCRs', { lie: hiding }, /^ENROLLMENT_EVIDENCE_REFUSED PCR_SELECTION_MISMATCH/],
     ['a PCR that moved after the quote', { afterQuote: () => tpm.extend(16) }, /^ENROLLMENT_EVIDENCE_TORN/],
   ])('by %s is refused, and nothing is stored', async (_name, options, code) => {
@@ -202,7 +229,10 @@ describe('the logs of an enrolment', () => {
     const { challenge, transcript, tls } = await beginEnrollment(house, tpm, ak);
     const unreadable = { ...announce({ kind: 'ima', data: Buffer.alloc(0) }), unreadable: 'permission denied' };
     const proof = answerEnrollment(tpm, ak, challenge, { transcript });
-    const told = resigned((each) => ({ ...each, logs: [unreadable], announcements: [announcementOf(unreadable)] }), transcript)(proof);
+    const told = resigned(
+      (each) => ({ ...each, logs: [unreadable], announcements: [announcementOf(unreadable)] }),
+      transcript,
+    )(proof);
     const { host } = await finishEnrollment(house, told, { tls });
     expect(await house.store.logStates(host.id)).toEqual([{ kind: 'ima', size: 0, unreadable: 'permission denied' }]);
     await house.store.deleteHost(host.id, { actor: 'test' });
@@ -217,7 +247,9 @@ describe('a token', () => {
     for (let at = 0; at < challenge.token.length; at += at < 40 ? 1 : step) {
       const token = Buffer.from(challenge.token);
       token.writeUInt8(token.readUInt8(at) ^ 0x20, at);
-      expect(await codeOf(finishEnrollment(house, { ...proof, token }, { tls })), `byte ${at}`).toMatch(/^ENROLLMENT_TOKEN_INVALID/);
+      expect(await codeOf(finishEnrollment(house, { ...proof, token }, { tls })), `byte ${at}`).toMatch(
+        /^ENROLLMENT_TOKEN_INVALID/,
+      );
     }
   });
 
@@ -230,7 +262,9 @@ describe('a token', () => {
   ])('is refused where it is %s', async (_name, change) => {
     const { challenge, transcript, tls } = await beginEnrollment(house, tpm, ak);
     const proof = answerEnrollment(tpm, ak, challenge, { transcript });
-    expect(await codeOf(finishEnrollment(house, { ...proof, token: change(challenge.token) }, { tls }))).toMatch(/^ENROLLMENT_TOKEN_INVALID/);
+    expect(await codeOf(finishEnrollment(house, { ...proof, token: change(challenge.token) }, { tls }))).toMatch(
+      /^ENROLLMENT_TOKEN_INVALID/,
+    );
   });
 
   it('of another enrolment opens nothing: the secrets are others', async () => {
@@ -265,7 +299,10 @@ describe('a token', () => {
   it('is good once, also when both come at the same time', async () => {
     const { challenge, transcript, tls } = await beginEnrollment(house, tpm, ak);
     const proof = answerEnrollment(tpm, ak, challenge, { transcript });
-    const both = await Promise.allSettled([finishEnrollment(house, proof, { tls }), finishEnrollment(house, proof, { tls })]);
+    const both = await Promise.allSettled([
+      finishEnrollment(house, proof, { tls }),
+      finishEnrollment(house, proof, { tls }),
+    ]);
     expect(both.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected']);
     expect(await codeOf(finishEnrollment(house, proof, { tls }))).toMatch(/^ENROLLMENT_USED/);
     const before = await dump(house.store);

@@ -1,77 +1,11 @@
 import { describe, expect, it } from 'vitest';
 
-import type { ProvenPcrValues } from '../../../tpm/crypto/pcr.ts';
 import { TPM_ALG_SHA256, TPM_ALG_SHA384 } from '../../../tpm/structures/constants.ts';
-import { appraisalInputDigest, appraise, tierOf, verdictDigest } from '../../../server/policy/appraise.ts';
+import { appraise, tierOf } from '../../../server/policy/appraise.ts';
 import type { AppraisalInput } from '../../../server/policy/appraise.ts';
-import { resolvePolicyDraft } from '../../../server/policy/policy.ts';
-import type { PcrRule, TrustPolicy } from '../../../server/policy/policy.ts';
 import type { TrustStatus, VectorRecord } from '../../../server/store/records.ts';
-import { checkClock } from '../../../server/verifier/check-clock.ts';
-import { verifyEvidence } from '../../../server/verifier/verify-evidence.ts';
 import { failed, passed } from '../../../server/verifier/finding.ts';
-import { demandOf, makeEvidence } from '../../support/evidence-builder.ts';
-import { SoftwareTpm } from '../../support/software-tpm.ts';
-
-const ZERO = '00'.repeat(32);
-const ONE = '11'.repeat(32);
-
-function policy(rules: readonly Partial<PcrRule>[], quote: Partial<TrustPolicy['quote']> = {}): TrustPolicy {
-  const outcome = resolvePolicyDraft({
-    id: 'base',
-    description: '',
-    selector: { matchLabels: {}, allHosts: true },
-    precedence: 0,
-    quote: {
-      interval: undefined,
-      validity: undefined,
-      disconnectGrace: undefined,
-      allowUnprovenBanks: false,
-      allowUnendorsed: false,
-      ...quote,
-    },
-    pcrRules: rules.map((rule) => ({
-      bank: 'sha256',
-      index: 7,
-      allowed: [ZERO],
-      severity: 'contraindicated',
-      message: '',
-      ...rule,
-    })),
-  });
-  if ('problems' in outcome) throw new Error(JSON.stringify(outcome.problems));
-  return outcome.policy;
-}
-
-const tpm = new SoftwareTpm();
-const ak = tpm.createAk();
-const extraData = Buffer.alloc(32, 1);
-
-/** Values that a quote proves: what the TPM holds. */
-function proven(): ProvenPcrValues {
-  const outcome = verifyEvidence(makeEvidence(tpm, ak, extraData), demandOf(ak, extraData));
-  if (outcome.kind !== 'verified' || outcome.evidence.pcrs === null) throw new Error('evidence was not verified');
-  return outcome.evidence.pcrs;
-}
-
-const EPOCHS = { policy: 1, endorsement: 1 };
-const BASE: AppraisalInput = {
-  applicable: { kind: 'policy', policy: policy([{}]), version: 4 },
-  epochs: EPOCHS,
-  findings: [passed('quote', 'the quote is good'), passed('clock', 'the clock went forward', 'clock 1000')],
-  pcrs: proven(),
-  banks: new Set([TPM_ALG_SHA256]),
-  banksProven: true,
-  endorsed: true,
-  standing: [],
-  akName: '000b',
-  resetCount: 3,
-  restartCount: 1,
-};
-
-const judgedBy = (given: TrustPolicy): Partial<AppraisalInput> => ({
-  applicable: { kind: 'policy', policy: given, version: 1 },
-});
+import { BASE, judgedBy, ONE, policy, regressed, ZERO } from './appraisal-input.ts';
 
 interface Row {
   readonly name: string;
@@ -82,7 +16,6 @@ interface Row {
   readonly vector?: Partial<VectorRecord>;
 }
 
-const regressed = checkClock({ clock: 1n, resetCount: 1, restartCount: 0 }, { clock: 2n, resetCount: 1, restartCount: 0 });
 const mismatch = failed('pcr-selection', { reason: 'PCR_SELECTION_MISMATCH', observed: '', expected: '', message: '' });
 
 const ROWS: readonly Row[] = [
@@ -116,7 +49,9 @@ const ROWS: readonly Row[] = [
   },
   {
     name: 'a warning beside a contraindication, whichever comes first',
-    input: judgedBy(policy([{ index: 1, allowed: [ONE] }, { index: 7, allowed: [ONE], severity: 'warning' }, { index: 3 }])),
+    input: judgedBy(
+      policy([{ index: 1, allowed: [ONE] }, { index: 7, allowed: [ONE], severity: 'warning' }, { index: 3 }]),
+    ),
     status: 'contraindicated',
     reasons: ['PCR_MISMATCH', 'PCR_MISMATCH'],
     vector: { configuration: 96 },
@@ -163,7 +98,12 @@ const ROWS: readonly Row[] = [
   },
   {
     name: 'a warning beside a rule that cannot be evaluated',
-    input: judgedBy(policy([{ allowed: [ONE], severity: 'warning' }, { bank: 'sha384', allowed: ['00'.repeat(48)] }])),
+    input: judgedBy(
+      policy([
+        { allowed: [ONE], severity: 'warning' },
+        { bank: 'sha384', allowed: ['00'.repeat(48)] },
+      ]),
+    ),
     status: 'none',
     reasons: ['PCR_MISMATCH', 'PCR_BANK_INACTIVE'],
   },
@@ -248,7 +188,8 @@ describe('an appraisal of', () => {
   it('a host says for each failed check what was seen, what was asked and a sentence', () => {
     for (const { input } of ROWS) {
       for (const check of appraise({ ...BASE, ...input }).checks.filter(({ outcome }) => outcome !== 'passed')) {
-        if (check.id !== 'pcr-selection') expect(check).toMatchObject({ expected: expect.stringMatching(/./), message: expect.stringMatching(/\.$/) });
+        if (check.id !== 'pcr-selection')
+          expect(check).toMatchObject({ expected: expect.stringMatching(/./), message: expect.stringMatching(/\.$/) });
       }
     }
   });
@@ -260,61 +201,34 @@ describe('an appraisal of', () => {
   });
 
   it("a mismatch carries the operator's sentence and both values", () => {
-    const { checks } = appraise({ ...BASE, ...judgedBy(policy([{ allowed: [ONE], message: 'Boot it from the approved image.' }])) });
+    const { checks } = appraise({
+      ...BASE,
+      ...judgedBy(policy([{ allowed: [ONE], message: 'Boot it from the approved image.' }])),
+    });
     expect(checks[0]).toMatchObject({ id: 'pcr.sha256.7', observed: ZERO, expected: ONE });
     expect(checks[0]?.message).toContain('Boot it from the approved image.');
   });
 
   it('banks tells the reason that the verifier found', () => {
-    const found = failed('pcr-banks', { reason: 'BANKS_UNPROVEN', observed: 'no proof was sent', expected: 'x', message: 'y' });
+    const found = failed('pcr-banks', {
+      reason: 'BANKS_UNPROVEN',
+      observed: 'no proof was sent',
+      expected: 'x',
+      message: 'y',
+    });
     const { checks } = appraise({ ...BASE, findings: [...BASE.findings, found], banksProven: false });
     expect(checks.filter(({ id }) => id === 'pcr-banks')).toEqual([found]);
   });
 
   it('a host names policy, version, AK and boot', () => {
-    expect(appraise(BASE)).toMatchObject({ policyId: 'base', policyVersion: 4, akName: '000b', resetCount: 3, restartCount: 1 });
+    expect(appraise(BASE)).toMatchObject({
+      policyId: 'base',
+      policyVersion: 4,
+      akName: '000b',
+      resetCount: 3,
+      restartCount: 1,
+    });
     expect(appraise({ ...BASE, applicable: { kind: 'none' } })).toMatchObject({ policyId: '', policyVersion: 0 });
-  });
-});
-
-describe('digests', () => {
-  const later: Partial<AppraisalInput> = {
-    findings: [passed('quote', 'the quote is good'), passed('clock', 'the clock went forward', 'clock 2000')],
-  };
-
-  it('of verdicts stay the same while only the clock moves', () => {
-    expect(verdictDigest(appraise({ ...BASE, ...later }))).toBe(verdictDigest(appraise(BASE)));
-  });
-
-  it('of verdicts stay the same whether this round brought the proof of the banks or an earlier one', () => {
-    const proof = passed('pcr-banks', 'the tpm proved its active banks: sha256:0');
-    expect(verdictDigest(appraise({ ...BASE, findings: [...BASE.findings, proof] }))).toBe(verdictDigest(appraise(BASE)));
-  });
-
-  it.each(ROWS.slice(1))('of a verdict on $name are their own', ({ input }) => {
-    expect(verdictDigest(appraise({ ...BASE, ...input }))).not.toBe(verdictDigest(appraise(BASE)));
-  });
-
-  it('of a verdict tell a reboot, another AK and a clock that went back', () => {
-    const same = verdictDigest(appraise(BASE));
-    for (const change of [{ resetCount: 4 }, { restartCount: 2 }, { akName: '000c' }, { findings: [passed('quote', 'the quote is good'), regressed] }]) {
-      expect(verdictDigest(appraise({ ...BASE, ...change }))).not.toBe(same);
-    }
-  });
-
-  it('of the input tell policy, version and endorsements, and nothing of other policies', () => {
-    const { applicable } = BASE;
-    const of = (epochs: Partial<typeof EPOCHS>, given = applicable) => appraisalInputDigest(given, { ...EPOCHS, ...epochs });
-    expect(of({ policy: 2 })).toBe(of({}));
-    const others = [
-      of({}),
-      of({ endorsement: 2 }),
-      of({}, { ...applicable, version: 5 } as typeof applicable),
-      of({}, { kind: 'policy', policy: { ...policy([{}]), id: 'other' }, version: 4 }),
-      of({}, { kind: 'none' }),
-      of({}, { kind: 'ambiguous', ids: ['a', 'b'] }),
-    ];
-    expect(new Set(others).size).toBe(others.length);
   });
 });
 

@@ -72,10 +72,28 @@ describe('a policy', () => {
     ['a validity of one interval', timed({ interval: 5_000, validity: 5_000 })],
     ['the longest validity', timed({ validity: 7 * 24 * 3_600_000 })],
     ['no grace', timed({ disconnectGrace: 0 })],
-    ['every bank', draft({ pcrRules: [rule(), rule({ bank: 'sha1', allowed: ['0'.repeat(40)] }), rule({ bank: 'sha384', allowed: ['0'.repeat(96)] }), rule({ bank: 'sha512', allowed: ['0'.repeat(128)] })] })],
+    [
+      'every bank',
+      draft({
+        pcrRules: [
+          rule(),
+          rule({ bank: 'sha1', allowed: ['0'.repeat(40)] }),
+          rule({ bank: 'sha384', allowed: ['0'.repeat(96)] }),
+          rule({ bank: 'sha512', allowed: ['0'.repeat(128)] }),
+        ],
+      }),
+    ],
     ['the first and the last PCR', draft({ pcrRules: [rule({ index: 0 }), rule({ index: 23 })] })],
     ['64 allowed values', draft({ pcrRules: [rule({ allowed: Array.from({ length: 64 }, () => ZERO) })] })],
-    ['16 labels', draft({ selector: { allHosts: false, matchLabels: Object.fromEntries(Array.from({ length: 16 }, (_, i) => [`l${i}`, 'x'])) } })],
+    [
+      '16 labels',
+      draft({
+        selector: {
+          allHosts: false,
+          matchLabels: Object.fromEntries(Array.from({ length: 16 }, (_, i) => [`l${i}`, 'x'])),
+        },
+      }),
+    ],
     ['an id of one letter', draft({ id: 'a' })],
     ['an id of 63', draft({ id: 'a'.repeat(63) })],
   ])('with %s is good', (_name, given) => {
@@ -90,12 +108,29 @@ describe('a policy', () => {
     ['an id with a slash', draft({ id: 'a/b' }), 'name'],
     ['a long description', draft({ description: 'ä'.repeat(513) }), 'description'],
     ['a selector that selects nothing', draft({ selector: { matchLabels: {}, allHosts: false } }), 'selector'],
-    ['too many labels', draft({ selector: { allHosts: false, matchLabels: Object.fromEntries(Array.from({ length: 17 }, (_, i) => [`l${i}`, 'x'])) } }), 'selector.match_labels'],
-    ['a bad label', draft({ selector: { allHosts: false, matchLabels: { 'a b': 'c' } } }), 'selector.match_labels["a b"]'],
+    [
+      'too many labels',
+      draft({
+        selector: {
+          allHosts: false,
+          matchLabels: Object.fromEntries(Array.from({ length: 17 }, (_, i) => [`l${i}`, 'x'])),
+        },
+      }),
+      'selector.match_labels',
+    ],
+    [
+      'a bad label',
+      draft({ selector: { allHosts: false, matchLabels: { 'a b': 'c' } } }),
+      'selector.match_labels["a b"]',
+    ],
     ['an interval below a second', timed({ interval: 999 }), 'quote.interval'],
     ['an interval above a day', timed({ interval: 86_400_001, validity: 86_400_001 }), 'quote.interval'],
     ['a grace that is no number', timed({ disconnectGrace: Number.NaN }), 'quote.disconnect_grace'],
-    ['a validity shorter than the interval', timed({ interval: 10_000, validity: 9_999, disconnectGrace: 0 }), 'quote.validity'],
+    [
+      'a validity shorter than the interval',
+      timed({ interval: 10_000, validity: 9_999, disconnectGrace: 0 }),
+      'quote.validity',
+    ],
     ['a validity above a week', timed({ validity: 7 * 86_400_000 + 1 }), 'quote.validity'],
     ['a negative grace', timed({ disconnectGrace: -1 }), 'quote.disconnect_grace'],
     ['a grace above the validity', timed({ validity: 60_000, disconnectGrace: 60_001 }), 'quote.disconnect_grace'],
@@ -107,9 +142,21 @@ describe('a policy', () => {
     ['a PCR that no TPM has', draft({ pcrRules: [rule({ index: 24 })] }), 'pcr_rules[0].index'],
     ['a PCR that is no whole number', draft({ pcrRules: [rule({ index: 7.5 })] }), 'pcr_rules[0].index'],
     ['no allowed value', draft({ pcrRules: [rule({ allowed: [] })] }), 'pcr_rules[0].allowed'],
-    ['too many allowed values', draft({ pcrRules: [rule({ allowed: Array.from({ length: 65 }, () => ZERO) })] }), 'pcr_rules[0].allowed'],
-    ['an allowed value of another bank', draft({ pcrRules: [rule(), rule({ index: 8, allowed: [ZERO, '00'.repeat(20)] })] }), 'pcr_rules[1].allowed[1]'],
-    ['an allowed value that is no hex', draft({ pcrRules: [rule({ allowed: ['z'.repeat(64)] })] }), 'pcr_rules[0].allowed[0]'],
+    [
+      'too many allowed values',
+      draft({ pcrRules: [rule({ allowed: Array.from({ length: 65 }, () => ZERO) })] }),
+      'pcr_rules[0].allowed',
+    ],
+    [
+      'an allowed value of another bank',
+      draft({ pcrRules: [rule(), rule({ index: 8, allowed: [ZERO, '00'.repeat(20)] })] }),
+      'pcr_rules[1].allowed[1]',
+    ],
+    [
+      'an allowed value that is no hex',
+      draft({ pcrRules: [rule({ allowed: ['z'.repeat(64)] })] }),
+      'pcr_rules[0].allowed[0]',
+    ],
     ['an empty allowed value', draft({ pcrRules: [rule({ allowed: [''] })] }), 'pcr_rules[0].allowed[0]'],
     ['an unknown severity', draft({ pcrRules: [rule({ severity: 'unknown' })] }), 'pcr_rules[0].severity'],
     ['a long sentence', draft({ pcrRules: [rule({ message: 'x'.repeat(513) })] }), 'pcr_rules[0].message'],
@@ -118,7 +165,11 @@ describe('a policy', () => {
   });
 
   it('tells all its problems together', () => {
-    const bad = { ...timed({ interval: 1, validity: 0 }), id: '', pcrRules: [rule({ bank: 'x', index: -1, allowed: [] })] };
+    const bad = {
+      ...timed({ interval: 1, validity: 0 }),
+      id: '',
+      pcrRules: [rule({ bank: 'x', index: -1, allowed: [] })],
+    };
     expect(problems(bad)).toEqual([
       'name',
       'quote.interval',

@@ -39,7 +39,9 @@ describe('what a round quotes', () => {
 
   it('leaves out a PCR that the bank does not have', () => {
     const narrow = [{ hash: TPM_ALG_SHA256, pcrs: every.slice(0, 16) }];
-    expect(selectPcrs(by(rule('sha256', 23), rule('sha256', 7)), narrow)).toEqual([{ hash: TPM_ALG_SHA256, pcrs: [7] }]);
+    expect(selectPcrs(by(rule('sha256', 23), rule('sha256', 7)), narrow)).toEqual([
+      { hash: TPM_ALG_SHA256, pcrs: [7] },
+    ]);
   });
 
   it.each([
@@ -72,7 +74,11 @@ function record(id: string, attachment: Partial<PolicyRecord['attachment']>): Po
 }
 
 describe('which policy judges a host', () => {
-  const policies = [record('base', { allHosts: true }), record('gpu', { matchLabels: { kind: 'gpu' }, precedence: 5 }), record('named', {})];
+  const policies = [
+    record('base', { allHosts: true }),
+    record('gpu', { matchLabels: { kind: 'gpu' }, precedence: 5 }),
+    record('named', {}),
+  ];
   const counting = () => {
     const calls = { count: 0, epoch: 1 };
     const store = {

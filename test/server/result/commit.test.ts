@@ -7,7 +7,10 @@ import type { RoundInput, RoundOutcome } from '../../../server/store/store.ts';
 /** A store whose batches end when the test says so. */
 class SlowStore {
   readonly batches: (readonly RoundInput[])[] = [];
-  readonly #ends: { readonly resolve: (outcomes: readonly RoundOutcome[]) => void; readonly reject: (error: Error) => void }[] = [];
+  readonly #ends: {
+    readonly resolve: (outcomes: readonly RoundOutcome[]) => void;
+    readonly reject: (error: Error) => void;
+  }[] = [];
 
   readonly commitRounds = (rounds: readonly RoundInput[]): Promise<readonly RoundOutcome[]> => {
     this.batches.push(rounds);
@@ -29,7 +32,8 @@ class SlowStore {
 
 const turn = () => new Promise<void>((resolve) => void setImmediate(resolve));
 const round = (hostId: string) => ({ hostId }) as RoundInput;
-const outcomeOf = ({ hostId }: RoundInput) => ({ outcome: 'changed', result: { hostId }, host: {} }) as unknown as RoundOutcome;
+const outcomeOf = ({ hostId }: RoundInput) =>
+  ({ outcome: 'changed', result: { hostId }, host: {} }) as unknown as RoundOutcome;
 const names = (count: number, prefix = 'h') => Array.from({ length: count }, (_, index) => `${prefix}-${index}`);
 
 describe('a committer', () => {

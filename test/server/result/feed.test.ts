@@ -37,7 +37,10 @@ afterEach(() => {
   for (const feed of feeds.splice(0)) feed.close();
 });
 
-async function start(store: FakeStore, pollInterval = 60_000): Promise<{ readonly feed: ChangeFeed; readonly errors: unknown[] }> {
+async function start(
+  store: FakeStore,
+  pollInterval = 60_000,
+): Promise<{ readonly feed: ChangeFeed; readonly errors: unknown[] }> {
   const errors: unknown[] = [];
   const feed = new ChangeFeed({ store, pollInterval, onError: (error) => errors.push(error) });
   feeds.push(feed);

@@ -23,7 +23,10 @@ async function codeOf(logs: readonly AnnouncedLog[], chunks: readonly LogChunk[]
 describe('collecting logs', () => {
   it('joins chunks of any size in order', async () => {
     for (const size of [1, 7, 333, 1000]) {
-      const parts = await collectLogs([announce(boot), announce(ima)], feedOf([...chunksOf(boot, size), ...chunksOf(ima, size)]));
+      const parts = await collectLogs(
+        [announce(boot), announce(ima)],
+        feedOf([...chunksOf(boot, size), ...chunksOf(ima, size)]),
+      );
       expect(parts).toEqual([
         { kind: 'boot', offset: 0, data: boot.data },
         { kind: 'ima', offset: 5000, data: ima.data },
@@ -69,7 +72,12 @@ describe('announcements', () => {
     ['a log that was not asked for', [log({})], [{ kind: 'ima', offset: 0 }], 'LOG_UNREQUESTED'],
     ['a log where none was asked for', [log({})], [], 'LOG_UNREQUESTED'],
     ['a log that is announced twice', [log({}), log({})], null, 'LOG_UNREQUESTED'],
-    ['a log from another offset', [log({ kind: 'ima', offset: 10 })], [{ kind: 'ima', offset: 20 }], 'LOG_OUT_OF_ORDER'],
+    [
+      'a log from another offset',
+      [log({ kind: 'ima', offset: 10 })],
+      [{ kind: 'ima', offset: 20 }],
+      'LOG_OUT_OF_ORDER',
+    ],
     ['a part of a log at enrolment', [log({ offset: 10 })], null, 'LOG_OUT_OF_ORDER'],
     ['a log above its limit', [log({ size: LOG_LIMITS.boot + 1 })], null, 'LOG_TOO_LARGE'],
     [

@@ -32,7 +32,13 @@ describe('valid evidence', () => {
     expect(evidence.banks).toEqual(tpm.activeBanks);
     expect(evidence.banksProven).toBe(true);
     expect(evidence.pcrs?.get(TPM_ALG_SHA384)?.size).toBe(24);
-    expect(evidence.findings.map(({ id }) => id)).toEqual(['quote', 'clock', 'pcr-banks', 'pcr-selection', 'pcr-digest']);
+    expect(evidence.findings.map(({ id }) => id)).toEqual([
+      'quote',
+      'clock',
+      'pcr-banks',
+      'pcr-selection',
+      'pcr-digest',
+    ]);
   });
 
   it('of chosen PCRs proves those and says nothing of banks', () => {
@@ -84,9 +90,23 @@ describe('a quote over another selection', () => {
     ['no bank at all', [], 'all'],
     ['a missing PCR of those asked for', [{ ...SHA256, pcrs: [7] }], SEVEN],
     ['an additional PCR', [{ ...SHA256, pcrs: [0, 7, 16] }], SEVEN],
-    ['an additional bank', [{ ...SHA256, pcrs: [0, 7] }, { ...SHA384, pcrs: [7] }], SEVEN],
+    [
+      'an additional bank',
+      [
+        { ...SHA256, pcrs: [0, 7] },
+        { ...SHA384, pcrs: [7] },
+      ],
+      SEVEN,
+    ],
     ['another bank', [{ ...SHA384, pcrs: [0, 7] }], SEVEN],
-    ['the bank asked for, split in two', [{ ...SHA256, pcrs: [0] }, { ...SHA256, pcrs: [7] }], SEVEN],
+    [
+      'the bank asked for, split in two',
+      [
+        { ...SHA256, pcrs: [0] },
+        { ...SHA256, pcrs: [7] },
+      ],
+      SEVEN,
+    ],
     ['an empty selection', [], SEVEN],
     ['an empty selection where an empty one was asked for', [], []],
   ] as const)('with %s proves no PCR value', (_name, selection, asked) => {
@@ -111,7 +131,10 @@ describe('PCR values', () => {
     ['an additional bank', () => new Map([...all, [TPM_ALG_SHA1, new Map([[0, Buffer.alloc(20)]])]])],
     ['one of an index that no TPM has', () => withBank((bank) => bank.set(24, Buffer.alloc(32)))],
     ['a wrong one', () => withBank((bank) => bank.set(16, Buffer.alloc(32, 1)))],
-    ['two that have changed places', () => withBank((bank) => bank.set(17, Buffer.alloc(32, 1)).set(16, Buffer.alloc(32)))],
+    [
+      'two that have changed places',
+      () => withBank((bank) => bank.set(17, Buffer.alloc(32, 1)).set(16, Buffer.alloc(32))),
+    ],
     ['one of another length', () => withBank((bank) => bank.set(16, Buffer.alloc(20)))],
   ])('with %s are torn from the quote: no verdict', (_name, pcrValues) => {
     const evidence = { ...makeEvidence(tpm, ak, extraData), pcrValues: pcrValues() };
@@ -178,12 +201,16 @@ describe('a proof of the banks', () => {
     ],
     [
       'of another boot',
-      () => lying((truth) => ({ ...truth, clockInfo: { ...truth.clockInfo, resetCount: truth.clockInfo.resetCount - 1 } })),
+      () =>
+        lying((truth) => ({ ...truth, clockInfo: { ...truth.clockInfo, resetCount: truth.clockInfo.resetCount - 1 } })),
     ],
     [
       'of before a resume',
       () =>
-        lying((truth) => ({ ...truth, clockInfo: { ...truth.clockInfo, restartCount: truth.clockInfo.restartCount - 1 } })),
+        lying((truth) => ({
+          ...truth,
+          clockInfo: { ...truth.clockInfo, restartCount: truth.clockInfo.restartCount - 1 },
+        })),
     ],
     ['with the extraData of the quote', () => lying((truth) => ({ ...truth, extraData }))],
     ['with the extraData of another challenge', () => lying((truth) => ({ ...truth, extraData: Buffer.alloc(32) }))],
@@ -218,9 +245,26 @@ describe('a proof of the banks', () => {
         return proven((evidence) => ({ ...evidence, bankProof: { ...banks, capabilityData } }));
       },
     ],
-    ['without capability data', () => proven((evidence) => ({ ...evidence, bankProof: { ...banks, capabilityData: Buffer.alloc(0) } }))],
-    ['with a byte after its signature', () => proven((evidence) => ({ ...evidence, bankProof: { ...banks, signature: Buffer.concat([banks.signature, Buffer.from([0])]) } }))],
-    ['of another AK', () => proven((evidence) => ({ ...evidence, bankProof: tpm.proveBanks(tpm.createAk(), { extraData: demandOf(ak, extraData).bankExtraData }) }))],
+    [
+      'without capability data',
+      () => proven((evidence) => ({ ...evidence, bankProof: { ...banks, capabilityData: Buffer.alloc(0) } })),
+    ],
+    [
+      'with a byte after its signature',
+      () =>
+        proven((evidence) => ({
+          ...evidence,
+          bankProof: { ...banks, signature: Buffer.concat([banks.signature, Buffer.from([0])]) },
+        })),
+    ],
+    [
+      'of another AK',
+      () =>
+        proven((evidence) => ({
+          ...evidence,
+          bankProof: tpm.proveBanks(tpm.createAk(), { extraData: demandOf(ak, extraData).bankExtraData }),
+        })),
+    ],
   ])('%s is BANKS_UNPROVEN, and the quote still proves its own banks', (_name, make) => {
     const evidence = make();
     expect(reasons(evidence)).toEqual(['BANKS_UNPROVEN']);

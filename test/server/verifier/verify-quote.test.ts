@@ -187,13 +187,11 @@ const NEGATIVES: readonly Negative[] = [
       ['the Name of the AK', () => objectName(ak.publicArea)],
       ['nobody', () => Buffer.alloc(0)],
     ] as const
-  ).map(
-    ([who, qualifiedSigner]): Negative => ({
-      name: `a qualifiedSigner that is ${who}`,
-      signed: () => lying((truth) => ({ ...truth, qualifiedSigner: qualifiedSigner() })),
-      reason: 'QUALIFIED_SIGNER_MISMATCH',
-    }),
-  ),
+  ).map(([who, qualifiedSigner]): Negative => ({
+    name: `a qualifiedSigner that is ${who}`,
+    signed: () => lying((truth) => ({ ...truth, qualifiedSigner: qualifiedSigner() })),
+    reason: 'QUALIFIED_SIGNER_MISMATCH',
+  })),
 ];
 
 describe('a quote', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { affirmed, enrolled, OPERATOR, policy, reasons } from '../fixtures.ts';
+import { affirmed, commit, enrolled, OPERATOR, policy, reasons, round, verdict } from '../fixtures.ts';
 import type { Given } from './harness.ts';
 
 export function describePolicies(given: Given): void {
@@ -92,6 +92,17 @@ export function describePolicies(given: Given): void {
       const touched = (await given.store.changesSince(revision + 1, 10)).map(({ hostId }) => hostId);
       // The north host has nothing to lose any more, the silent one never had.
       expect(touched).toEqual(['h-named', 'h-plain']);
+    });
+
+    it('tells a host on a stream that had no policy to judge it that there is one now', async () => {
+      const host = await affirmed(given.store, 'open');
+      await commit(given.store, await round(given.store, 'h-open', { verdict: verdict(host, { status: 'none' }) }));
+      await enrolled(given.store, 'silent');
+      const { revision } = await given.store.heads();
+      await given.store.putPolicy(policy('base', { allHosts: true }), create);
+      expect(await given.store.changesSince(revision, 10)).toMatchObject([
+        { hostId: 'h-open', cause: 'input_changed', prior: { status: 'none' }, result: { status: 'none' } },
+      ]);
     });
 
     it('drops verdicts when two policies collide and when the judging one goes', async () => {

@@ -1,0 +1,90 @@
+import { describe, expect, it } from 'vitest';
+
+import { affirmed, commit, enrolled, round } from '../store/fixtures.ts';
+import { brief, givenWatching } from './watcher.ts';
+
+const given = givenWatching();
+
+describe('confirmations', () => {
+  const VALIDITY = 3_000;
+  const confirm = async (name = 'h-a') => commit(given.store, await round(given.store, name, { validity: VALIDITY }));
+  /** A host with a verdict of a short validity. */
+  const judged = async (name: string): Promise<void> => {
+    await enrolled(given.store, name);
+    await confirm(`h-${name}`);
+  };
+
+  it('come as the latest validity of each host, with its revision', async () => {
+    await judged('a');
+    const watcher = given.watch();
+    await watcher.take(2);
+    for (let count = 0; count < 3; count++) await confirm();
+    given.clock.advance(VALIDITY / 4);
+    const events = await watcher.take(3);
+    expect(events.map(brief)[2]).toBe('validity h-a 3');
+    expect(events[2]).toMatchObject({
+      confirmation: { revision: 2, validUntil: given.store.now() - VALIDITY / 4 + VALIDITY },
+    });
+  });
+
+  it('of hosts out of the filter are not told', async () => {
+    await judged('a');
+    await judged('b');
+    const watcher = given.watch({ filter: { hostIds: ['h-b'] } });
+    await watcher.take(2);
+    await confirm('h-a');
+    await confirm('h-b');
+    given.clock.advance(VALIDITY / 4);
+    expect((await watcher.take(3)).map(brief)[2]).toBe('validity h-b 1');
+  });
+
+  it('come within a third of a validity that is shorter than any seen before', async () => {
+    await affirmed(given.store, 'b');
+    await enrolled(given.store, 'a');
+    const watcher = given.watch();
+    await watcher.take(3);
+    await confirm();
+    await watcher.take(4);
+    await confirm();
+    given.clock.advance(VALIDITY / 3 - 1);
+    const start = performance.now();
+    expect((await watcher.take(5)).map(brief)[4]).toBe('validity h-a 1');
+    expect(performance.now() - start).toBeLessThan(VALIDITY / 3);
+  });
+
+  it('keep their pace where a flush finds none', async () => {
+    await judged('a');
+    const watcher = given.watch();
+    await watcher.take(2);
+    for (let flushes = 0; flushes < 2; flushes++) {
+      given.clock.advance(VALIDITY / 4);
+      await new Promise((resolve) => setTimeout(resolve, VALIDITY / 4 + 50));
+    }
+    await confirm();
+    given.clock.advance(VALIDITY / 4);
+    expect((await watcher.take(3)).map(brief)[2]).toBe('validity h-a 1');
+  });
+
+  it('that came while a watch was away are told when it resumes', async () => {
+    await affirmed(given.store, 'a');
+    const first = given.watch();
+    const [, bookmark] = await first.take(2);
+    await first.stop();
+    await commit(given.store, await round(given.store, 'h-a'));
+    const watcher = given.watch({ resumeToken: bookmark?.resumeToken ?? '' });
+    expect((await watcher.take(1)).map(brief)).toEqual(['validity h-a 1']);
+  });
+});
+
+it('an idle watch hears a bookmark, from which it resumes', async () => {
+  await affirmed(given.store, 'a');
+  const watcher = given.watch();
+  await watcher.take(2);
+  given.clock.advance(15_000);
+  await enrolled(given.store, 'b');
+  await watcher.take(3);
+  expect(watcher.idle.length).toBeGreaterThan(0);
+  const resumed = given.watch({ resumeToken: watcher.idle[0]?.resumeToken ?? '' });
+  await given.turned('h-a');
+  expect((await resumed.take(1)).map(brief).at(-1)).toMatch(/change h-(b none 3|a contraindicated 4)/);
+});

@@ -1,0 +1,92 @@
+/** The whole service behind its port, with callers of every role. */
+import { randomBytes } from 'node:crypto';
+
+import { Channel } from '../../proto/client.ts';
+import type { TlsIdentity } from '../../proto/tls-identity.ts';
+import { issueClientCertificate } from '../../server/identity/ca.ts';
+import { startService } from '../../server/service.ts';
+import type { RunningService } from '../../server/service.ts';
+import type { IdentityRole } from '../../server/store/records.ts';
+import { FakeClock } from '../server/store/contract/harness.ts';
+import { makeTlsKey } from './evidence-builder.ts';
+import type { TlsKey } from './evidence-builder.ts';
+import { openHouse, OPERATOR, SERVER_NAMES } from './test-service.ts';
+import type { House, HouseOptions } from './test-service.ts';
+
+const random = (size: number): Buffer => randomBytes(size);
+
+export interface Running extends AsyncDisposable {
+  /** The same store and keys without the network. */
+  readonly house: House;
+  readonly service: RunningService;
+  /** What the service logged as an error. */
+  readonly errors: unknown[];
+  /** A channel: anonymous, or with a certificate. */
+  connect(identity?: TlsIdentity): Channel;
+  /** Makes an identity with these roles. */
+  identity(name: string, roles: readonly IdentityRole[]): Promise<TlsIdentity>;
+}
+
+export async function startAssay(options: HouseOptions = {}): Promise<Running> {
+  // OpenSSL judges the server's certificate by the machine's clock: the service's begins there.
+  const clock = new FakeClock();
+  clock.wall = Date.now();
+  const house = await openHouse({ clock, ...options });
+  const errors: unknown[] = [];
+  const quiet = (): void => undefined;
+  const service = await startService({
+    config: {
+      listen: { host: '127.0.0.1', port: 0 },
+      dataDirectory: '',
+      serverNames: SERVER_NAMES,
+      rootKeyFile: '',
+      admission: options.admission ?? ['certificate'],
+      agentCertificateLifetime: 24 * 3_600,
+      akCertificateLifetime: 30 * 24 * 3_600,
+      identityCertificateLifetime: 90 * 24 * 3_600,
+      historyRetention: 30 * 24 * 3_600,
+      reflection: true,
+      logLevel: 'info',
+    },
+    store: house.store,
+    root: house.root,
+    random,
+    log: { error: (fields, message) => errors.push([fields, message]), warn: quiet, info: quiet, debug: quiet },
+  });
+  const channels: Channel[] = [];
+  return {
+    house,
+    service,
+    errors,
+    connect: (identity) => {
+      const { host, port } = service.address;
+      const authorities = [house.keys.current.authority.certificate];
+      const trust = { kind: 'service', authorities, now: () => new Date() } as const;
+      const channel = new Channel({ host, port, trust, ...(identity === undefined ? {} : { identity }) });
+      channels.push(channel);
+      return channel;
+    },
+    identity: async (name, roles) => {
+      const tls = makeTlsKey();
+      const certificate = await issueClientCertificate(house.keys.current.authority, {
+        publicKey: tls.spki,
+        subject: { name },
+        lifetimeSeconds: 24 * 3_600,
+        now: new Date(house.store.now()),
+        random,
+      });
+      const expireTime = house.store.now() + 24 * 3_600_000;
+      await house.store.putIdentity({ name, roles, keySha256: tls.sha256.toString('hex'), expireTime }, OPERATOR);
+      return tlsIdentity(tls, certificate);
+    },
+    async [Symbol.asyncDispose]() {
+      for (const channel of channels) channel.close();
+      await service.stop();
+      await house[Symbol.asyncDispose]();
+    },
+  };
+}
+
+export function tlsIdentity({ privateKey }: TlsKey, certificate: Buffer): TlsIdentity {
+  return { certificateChain: [certificate], privateKey };
+}

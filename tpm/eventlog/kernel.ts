@@ -1,0 +1,116 @@
+/** Kernel command lines and initrds, by whoever measured them: GRUB, systemd-boot or stub, Linux's own EFI stub. */
+import type { CheckedEvent } from './check-events.ts';
+import { decodeEventData, readLoggedText } from './event-data.ts';
+import { EV_EVENT_TAG, EV_IPL, grubPrefix } from './event-types.ts';
+import type { FindingList } from './finding.ts';
+
+/** A command line that a loader measured. */
+export interface CommandLine {
+  readonly event: number;
+  readonly pcr: number;
+  readonly source: 'grub' | 'systemd' | 'efi-stub';
+  /** Undefined where the log has but the digest, as Linux's EFI stub leaves it. */
+  readonly text: string | undefined;
+  /**
+   * Is the text what was measured? That a text was *the command line* is the loader's word: the log's prefix is not covered.
+   */
+  readonly verified: boolean;
+}
+
+/** An initrd: the digest is that of the file, its name a hint. */
+export interface Initrd {
+  readonly event: number;
+  readonly pcr: number;
+  readonly source: 'grub' | 'efi-stub';
+  readonly name: string;
+  /** In the order of the log's banks. */
+  readonly digests: readonly (Buffer | undefined)[];
+}
+
+export interface KernelClaims {
+  readonly commandLines: readonly CommandLine[];
+  readonly initrds: readonly Initrd[];
+}
+
+const GRUB_COMMAND_PCR = 8;
+const GRUB_FILE_PCR = 9;
+/** systemd-boot of 2019 used 8; the stub measures into 12. */
+const SYSTEMD_PCRS: readonly number[] = [8, 12];
+
+/** Tags of Linux's EFI stub (drivers/firmware/efi/libstub/efistub.h). */
+const INITRD_TAG = 0x8f3b_22ec;
+const LOAD_OPTIONS_TAG = 0x8f3b_22ed;
+
+const GRUB_LINUX = /^linux(?:efi|16)? (?<arguments>.*)$/s;
+const GRUB_INITRD = /^initrd(?:efi|16)? (?<files>.*)$/s;
+
+export function readKernel(events: readonly CheckedEvent[], findings: FindingList): KernelClaims {
+  const commandLines = events.flatMap((event) => readCommandLine(event));
+  const commands = events.flatMap((event) => readGrubCommand(event));
+  const initrdNames = new Set(
+    commands.flatMap((command) => GRUB_INITRD.exec(command)?.groups?.['files']?.split(' ') ?? []),
+  );
+  findAmbiguity({ commandLines, commands }, findings);
+  return { commandLines, initrds: events.flatMap((event) => readInitrd(event, initrdNames)) };
+}
+
+function readCommandLine(event: CheckedEvent): readonly CommandLine[] {
+  const { index, pcr, type, data, verified, measured } = event;
+  const common = { event: index, pcr, verified };
+  if (type === EV_EVENT_TAG) {
+    const tag = decodeEventData(event);
+    if (tag.kind !== 'tag' || tag.id !== LOAD_OPTIONS_TAG) return [];
+    return [{ event: index, pcr, source: 'efi-stub', text: undefined, verified: false }];
+  }
+  if (type !== EV_IPL) return [];
+  const prefix = grubPrefix(data);
+  if (pcr === GRUB_COMMAND_PCR && prefix.includes('kernel_cmdline')) {
+    return [{ ...common, source: 'grub', text: readLoggedText(measured ?? data.subarray(prefix.length)) }];
+  }
+  if (!SYSTEMD_PCRS.includes(pcr) || prefix !== '' || !isWide(data)) return [];
+  return [{ ...common, source: 'systemd', text: readLoggedText(measured ?? data) }];
+}
+
+/** A verified text of GRUB that is not labelled as a command line. */
+function readGrubCommand({ type, pcr, data, measured }: CheckedEvent): readonly string[] {
+  if (type !== EV_IPL || pcr !== GRUB_COMMAND_PCR || measured === undefined) return [];
+  if (grubPrefix(data).includes('cmdline') || isWide(data)) return [];
+  return [measured.toString('utf8').replace(/\0$/, '')];
+}
+
+function readInitrd(event: CheckedEvent, names: ReadonlySet<string>): readonly Initrd[] {
+  const { index, pcr, type, data, digests } = event;
+  if (type === EV_EVENT_TAG) {
+    const tag = decodeEventData(event);
+    if (tag.kind !== 'tag' || tag.id !== INITRD_TAG) return [];
+    return [{ event: index, pcr, source: 'efi-stub', name: tag.text, digests }];
+  }
+  if (type !== EV_IPL || pcr !== GRUB_FILE_PCR) return [];
+  const name = readLoggedText(data) ?? '';
+  return names.has(name) ? [{ event: index, pcr, source: 'grub', name, digests }] : [];
+}
+
+/**
+ * One text must be the command line. Two different ones, or a `linux` command of GRUB whose arguments no command line repeats, mean
+ * that the log was relabelled, or that a first choice was given up for a second.
+ */
+function findAmbiguity(
+  { commandLines, commands }: { readonly commandLines: readonly CommandLine[]; readonly commands: readonly string[] },
+  findings: FindingList,
+): void {
+  const texts = commandLines.flatMap(({ text }) => (text === undefined ? [] : [plain(text)]));
+  const loaded = commands.flatMap((command) => GRUB_LINUX.exec(command)?.groups?.['arguments'] ?? []).map(plain);
+  const all = new Set([...texts, ...loaded]);
+  if (all.size <= 1) return;
+  const event = commandLines.at(-1)?.event;
+  findings.add('KERNEL_COMMAND_LINE_AMBIGUOUS', { event }, `${all.size} different kernel command lines were measured`);
+}
+
+/** GRUB quotes arguments in the one event and not in the other. */
+function plain(text: string): string {
+  return text.replaceAll(/["'\\]/g, '').replaceAll(/\s+/g, ' ').trim();
+}
+
+function isWide(data: Buffer): boolean {
+  return data.length >= 4 && data[1] === 0 && data[3] === 0 && data[0] !== 0;
+}
