@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
 
 const grpcurl = join(import.meta.dirname, '.cache', 'grpcurl-v1.9.3', 'grpcurl');
+const python = join(import.meta.dirname, '.cache', 'python');
 
 export default defineConfig({
   test: {
@@ -13,7 +14,11 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 30_000,
-    // Built by `npm test` where Go is; without it the tests that talk as a stranger's client use `buf curl` alone.
-    env: existsSync(grpcurl) ? { ASSAY_GRPCURL: grpcurl } : {},
+    env: {
+      // Built by `npm test` where Go is; without it the tests that talk as a stranger's client use `buf curl` alone.
+      ...(existsSync(grpcurl) ? { ASSAY_GRPCURL: grpcurl } : {}),
+      // Made by `npm test` where Python is; without it the client in another language is not tested.
+      ...(existsSync(join(python, 'requirements.txt')) ? { ASSAY_PYTHON: join(python, 'bin', 'python') } : {}),
+    },
   },
 });

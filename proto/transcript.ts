@@ -91,7 +91,8 @@ export function enrollmentTranscript(transcript: EnrollmentTranscript): Buffer {
   for (const name of transcript.ekNames) fields.bytes(name);
   fields.number(transcript.parentIndex).bytes(transcript.akName).bytes(transcript.tlsKeySha256);
   fields.number(transcript.credentials.length);
-  for (const { credentialBlob, encryptedSecret } of transcript.credentials) fields.bytes(credentialBlob).bytes(encryptedSecret);
+  for (const { credentialBlob, encryptedSecret } of transcript.credentials)
+    fields.bytes(credentialBlob).bytes(encryptedSecret);
   return fields.bytes(transcript.nonce).number(transcript.expireMillis).digest();
 }
 
@@ -162,7 +163,11 @@ export interface EnrollmentProofFields {
   readonly signature: Uint8Array;
   readonly pcrValues: readonly PcrReading[];
   /** The bank proof's parts; all empty where there is none. */
-  readonly bankProof: { readonly capabilityData: Uint8Array; readonly attest: Uint8Array; readonly signature: Uint8Array };
+  readonly bankProof: {
+    readonly capabilityData: Uint8Array;
+    readonly attest: Uint8Array;
+    readonly signature: Uint8Array;
+  };
   readonly facts: Uint8Array;
   readonly logs: readonly LogAnnouncement[];
 }

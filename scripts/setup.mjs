@@ -1,5 +1,6 @@
-// Brings a fresh checkout to the point where everything runs: system packages, npm packages (the right Node among them), grpcurl.
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+// Brings a fresh checkout to the point where everything runs: system packages, npm packages (the right Node among them), grpcurl,
+// and Python packages for the client in another language.
+import { copyFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { SetUpError, findNode, findProgram, main, outputOf, root, run } from './process.mjs';
@@ -28,11 +29,19 @@ const grpcurl = {
   folder: join(root, '.cache', 'grpcurl-v1.9.3'),
 };
 
+/** A virtual environment for the client in another language; without it that client's tests are skipped. */
+const python = {
+  minimum: [3, 10],
+  requirements: join(root, 'test', 'other-language', 'python', 'requirements.txt'),
+  folder: join(root, '.cache', 'python'),
+};
+
 /** Installs all that is missing and says so; where all is there it prints nothing. Throws SetUpError with what to do by hand. */
 export async function setUp() {
   await setUpSystem();
   await setUpNode();
   await setUpGrpcurl();
+  await setUpPython();
 }
 
 let libraries;
@@ -138,6 +147,34 @@ function hasGo() {
 
 /** Where the built grpcurl lies; the file is absent where Go was. */
 export const grpcurlPath = join(grpcurl.folder, 'grpcurl');
+
+async function setUpPython() {
+  // Copied there last: another pin, or a set-up that broke off, makes a new one. So does a Python that the system replaced.
+  const done = join(python.folder, 'requirements.txt');
+  const wanted = readFileSync(python.requirements, 'utf8');
+  const isCurrent = existsSync(done) && readFileSync(done, 'utf8') === wanted;
+  if (isCurrent && outputOf(pythonPath, ['-c', 'import grpc_tools']) !== undefined) return;
+  if (!hasPython()) return;
+  say('making a Python environment by `python3 -m venv` and `pip install` (once, about 80 MB on disk)');
+  const quiet = ['--quiet', '--disable-pip-version-check', '--no-input'];
+  // Wheels alone: building grpcio from source takes an hour where a Python has none.
+  const install = ['-m', 'pip', 'install', ...quiet, '--only-binary=:all:', '--requirement', python.requirements];
+  const code = (await run('python3', ['-m', 'venv', '--clear', python.folder])) || (await run(pythonPath, install));
+  if (code === 0) copyFileSync(python.requirements, done);
+  else
+    say(`the Python environment could not be made (exit code ${code}); the tests of the client in Python are skipped`);
+}
+
+/** A Python that is new enough and can make virtual environments: Debian has `venv` without `ensurepip` as it comes. */
+function hasPython() {
+  const version = outputOf('python3', ['-c', 'import sys, venv, ensurepip; print(*sys.version_info[:2])']);
+  if (version === undefined) return false;
+  const [major, minor] = version.split(' ').map(Number);
+  return major > python.minimum[0] || (major === python.minimum[0] && minor >= python.minimum[1]);
+}
+
+/** The environment's Python; its folder holds requirements.txt once all of them are installed. */
+const pythonPath = join(python.folder, 'bin', 'python');
 
 function say(text) {
   process.stdout.write(`set-up: ${text}\n`);

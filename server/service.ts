@@ -6,6 +6,7 @@ import { subjectPublicKeyInfo } from '../tpm/crypto/public-key.ts';
 import type { Config } from './config.ts';
 import { Endorsements } from './endorsement/endorsements.ts';
 import { EnrollmentBeginner } from './enrollment/begin.ts';
+import { EnrollmentLimits } from './enrollment/enrollment-limits.ts';
 import { Callers } from './identity/callers.ts';
 import { issueAkCertificate, issueClientCertificate } from './identity/ca.ts';
 import { loadServiceKeys } from './identity/service-keys.ts';
@@ -17,6 +18,7 @@ import { Access } from './rpc/access.ts';
 import { translateError } from './rpc/errors.ts';
 import { assayServices, MAX_RECEIVE_BYTES } from './rpc/services.ts';
 import type { Store } from './store/store.ts';
+import { LogBudget } from './verifier/log-budget.ts';
 
 /** How soon what another replica wrote, and an expiry, is seen, milliseconds. */
 const POLL_INTERVAL = 500;
@@ -129,6 +131,8 @@ function servicesOptions(
       ...issuing(),
     });
   const enrollment = { endorsements, admission: config.admission, keys };
+  const limits = new EnrollmentLimits(() => store.now());
+  const logBudget = new LogBudget();
   return {
     access,
     store,
@@ -136,7 +140,15 @@ function servicesOptions(
     authorityCertificate: authority.certificate,
     serviceCertificate: () => keys.current.serviceIdentity.certificate,
     beginner: new EnrollmentBeginner({ ...enrollment, now: () => store.now(), random }),
-    complete: { ...enrollment, store, issueClientCertificate: issueHostCertificate, issueAkCertificate: issueAk },
+    limits,
+    complete: {
+      ...enrollment,
+      limits,
+      logBudget,
+      store,
+      issueClientCertificate: issueHostCertificate,
+      issueAkCertificate: issueAk,
+    },
     services: {
       store,
       committer,
@@ -144,6 +156,7 @@ function servicesOptions(
       policies: new PolicyResolver(store),
       endorsements,
       random,
+      logBudget,
       issueClientCertificate: issueHostCertificate,
       keys,
     },

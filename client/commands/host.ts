@@ -73,10 +73,13 @@ export function addHostCommands(context: Context, program: Command): void {
 
   operatorCommand(context, host, 'approve <host>', 'approve a host, or its new attestation key, that waits')
     .option('--acknowledge', "also acknowledge the host's findings, such as AK_REPLACED", false)
-    .action((id: string, options: OperatorOptions & { readonly acknowledge: boolean }) =>
+    .option('--etag <etag>', 'only as it was when it was looked at (etag of `host get --output json`)')
+    .action((id: string, options: OperatorOptions & { readonly acknowledge: boolean; readonly etag?: string }) =>
       withService(context, options, async (client) => {
-        const settings = { acknowledgeFindings: options.acknowledge };
-        show(context, options, await client.hosts.approve(id, settings, { signal: context.signal }));
+        const settings = { signal: context.signal };
+        const etag = options.etag ?? (await client.hosts.get(id, settings)).etag;
+        const approval = { etag, acknowledgeFindings: options.acknowledge };
+        show(context, options, await client.hosts.approve(id, approval, settings));
       }),
     );
 

@@ -6,6 +6,8 @@ import type { Context } from './context.ts';
 import { addEndorsementCommands } from './endorsement.ts';
 import { addHostCommands } from './host.ts';
 import { addIdentityCommands } from './identity.ts';
+import { addInspectImaCommand } from './inspect-ima.ts';
+import { addInspectCommands } from './inspect.ts';
 import { addPolicyCommands } from './policy.ts';
 import { addResultCommands } from './result.ts';
 import { addVersionCommand } from './version.ts';
@@ -44,7 +46,9 @@ export function makeProgram(context: Context): Command {
   addResultCommands(context, program);
   addEndorsementCommands(context, program);
   addIdentityCommands(context, program);
+  addInspectCommands(context, program);
   addVersionCommand(context, program);
+  addInspectImaCommand(context, program);
   return program;
 }
 

@@ -71,12 +71,14 @@ export class Hosts {
     return fromProtoHost(required(answer.host, 'host'));
   }
 
+  /** @param options.etag of the host that was looked at: what waits may have become another key since */
   async approve(
     host: string,
-    options: { readonly acknowledgeFindings?: boolean } = {},
+    options: { readonly etag: string; readonly acknowledgeFindings?: boolean },
     settings?: CallSettings,
   ): Promise<Host> {
-    const request = { name: hostName(host), acknowledgeFindings: options.acknowledgeFindings ?? false };
+    const { etag, acknowledgeFindings = false } = options;
+    const request = { name: hostName(host), acknowledgeFindings, etag };
     const answer = await this.#client.approveHost(request, this.#connection.call(settings));
     return fromProtoHost(required(answer.host, 'host'));
   }

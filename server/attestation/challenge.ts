@@ -1,5 +1,6 @@
 import { selectPcrs } from '../policy/select-pcrs.ts';
 import type { ApplicablePolicy } from '../policy/appraise.ts';
+import { isOtherBoot } from '../store/enroll-rules.ts';
 import type { HostRecord, LogKind, LogState } from '../store/records.ts';
 import type { BootHint, Challenge } from './messages.ts';
 
@@ -24,8 +25,7 @@ export interface ChallengeContext {
  */
 export function drawChallenge(context: ChallengeContext): Challenge {
   const { host, applicable, boot, now, random } = context;
-  const rebooted =
-    boot !== null && (boot.resetCount !== host.clock.resetCount || boot.restartCount !== host.clock.restartCount);
+  const rebooted = boot !== null && isOtherBoot(host.clock, boot);
   const all = rebooted || !host.banksProven;
   const banks = host.banks.map(({ algorithm, pcrs }) => ({ hash: algorithm, pcrs }));
   return {

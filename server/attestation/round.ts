@@ -7,8 +7,10 @@ import type { ApplicablePolicy, AppraisalInput } from '../policy/appraise.ts';
 import { appraise, appraisalInputDigest, verdictDigest } from '../policy/appraise.ts';
 import { NO_POLICY_QUOTE } from '../policy/policy.ts';
 import type { QuoteRequirements } from '../policy/policy.ts';
+import { isOtherBoot } from '../store/enroll-rules.ts';
 import type { BankRecord, ClockRecord, HostRecord, LogPart, Verdict } from '../store/records.ts';
 import type { Epochs, RoundInput } from '../store/store.ts';
+import { checkClock } from '../verifier/check-clock.ts';
 import { unevaluated } from '../verifier/finding.ts';
 import type { AttestationKey, VerifiedQuote } from '../verifier/verify-quote.ts';
 import { verifyEvidence } from '../verifier/verify-evidence.ts';
@@ -22,6 +24,8 @@ export interface RoundContext {
   readonly challenge: Challenge;
   readonly applicable: ApplicablePolicy;
   readonly endorsed: boolean;
+  /** When the endorsement ends by itself; null where it does not. */
+  readonly endorsementEnds: number | null;
   readonly epochs: Epochs;
   /** Of the TLS key under which the evidence came; hex. */
   readonly tlsKeySha256: string;
@@ -68,10 +72,10 @@ export function judgeRound(context: RoundContext, evidence: RoundEvidence): Roun
 }
 
 function judge(context: RoundContext, evidence: RoundEvidence, verified: VerifiedEvidence): JudgedRound {
-  const { host, challenge, applicable } = context;
+  const { host, challenge } = context;
   const { clockInfo } = verified.quote;
   const regressed = verified.findings.some(({ reason }) => reason === 'CLOCK_REGRESSED');
-  const rebooted = clockInfo.resetCount !== host.clock.resetCount || clockInfo.restartCount !== host.clock.restartCount;
+  const rebooted = isOtherBoot(host.clock, clockInfo);
   const asked = challenge.selection === 'all';
   const known = knownBanks(host, verified, { asked, rebooted });
   const verdict =
@@ -90,7 +94,7 @@ function judge(context: RoundContext, evidence: RoundEvidence, verified: Verifie
     verdictDigest: verdictDigest(verdict),
     evidenceDigest: createHash('sha256').update(evidence.attest).update(evidence.signature).digest('hex'),
     challengeTime: challenge.time,
-    validity: quoteRequirementsOf(applicable).validity,
+    validity: validityOf(context),
     // The mark never goes back: a clone that once was behind stays behind.
     clock: regressed ? host.clock : clockRecord(verified.quote),
     ...known,
@@ -100,6 +104,12 @@ function judge(context: RoundContext, evidence: RoundEvidence, verified: Verifie
     nextTlsKeySha256:
       evidence.newTlsPublicKey.length === 0 ? '' : createHash('sha256').update(evidence.newTlsPublicKey).digest('hex'),
   };
+}
+
+/** No verdict outlives the certificate that it rests on. */
+function validityOf({ applicable, challenge, endorsed, endorsementEnds }: RoundContext): number {
+  const { validity } = quoteRequirementsOf(applicable);
+  return endorsed && endorsementEnds !== null ? Math.min(validity, endorsementEnds - challenge.time) : validity;
 }
 
 function appraisalInput(
@@ -159,24 +169,14 @@ function resetVerdict({ host, applicable, epochs }: RoundContext, quote: Verifie
   };
 }
 
-/** No verdict three times in a row: the evidence does not fit together, and nothing can be said. */
-export function tornRound(
-  context: RoundContext,
-  quote: VerifiedQuote,
-): JudgedRound & Pick<RoundInput, 'logs' | 'unreadable'> {
+/**
+ * What torn evidence comes to. A quote of a later boot is evidence of the reboot all the same; else, three times in a row, nothing
+ * can be said of what does not fit together.
+ */
+export function tornRound(context: RoundContext, quote: VerifiedQuote): RoundInput {
   const { host, challenge, applicable } = context;
-  const check = unevaluated('pcr-digest', {
-    reason: 'EVIDENCE_TORN',
-    observed: 'pcr values that are not the quoted ones, three times in a row',
-    expected: 'the values that the tpm signed',
-    message: 'The PCR values that the host sends are not those that its TPM signed.',
-  });
-  const verdict: Verdict = {
-    ...resetVerdict(context, quote),
-    checks: [check],
-    resetCount: host.clock.resetCount,
-    restartCount: host.clock.restartCount,
-  };
+  const rebooted = isLaterBoot(host, quote);
+  const verdict = rebooted ? resetVerdict(context, quote) : tornVerdict(context, quote);
   return {
     hostId: host.id,
     fence: { version: host.version, round: host.round, akGeneration: host.akGeneration, epochs: context.epochs },
@@ -186,7 +186,7 @@ export function tornRound(
     evidenceDigest: '',
     challengeTime: challenge.time,
     validity: quoteRequirementsOf(applicable).validity,
-    clock: host.clock,
+    clock: rebooted ? clockRecord(quote) : host.clock,
     banks: host.banks,
     banksProven: false,
     claimed: host.claimed,
@@ -196,6 +196,23 @@ export function tornRound(
     logs: [],
     unreadable: [],
   };
+}
+
+/** Whether a quote is of another boot than the host is known by, and not of one before. */
+export function isLaterBoot(host: HostRecord, { clockInfo }: VerifiedQuote): boolean {
+  const last = { ...host.clock, clock: BigInt(host.clock.clock) };
+  return isOtherBoot(host.clock, clockInfo) && checkClock(clockInfo, last).outcome === 'passed';
+}
+
+function tornVerdict(context: RoundContext, quote: VerifiedQuote): Verdict {
+  const { resetCount, restartCount } = context.host.clock;
+  const check = unevaluated('pcr-digest', {
+    reason: 'EVIDENCE_TORN',
+    observed: 'pcr values that are not the quoted ones, three times in a row',
+    expected: 'the values that the tpm signed',
+    message: 'The PCR values that the host sends are not those that its TPM signed.',
+  });
+  return { ...resetVerdict(context, quote), checks: [check], resetCount, restartCount };
 }
 
 function clockRecord({ clockInfo }: VerifiedQuote): ClockRecord {

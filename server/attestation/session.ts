@@ -5,8 +5,9 @@ import type { RoundCommitter } from '../result/commit.ts';
 import type { ChangeFeed } from '../result/feed.ts';
 import type { Change, ChangeCause, HostRecord, LogPart, LogState } from '../store/records.ts';
 import type { Epochs, RoundOutcome, Store } from '../store/store.ts';
-import { checkAnnouncements, collectLogs } from '../verifier/collect-logs.ts';
+import { checkAnnouncements, collectLogs, withinTime } from '../verifier/collect-logs.ts';
 import type { LogChunk } from '../verifier/collect-logs.ts';
+import type { LogBudget } from '../verifier/log-budget.ts';
 import type { AttestationKey } from '../verifier/verify-quote.ts';
 import { AttestationError } from './attestation-error.ts';
 import { CHALLENGE_LIFETIME, drawChallenge } from './challenge.ts';
@@ -15,7 +16,7 @@ import type { AgentCaller } from './check-host.ts';
 import { endorsableEks } from './endorsable-eks.ts';
 import { Inbox } from './inbox.ts';
 import type { AgentMessage, Challenge, Hello, RoundEvidence, ServiceMessage } from './messages.ts';
-import { attestationKeyOf, judgeRound, quoteRequirementsOf, tornRound, withLogs } from './round.ts';
+import { attestationKeyOf, isLaterBoot, judgeRound, quoteRequirementsOf, tornRound, withLogs } from './round.ts';
 import type { RoundContext } from './round.ts';
 
 const HELLO_TIMEOUT = 30_000;
@@ -33,6 +34,7 @@ export interface AttestationServices {
   readonly policies: PolicyResolver;
   readonly endorsements: Pick<Endorsements, 'judge'>;
   readonly random: (size: number) => Buffer;
+  readonly logBudget: LogBudget;
   readonly issueClientCertificate: (hostId: string, publicKey: Buffer) => Promise<Buffer>;
 }
 
@@ -77,6 +79,7 @@ interface Known {
   readonly ak: AttestationKey;
   readonly applicable: ApplicablePolicy;
   readonly endorsed: boolean;
+  readonly endorsementEnds: number | null;
   readonly epochs: Epochs;
 }
 
@@ -163,7 +166,7 @@ class AttestationSession {
   }
 
   async #knownOf(host: HostRecord): Promise<Known> {
-    if (this.#known !== null) return this.#known;
+    if (this.#known !== null && this.#now() < (this.#known.endorsementEnds ?? Infinity)) return this.#known;
     const { applicable, epoch } = await this.#services.policies.resolve(host);
     const endorsement = await this.#services.endorsements.judge(endorsableEks(host));
     this.#logs = await this.#services.store.logStates(host.id);
@@ -172,6 +175,7 @@ class AttestationSession {
       ak: attestationKeyOf(host),
       applicable,
       endorsed: endorsement.certified || endorsement.registered,
+      endorsementEnds: endorsement.endsAt,
       epochs: { policy: epoch, endorsement: endorsement.epoch },
     };
     return this.#known;
@@ -202,11 +206,13 @@ class AttestationSession {
   async *#judge(context: RoundContext, evidence: RoundEvidence): AsyncGenerator<ServiceMessage, number, undefined> {
     const verdict = judgeRound(context, evidence);
     checkAnnouncements(evidence.logs, context.challenge.logs);
-    const logs = await collectLogs(evidence.logs, () => this.#receiveChunk());
+    const logs = await this.#takeLogs(context.host.id, evidence);
     if (verdict.kind === 'torn') {
-      const attempt = await this.#services.store.countTorn(context.host.id, context.host.round);
-      yield { kind: 'torn', attempt };
-      if (attempt < MAX_TORN) return 0;
+      if (!isLaterBoot(context.host, verdict.quote)) {
+        const attempt = await this.#services.store.countTorn(context.host.id, context.host.round);
+        yield { kind: 'torn', attempt };
+        if (attempt < MAX_TORN) return attempt === 1 ? 0 : MIN_INTERVAL;
+      }
       return yield* this.#commit(context, tornRound(context, verdict.quote));
     }
     const renewed =
@@ -232,7 +238,6 @@ class AttestationSession {
     this.#accepted = true;
     // A change from outside that came while the round was written has made it forget: then the next round reads anew.
     if (this.#host !== null) this.#host = outcome.host;
-    if (outcome.host.findings.length !== context.host.findings.length) this.#known = null;
     this.#logs = grown(this.#logs, round.logs);
     yield { kind: 'result', result: outcome.result };
     const askAgain = !outcome.host.banksProven && context.challenge.selection !== 'all';
@@ -243,6 +248,12 @@ class AttestationSession {
     const { interval } = quoteRequirementsOf(applicable);
     const unit = this.#services.random(4).readUInt32BE() / 0xffff_ffff;
     return Math.round(interval * (1 - JITTER * unit));
+  }
+
+  async #takeLogs(hostId: string, evidence: RoundEvidence): Promise<readonly LogPart[]> {
+    using _held = this.#services.logBudget.hold(hostId, evidence.logs);
+    using chunks = withinTime(() => this.#receiveChunk());
+    return await collectLogs(evidence.logs, chunks.next);
   }
 
   async #receiveChunk(): Promise<LogChunk | null> {

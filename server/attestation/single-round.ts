@@ -1,7 +1,7 @@
 import { deriveKey, open, seal, SealError, sealedVersion } from '../identity/seal.ts';
 import type { SealingMaster } from '../identity/seal.ts';
 import type { ResultRecord } from '../store/records.ts';
-import { checkAnnouncements, collectLogs } from '../verifier/collect-logs.ts';
+import { checkAnnouncements, collectLogs, withinTime } from '../verifier/collect-logs.ts';
 import type { LogChunk } from '../verifier/collect-logs.ts';
 import { AttestationError } from './attestation-error.ts';
 import { CHALLENGE_LIFETIME, drawChallenge } from './challenge.ts';
@@ -81,7 +81,9 @@ export async function submitEvidence(
   const { akName, round, ...sealed } = openChallenge(services.keys.current.tokenMasters, request.token, caller.hostId);
   const challenge: Challenge = { ...sealed, nonce: Buffer.from(sealed.nonce, 'hex') };
   const host = checkHost(await store.getHost(caller.hostId), { ...caller, akName, now: store.now() });
-  if (store.now() >= challenge.time + CHALLENGE_LIFETIME)
+  const age = store.now() - challenge.time;
+  // A challenge of the future was drawn by a clock that has been set back since.
+  if (age < 0 || age >= CHALLENGE_LIFETIME)
     throw new AttestationError('CHALLENGE_EXPIRED', 'the challenge has expired');
   if (host.state === 'pending') throw new AttestationError('HOST_PENDING', 'the host waits for approval');
   if (host.round !== round)
@@ -95,6 +97,7 @@ export async function submitEvidence(
       challenge,
       applicable,
       endorsed: verdict.certified || verdict.registered,
+      endorsementEnds: verdict.endsAt,
       epochs: { policy: epoch, endorsement: verdict.epoch },
       tlsKeySha256: caller.tlsKeySha256,
       streamEpoch: 0,
@@ -102,7 +105,9 @@ export async function submitEvidence(
     request.evidence,
   );
   checkAnnouncements(request.evidence.logs, challenge.logs);
-  const logs = await collectLogs(request.evidence.logs, request.nextChunk);
+  using _held = services.logBudget.hold(host.id, request.evidence.logs);
+  using chunks = withinTime(request.nextChunk);
+  const logs = await collectLogs(request.evidence.logs, chunks.next);
   if (judged.kind === 'torn') {
     await store.countTorn(host.id, host.round);
     throw new AttestationError('HOST_CHANGED', 'a pcr moved between quote and read: ask for a new challenge');

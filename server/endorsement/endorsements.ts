@@ -23,6 +23,8 @@ export interface EndorsementVerdict {
   readonly certified: boolean;
   /** Every EK is in the inventory. */
   readonly registered: boolean;
+  /** When an endorsement ends by itself, milliseconds of the store's clock; null where it rests on no certificate. */
+  readonly endsAt: number | null;
   /** Version of anchors and inventory that this was judged from: what is committed on it must be fenced by it. */
   readonly epoch: number;
 }
@@ -50,10 +52,13 @@ export class Endorsements {
     );
     const entries = await this.#store.findInventory(eks.map(({ fingerprint }) => fingerprint));
     const known = new Set(entries.map(({ fingerprint }) => fingerprint));
+    const certified = eks.length > 0 && certificates.every((verdict) => verdict?.status === 'verified');
+    const registered = eks.length > 0 && eks.every(({ fingerprint }) => known.has(fingerprint));
     return {
       certificates,
-      certified: eks.length > 0 && certificates.every((verdict) => verdict?.status === 'verified'),
-      registered: eks.length > 0 && eks.every(({ fingerprint }) => known.has(fingerprint)),
+      certified,
+      registered,
+      endsAt: certified && !registered ? firstEnd(certificates) : null,
       epoch,
     };
   }
@@ -84,4 +89,9 @@ export class Endorsements {
       intermediates: parsed.filter(({ anchor }) => !anchor).map(({ certificate }) => certificate),
     };
   }
+}
+
+function firstEnd(certificates: EndorsementVerdict['certificates']): number {
+  const ends = certificates.map((verdict) => (verdict?.status === 'verified' ? verdict.notAfter.getTime() : Infinity));
+  return Math.min(...ends);
 }

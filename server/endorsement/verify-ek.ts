@@ -37,6 +37,8 @@ export interface VerifiedEk {
   readonly certificateFingerprint: string;
   /** SHA-256 of the trust anchor's certificate, hexadecimal. */
   readonly anchorFingerprint: string;
+  /** End of the EK certificate's validity: later the same evidence is refused. */
+  readonly notAfter: Date;
   readonly claims: TpmClaims;
   readonly deviations: readonly Deviation[];
 }
@@ -102,6 +104,7 @@ export function verifyEk(evidence: EkEvidence): VerifiedEk | EkRefusal {
     ekFingerprint: key.ekFingerprint,
     certificateFingerprint: certificate.value.fingerprint,
     anchorFingerprint: path.anchor.fingerprint,
+    notAfter: certificate.value.notAfter,
     claims: profile.claims,
     deviations: [...profile.deviations, ...chain.value.deviations, ...path.deviations],
   };

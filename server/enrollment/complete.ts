@@ -5,13 +5,15 @@ import type { PublicArea } from '../../tpm/structures/public-area.ts';
 import type { Endorsements } from '../endorsement/endorsements.ts';
 import type { Admission, HostRecord, LogPart } from '../store/records.ts';
 import type { EnrollOutcome, Store } from '../store/store.ts';
-import { checkAnnouncements, collectLogs } from '../verifier/collect-logs.ts';
+import { checkAnnouncements, collectLogs, withinTime } from '../verifier/collect-logs.ts';
 import type { LogChunk } from '../verifier/collect-logs.ts';
+import type { LogBudget } from '../verifier/log-budget.ts';
 import { decideAdmission } from './admission.ts';
 import type { EnrollmentKeys } from './begin.ts';
+import type { EnrollmentLimits } from './enrollment-limits.ts';
 import { EnrollmentError } from './enrollment-error.ts';
 import { recordsOf } from './host-records.ts';
-import { parentOf, proveEnrollment } from './prove.ts';
+import { expired, parentOf, proveEnrollment } from './prove.ts';
 import type { EnrollmentCaller, EnrollmentProof, ProvenEnrollment } from './prove.ts';
 
 const MAX_FENCED = 5;
@@ -30,6 +32,8 @@ export interface CompleteContext {
   readonly endorsements: Endorsements;
   readonly admission: readonly Admission[];
   readonly keys: EnrollmentKeys;
+  readonly limits: Pick<EnrollmentLimits, 'checkProven'>;
+  readonly logBudget: LogBudget;
   readonly issueClientCertificate: (hostId: string, publicKey: Buffer) => Promise<Buffer>;
   readonly issueAkCertificate: (hostId: string, publicArea: PublicArea) => Promise<Buffer>;
 }
@@ -47,13 +51,46 @@ export async function completeEnrollment(
   },
 ): Promise<EnrolledHost> {
   const enrollment = proveEnrollment(context, request.proof, request.caller);
+  const { fingerprint } = parentOf(enrollment.eks, enrollment.state);
+  context.limits.checkProven(fingerprint);
   checkAnnouncements(request.proof.logs, null);
-  const logs = await collectLogs(request.proof.logs, request.nextChunk);
+  // Who is not admitted sends no logs. It is decided again when they are there, for by then it may have changed.
+  await decide(context, enrollment);
+  const logs = await takeLogs(context, { holder: fingerprint, ...request });
   for (let attempt = 0; attempt < MAX_FENCED; attempt++) {
     const enrolled = await admit(context, enrollment, logs);
     if (enrolled !== null) return enrolled;
   }
   throw new EnrollmentError('ENROLLMENT_BUSY', 'the host or the endorsements keep changing; try again');
+}
+
+/** Takes the logs within their time and within what memory there is for them. */
+async function takeLogs(
+  context: CompleteContext,
+  request: {
+    readonly holder: string;
+    readonly proof: EnrollmentProof;
+    readonly nextChunk: () => Promise<LogChunk | null>;
+  },
+): Promise<readonly LogPart[]> {
+  using _held = context.logBudget.hold(request.holder, request.proof.logs);
+  using chunks = withinTime(request.nextChunk);
+  return await collectLogs(request.proof.logs, chunks.next);
+}
+
+/** Whether the host comes in, and as whom, by what the store knows now. Throws {@link EnrollmentError}. */
+async function decide(context: CompleteContext, { eks }: ProvenEnrollment) {
+  const { policy } = await context.store.epochs();
+  const owner = await context.store.findByEks(eks.map(({ fingerprint }) => fingerprint));
+  if (owner.owner === 'banned') throw refused('banned');
+  if (owner.owner === 'conflict') throw refused('ek_conflict');
+  const verdict = await context.endorsements.judge(eks);
+  return {
+    verdict,
+    epochs: { policy, endorsement: verdict.epoch },
+    known: owner.owner === 'host' ? owner.host : null,
+    decision: decideAdmission(context.admission, verdict),
+  };
 }
 
 /** Null when what was decided from has changed meanwhile. */
@@ -63,13 +100,7 @@ async function admit(
   logs: readonly LogPart[],
 ): Promise<EnrolledHost | null> {
   const { eks, state } = enrollment;
-  const epochs = await context.store.epochs();
-  const owner = await context.store.findByEks(eks.map(({ fingerprint }) => fingerprint));
-  if (owner.owner === 'banned') throw refused('banned');
-  if (owner.owner === 'conflict') throw refused('ek_conflict');
-  const verdict = await context.endorsements.judge(eks);
-  const decision = decideAdmission(context.admission, verdict);
-  const known = owner.owner === 'host' ? owner.host : null;
+  const { epochs, known, verdict, decision } = await decide(context, enrollment);
   const hostId = known?.id ?? parentOf(eks, state).hostId;
   const admitted = known?.state === 'active' || decision.state === 'active';
   const akCertificate = admitted ? await context.issueAkCertificate(hostId, enrollment.ak) : Buffer.alloc(0);
@@ -80,7 +111,7 @@ async function admit(
     ...decision,
     logs,
     expected: known === null ? null : { hostId: known.id, version: known.version },
-    epochs: { policy: epochs.policy, endorsement: verdict.epoch },
+    epochs,
     actor: `agent hosts/${hostId}`,
   });
   if (outcome.outcome === 'fenced') return null;
@@ -126,6 +157,8 @@ function refused(
   switch (outcome) {
     case 'banned':
       return new EnrollmentError('HOST_REVOKED', 'the host is banned');
+    case 'expired':
+      return expired();
     case 'already_used':
       return new EnrollmentError('ENROLLMENT_USED', 'the enrolment has been completed already');
     case 'ek_conflict':

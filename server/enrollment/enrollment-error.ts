@@ -32,14 +32,18 @@ export type EnrollmentErrorCode =
   | 'EK_CONFLICT'
   | 'AK_CONFLICT'
   | 'ADMISSION_DENIED'
-  | 'ENROLLMENT_BUSY';
+  | 'ENROLLMENT_BUSY'
+  | 'ENROLLMENT_RATE';
 
 export class EnrollmentError extends Error {
   override readonly name = 'EnrollmentError';
   readonly code: EnrollmentErrorCode;
+  /** Milliseconds after which another try makes sense; undefined where the code says it. */
+  readonly retryAfter: number | undefined;
 
-  constructor(code: EnrollmentErrorCode, message: string, options?: ErrorOptions) {
+  constructor(code: EnrollmentErrorCode, message: string, options?: ErrorOptions & { readonly retryAfter?: number }) {
     super(message, options);
     this.code = code;
+    this.retryAfter = options?.retryAfter;
   }
 }

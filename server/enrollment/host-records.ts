@@ -6,7 +6,9 @@ import type { SoundEk } from './ek-rules.ts';
 import { parentOf } from './prove.ts';
 import type { ProvenEnrollment } from './prove.ts';
 
-/** An enrolment id is remembered this long past its expiry: then its token is no longer accepted by any clock. */
+/** How long after its challenge an enrolment may still be written, milliseconds: the logs take their time. */
+export const COMPLETION_TIME = 120_000;
+/** An enrolment id is remembered this long after its challenge: it is worth nothing before it is forgotten. */
 const REMEMBER = 10 * 60_000;
 
 /** What a proven enrolment leaves in the store, besides what the admission decides. */
@@ -27,6 +29,7 @@ export function recordsOf(
   const { clockInfo } = evidence.quote;
   return {
     enrollmentId: state.enrollmentId.toString('hex'),
+    completeBefore: state.expireMillis + COMPLETION_TIME,
     forgetAfter: state.expireMillis + REMEMBER,
     eks: parentRecord === undefined ? records : [parentRecord, ...records.filter((record) => record !== parentRecord)],
     ak: akRecord,

@@ -16,6 +16,7 @@ import { EvidenceError } from '../verifier/evidence-error.ts';
 import { verifyEvidence } from '../verifier/verify-evidence.ts';
 import type { Evidence, VerifiedEvidence } from '../verifier/verify-evidence.ts';
 import { checkAk } from './ak-rules.ts';
+import { ENROLLMENT_LIFETIME } from './begin.ts';
 import type { EnrollmentKeys } from './begin.ts';
 import { checkEks } from './ek-rules.ts';
 import type { SoundEk } from './ek-rules.ts';
@@ -72,8 +73,9 @@ export function proveEnrollment(
   caller: EnrollmentCaller,
 ): ProvenEnrollment {
   const state = openState(proof.token, context.keys.current.tokenMasters);
-  if (context.store.now() >= state.expireMillis)
-    throw new EnrollmentError('ENROLLMENT_EXPIRED', 'the challenge has expired; begin again');
+  const left = state.expireMillis - context.store.now();
+  // More than a whole life is left only where the clock has been set back since.
+  if (left <= 0 || left > ENROLLMENT_LIFETIME) throw expired();
   checkTlsKey(state, caller);
   const facts = factsDigest(proof.facts);
   const key = enrollmentKey(state.secrets, state.transcript);
@@ -111,6 +113,11 @@ export function proveEnrollment(
     callerHostId: caller.hostId,
   };
   return enrollment as ProvenEnrollment;
+}
+
+/** The challenge has had its time. */
+export function expired(): EnrollmentError {
+  return new EnrollmentError('ENROLLMENT_EXPIRED', 'the challenge has expired; begin again');
 }
 
 function checkTlsKey(state: EnrollmentState, caller: EnrollmentCaller): void {

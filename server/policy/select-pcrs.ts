@@ -16,7 +16,8 @@ export function selectPcrs(
   const selection = applicable.kind === 'policy' ? banks.flatMap((bank) => named(applicable, bank)) : [];
   const [first] = banks;
   if (selection.length > 0 || first === undefined) return selection;
-  return [{ hash: first.hash, pcrs: WITHOUT_POLICY.filter((pcr) => first.pcrs.includes(pcr)) }];
+  const firmware = WITHOUT_POLICY.filter((pcr) => first.pcrs.includes(pcr));
+  return [{ hash: first.hash, pcrs: firmware.length > 0 ? firmware : first.pcrs }];
 }
 
 function named(

@@ -1,4 +1,5 @@
 import type { Change, Confirmation, ResultRecord, TrustStatus } from '../store/records.ts';
+import { presentResult } from '../store/own-verdicts.ts';
 import { StoreError } from '../store/store.ts';
 import type { ResultFilter, Store } from '../store/store.ts';
 import type { ChangeFeed } from './feed.ts';
@@ -94,7 +95,7 @@ export async function* watchResults(options: WatchOptions): AsyncGenerator<Watch
     const changes = await changesAfter(store, position.revision);
     for (const change of changes) {
       position.revision = change.revision;
-      const event = eventOf(change, filter);
+      const event = eventOf(change, { filter, now: store.now() });
       if (event === null) continue;
       if (event.kind === 'change') pace.noteResult(event.result);
       yield { ...event, resumeToken: token(store.incarnation, position) };
@@ -134,12 +135,14 @@ async function* flushConfirmations(
 
 function eventOf(
   change: Change,
-  filter: ResultFilter,
+  { filter, now }: { readonly filter: ResultFilter; readonly now: number },
 ):
   | { readonly kind: 'change'; readonly result: ResultRecord; readonly initial: boolean }
   | { readonly kind: 'removal'; readonly hostId: string; readonly reason: 'DELETED' | 'FILTERED' }
   | null {
-  const { hostId, result, prior } = change;
+  const { hostId, prior } = change;
+  // As every reader sees it: a verdict that is over is none, also when its expiry is a later revision.
+  const result = presentResult(change.result, now);
   const before = prior !== null && matches({ hostId, ...prior }, filter);
   if (change.cause === 'deleted') return before ? { kind: 'removal', hostId, reason: 'DELETED' } : null;
   if (matches(result, filter)) return { kind: 'change', result, initial: false };

@@ -8,10 +8,7 @@ import type { Actor } from '../store/store.ts';
 /** How often the caller of an open stream is asked for again, milliseconds. */
 const RECHECK = 60_000;
 
-/**
- * Decides whether a call may go on, for every method of every service: deny by default. Streams are asked again every minute and
- * end with their caller's certificate.
- */
+/** Decides whether a call may go on, for every method of every service: deny by default. */
 export class Access {
   readonly #callers: Callers;
   readonly #now: () => number;
@@ -25,7 +22,25 @@ export class Access {
   /** Throws StatusError UNAUTHENTICATED or PERMISSION_DENIED. */
   async authorize(context: Context): Promise<void> {
     this.#known.set(context, await this.#check(context));
-    this.#watch(context);
+  }
+
+  /** For a stream that may last: asks for its caller again every minute until disposed, and ends it when that may no longer. */
+  keepChecking(context: Context): Disposable {
+    let timer: NodeJS.Timeout;
+    let disposed = false;
+    const arm = (): void => {
+      timer = setTimeout(() => void check(), this.#untilRecheck(context));
+    };
+    const check = async (): Promise<void> => {
+      if ((await this.#recheck(context)) && !disposed) arm();
+    };
+    arm();
+    return {
+      [Symbol.dispose]: () => {
+        disposed = true;
+        clearTimeout(timer);
+      },
+    };
   }
 
   caller(context: Context): Caller {
@@ -64,19 +79,17 @@ export class Access {
     throw new StatusError({ code: 'UNAUTHENTICATED', reason, message: REFUSALS[reason] });
   }
 
-  #watch(context: Context): void {
-    if (context.signal.aborted || context.method.roles.includes('anonymous')) return;
+  #untilRecheck(context: Context): number {
     const caller = this.caller(context);
     const left = caller.kind === 'anonymous' ? RECHECK : caller.expires - this.#now();
-    const timer = setTimeout(() => void this.#recheck(context), Math.max(0, Math.min(RECHECK, left)));
-    timer.unref();
-    context.signal.addEventListener('abort', () => clearTimeout(timer), { once: true });
+    return Math.max(0, Math.min(RECHECK, left));
   }
 
-  async #recheck(context: Context): Promise<void> {
+  /** Whether the caller may still do this; else the call has been ended. */
+  async #recheck(context: Context): Promise<boolean> {
     try {
       this.#known.set(context, await this.#check(context));
-      this.#watch(context);
+      return true;
     } catch (error) {
       const failed = new StatusError({
         code: 'UNAVAILABLE',
@@ -85,6 +98,7 @@ export class Access {
         cause: error,
       });
       context.fail(error instanceof StatusError ? error : failed);
+      return false;
     }
   }
 }

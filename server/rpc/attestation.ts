@@ -57,6 +57,7 @@ export function attestationHandlers({
 
   return {
     async *attest(requests, context) {
+      using _checking = access.keepChecking(context);
       const stream = attestHost(services, {
         caller: access.agent(context),
         messages: agentMessages(requests),

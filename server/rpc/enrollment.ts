@@ -2,12 +2,19 @@ import { X509Certificate } from 'node:crypto';
 
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 
-import type { CompleteEnrollmentRequest, EnrollmentService } from '../../proto/gen/assay/v1/enrollment_pb.ts';
-import type { Context, Handlers } from '../../proto/service.ts';
+import type {
+  BeginEnrollmentRequest,
+  CompleteEnrollmentRequest,
+  EnrollmentService,
+} from '../../proto/gen/assay/v1/enrollment_pb.ts';
+import { addressBlock } from '../../proto/listener.ts';
+import type { Context, Handlers, Peer } from '../../proto/service.ts';
 import type { EnrollmentBeginner } from '../enrollment/begin.ts';
 import { completeEnrollment } from '../enrollment/complete.ts';
 import type { CompleteContext } from '../enrollment/complete.ts';
 import type { EnrollmentCaller } from '../enrollment/prove.ts';
+import { EnrollmentError } from '../enrollment/enrollment-error.ts';
+import type { EnrollmentLimits } from '../enrollment/enrollment-limits.ts';
 import { MAX_EKS } from '../enrollment/ek-rules.ts';
 import type { LogChunk } from '../verifier/collect-logs.ts';
 import type { Access } from './access.ts';
@@ -25,38 +32,51 @@ export interface EnrollmentHandlersOptions {
   readonly access: Access;
   readonly beginner: EnrollmentBeginner;
   readonly complete: CompleteContext;
+  readonly limits: EnrollmentLimits;
   readonly serviceCertificate: () => Buffer;
   readonly authorityCertificate: Buffer;
 }
 
 export function enrollmentHandlers(options: EnrollmentHandlersOptions): Handlers<typeof EnrollmentService> {
-  const { access, beginner, complete, authorityCertificate } = options;
+  const { access, beginner, complete, limits, authorityCertificate } = options;
+  /** At most one in flight for each connection, whose peer is one object. */
+  const beginning = new WeakSet<Peer>();
+  const begin = async (request: BeginEnrollmentRequest, peer: Peer) => {
+    if (request.endorsementKeys.length > MAX_EKS) throw invalid('endorsement_keys', `has more than ${MAX_EKS} keys`);
+    const challenge = await beginner.begin({
+      eks: request.endorsementKeys.map(({ publicArea, certificate, chain }, index) => {
+        const field = `endorsement_keys[${index}]`;
+        if (chain.length > MAX_CHAIN) throw invalid(`${field}.chain`, `has more than ${MAX_CHAIN} certificates`);
+        return {
+          publicArea: bytes(publicArea, `${field}.public_area`, { min: 1, max: MAX_PUBLIC_AREA }),
+          certificate: bytes(certificate, `${field}.certificate`, { max: MAX_CERTIFICATE }),
+          chain: chain.map((each, place) => bytes(each, `${field}.chain[${place}]`, { min: 1, max: MAX_CERTIFICATE })),
+        };
+      }),
+      akPublicArea: bytes(request.akPublicArea, 'ak_public_area', { min: 1, max: MAX_PUBLIC_AREA }),
+      parentIndex: request.parentIndex,
+      tlsKeySha256: peer.tlsKeySha256 ?? null,
+    });
+    return {
+      ...challenge,
+      credentials: [...challenge.credentials],
+      expireTime: timestampFromMs(challenge.expireMillis),
+      serviceCertificate: options.serviceCertificate(),
+      authorityCertificate,
+    };
+  };
   return {
     async beginEnrollment(request, context) {
-      if (request.endorsementKeys.length > MAX_EKS) throw invalid('endorsement_keys', `has more than ${MAX_EKS} keys`);
-      const challenge = await beginner.begin({
-        eks: request.endorsementKeys.map(({ publicArea, certificate, chain }, index) => {
-          const field = `endorsement_keys[${index}]`;
-          if (chain.length > MAX_CHAIN) throw invalid(`${field}.chain`, `has more than ${MAX_CHAIN} certificates`);
-          return {
-            publicArea: bytes(publicArea, `${field}.public_area`, { min: 1, max: MAX_PUBLIC_AREA }),
-            certificate: bytes(certificate, `${field}.certificate`, { max: MAX_CERTIFICATE }),
-            chain: chain.map((each, place) =>
-              bytes(each, `${field}.chain[${place}]`, { min: 1, max: MAX_CERTIFICATE }),
-            ),
-          };
-        }),
-        akPublicArea: bytes(request.akPublicArea, 'ak_public_area', { min: 1, max: MAX_PUBLIC_AREA }),
-        parentIndex: request.parentIndex,
-        tlsKeySha256: context.peer.tlsKeySha256 ?? null,
-      });
-      return {
-        ...challenge,
-        credentials: [...challenge.credentials],
-        expireTime: timestampFromMs(challenge.expireMillis),
-        serviceCertificate: options.serviceCertificate(),
-        authorityCertificate,
-      };
+      const { peer } = context;
+      limits.checkBegin(addressBlock(peer.address));
+      if (beginning.has(peer))
+        throw new EnrollmentError('ENROLLMENT_BUSY', 'this connection has begun an enrolment already');
+      beginning.add(peer);
+      try {
+        return await begin(request, peer);
+      } finally {
+        beginning.delete(peer);
+      }
     },
 
     async completeEnrollment(requests, context) {

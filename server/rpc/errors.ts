@@ -30,11 +30,14 @@ const STATUS_OF_REASON: { readonly [reason: string]: StatusCode } = {
   ENROLLMENT_USED: 'FAILED_PRECONDITION',
   ENROLLMENT_EVIDENCE_TORN: 'ABORTED',
   ENROLLMENT_BUSY: 'UNAVAILABLE',
+  ENROLLMENT_RATE: 'RESOURCE_EXHAUSTED',
   CHALLENGE_EXPIRED: 'DEADLINE_EXCEEDED',
   SHUTTING_DOWN: 'UNAVAILABLE',
   REVISION_GONE: 'OUT_OF_RANGE',
   INCARNATION_CHANGED: 'OUT_OF_RANGE',
   LOG_TOO_LARGE: 'RESOURCE_EXHAUSTED',
+  LOG_BUDGET: 'RESOURCE_EXHAUSTED',
+  LOG_TOO_SLOW: 'DEADLINE_EXCEEDED',
 };
 
 /** Milliseconds after which it makes sense to try again. */
@@ -43,6 +46,7 @@ const RETRY_AFTER: { readonly [reason: string]: number } = {
   SHUTTING_DOWN: 1_000,
   ENROLLMENT_EVIDENCE_TORN: 500,
   HOST_CHANGED: 100,
+  LOG_BUDGET: 5_000,
 };
 
 const STORE_STATUS: Readonly<Record<StoreErrorCode, StatusCode>> = {
@@ -99,7 +103,7 @@ const REASON_OF_STORE: { readonly [code: string]: string } = {
 };
 
 function statusOf(reason: string, fallback: StatusCode, cause: Error): StatusError {
-  const retryAfterMillis = RETRY_AFTER[reason];
+  const retryAfterMillis = (cause instanceof EnrollmentError ? cause.retryAfter : undefined) ?? RETRY_AFTER[reason];
   return new StatusError({
     code: STATUS_OF_REASON[reason] ?? (reason.startsWith('EK_CERT_') ? 'PERMISSION_DENIED' : fallback),
     reason,

@@ -54,16 +54,18 @@ export function hostHandlers({ access, store, issueAkCertificate }: HostHandlers
       return { host: hostToProto(await store.updateHost(hostIdOf(host.name, 'host.name'), change, options)) };
     },
 
-    async approveHost({ name, acknowledgeFindings }, context) {
+    async approveHost({ name, acknowledgeFindings, etag }, context) {
       const host = await find(name);
-      // The certificate is for the AK that is current afterwards; the version fences the choice.
+      const expectedVersion = versionOfEtag(etag, 'etag');
+      if (expectedVersion === null) throw invalid('etag', 'is required: approve what you have looked at');
+      // The certificate is for the AK that is current afterwards; the etag fences the choice.
       const ak = host.pendingAk?.ak ?? host.ak;
       const akCertificate = await issueAkCertificate(host.id, decodePublicArea(Buffer.from(ak.publicArea, 'hex')));
       const options = {
         ...access.actor(context),
         acknowledgeFindings,
         akCertificate: akCertificate.toString('hex'),
-        expectedVersion: host.version,
+        expectedVersion,
       };
       return { host: hostToProto(await store.approveHost(host.id, options)) };
     },

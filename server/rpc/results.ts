@@ -14,6 +14,7 @@ import { watchResults } from '../result/watch.ts';
 import type { WatchEvent } from '../result/watch.ts';
 import type { ResultRecord } from '../store/records.ts';
 import type { Page, Store } from '../store/store.ts';
+import type { Access } from './access.ts';
 import { filterFromProto, resultToProto } from './convert-result.ts';
 import { idOf, invalid } from './invalid.ts';
 import { fitPage, nextPageToken, pageOf } from './paging.ts';
@@ -23,11 +24,16 @@ const SLOW_WATCHER = 30_000;
 const MAX_RESUME_TOKEN = 512;
 
 export interface ResultHandlersOptions {
+  readonly access: Access;
   readonly store: Store;
   readonly feed: ChangeFeed;
 }
 
-export function resultHandlers({ store, feed }: ResultHandlersOptions): Handlers<typeof AttestationResultService> {
+export function resultHandlers({
+  access,
+  store,
+  feed,
+}: ResultHandlersOptions): Handlers<typeof AttestationResultService> {
   return {
     async getAttestationResult({ host }) {
       const result = await store.getResult(idOf(host, { collection: 'hosts', field: 'host', isId: isHostId }));
@@ -56,6 +62,7 @@ export function resultHandlers({ store, feed }: ResultHandlersOptions): Handlers
     },
 
     async *watchAttestationResults(request, context) {
+      using _checking = access.keepChecking(context);
       const filter = filterFromProto(request.filter);
       if (request.resumeToken.length > MAX_RESUME_TOKEN) throw invalid('resume_token', 'is too long');
       const signal = AbortSignal.any([context.signal, context.draining]);

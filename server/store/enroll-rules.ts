@@ -1,5 +1,5 @@
 import type { ClockRecord, EkRecord, HostRecord, PendingAkRecord } from './records.ts';
-import type { EnrollInput, Epochs } from './store.ts';
+import type { EnrollInput, EnrollOutcome, Epochs } from './store.ts';
 
 /** What a proven enrolment meets in the store, read in its transaction. */
 export interface EnrollFacts {
@@ -16,17 +16,23 @@ export interface EnrollFacts {
   readonly host: HostRecord | null;
   /** A host has the id that a new one would get. */
   readonly idTaken: boolean;
+  /** The store's clock in the transaction. */
+  readonly now: number;
 }
 
+type Refusal = Exclude<EnrollOutcome, { readonly host: HostRecord }>['outcome'];
+
 export type EnrollDecision =
-  | { readonly act: 'refuse'; readonly outcome: 'banned' | 'already_used' | 'ek_conflict' | 'ak_conflict' | 'fenced' }
+  | { readonly act: 'refuse'; readonly outcome: Refusal }
   | { readonly act: 'create' }
   /** Same AK; or another AK that takes effect; or another AK that waits for approval. */
   | { readonly act: 'refresh' | 'replace' | 'hold'; readonly host: HostRecord };
 
 /** What an enrolment comes to; docs/protocol.md, enrolling again. */
 export function decideEnrollment(input: EnrollInput, facts: EnrollFacts): EnrollDecision {
-  if (facts.used) return { act: 'refuse', outcome: 'already_used' };
+  // Later the id would be forgotten, and what it was used for could be done twice.
+  if (facts.now >= input.completeBefore) return refuse('expired');
+  if (facts.used) return refuse('already_used');
   const { policy, endorsement } = facts.epochs;
   if (input.epochs.policy !== policy || input.epochs.endorsement !== endorsement) return refuse('fenced');
   if (facts.banned) return refuse('banned');
@@ -36,16 +42,21 @@ export function decideEnrollment(input: EnrollInput, facts: EnrollFacts): Enroll
   if (host?.id !== input.expected?.hostId || host?.version !== input.expected?.version) return refuse('fenced');
   if (host === null) return facts.idTaken ? refuse('ek_conflict') : { act: 'create' };
   if (host.ak.name === input.ak.name) return { act: 'refresh', host };
-  // Who holds the host's TLS key is the host's agent. A host that waits for approval has no trust to take over.
-  const own = input.callerHostId === host.id || host.state === 'pending';
+  // Who holds the host's TLS key, now and not when the call began, is its agent. A host that waits has no trust to take over.
+  const present = [host.tlsKeySha256, host.nextTlsKeySha256].includes(input.tlsKeySha256);
+  const own = (input.callerHostId === host.id && present) || host.state === 'pending';
   return { act: own ? 'replace' : 'hold', host };
 }
 
-function refuse(outcome: 'banned' | 'ek_conflict' | 'ak_conflict' | 'fenced'): EnrollDecision {
+function refuse(outcome: Refusal): EnrollDecision {
   return { act: 'refuse', outcome };
 }
 
-export function newHost(input: EnrollInput, now: number): HostRecord {
+/** Where the counts of a deleted host ended. */
+export type FormerHost = Pick<HostRecord, 'version' | 'akGeneration'>;
+
+/** A host; after a deleted one of its id the counts go on, so that nothing that was of the former one fits the new one. */
+export function newHost(input: EnrollInput, now: number, former: FormerHost | null): HostRecord {
   return {
     id: input.hostId,
     state: input.state,
@@ -54,7 +65,7 @@ export function newHost(input: EnrollInput, now: number): HostRecord {
     trustPolicy: '',
     eks: input.eks,
     ak: input.ak,
-    akGeneration: 1,
+    akGeneration: (former?.akGeneration ?? 0) + 1,
     pendingAk: null,
     tlsKeySha256: input.tlsKeySha256,
     nextTlsKeySha256: '',
@@ -63,7 +74,7 @@ export function newHost(input: EnrollInput, now: number): HostRecord {
     createTime: now,
     enrollTime: now,
     findings: [],
-    version: 1,
+    version: (former?.version ?? 0) + 1,
     round: 0,
     streamEpoch: 0,
     connected: false,
@@ -147,8 +158,10 @@ function joinEks(proven: readonly EkRecord[], before: readonly EkRecord[]): read
   return [...proven, ...before.filter((ek) => !fingerprints.has(ek.fingerprint))];
 }
 
+type BootCounts = Pick<ClockRecord, 'resetCount' | 'restartCount'>;
+
 /** Whether a clock is of another boot, or of another side of a suspend, than the one before. */
-export function isOtherBoot(before: ClockRecord, after: ClockRecord): boolean {
+export function isOtherBoot(before: BootCounts, after: BootCounts): boolean {
   return after.resetCount !== before.resetCount || after.restartCount !== before.restartCount;
 }
 

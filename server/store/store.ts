@@ -80,7 +80,9 @@ export interface Epochs {
 export interface EnrollInput extends Actor {
   /** Hex; unique: the same enrolment cannot be completed twice. */
   readonly enrollmentId: string;
-  /** Until when the id is remembered. */
+  /** The enrolment must be written before this; refused as expired from then on. */
+  readonly completeBefore: number;
+  /** Until when the id is remembered: later than `completeBefore`. */
   readonly forgetAfter: number;
   /** Id for a host that is new. */
   readonly hostId: string;
@@ -107,7 +109,7 @@ export type EnrollOutcome =
   | { readonly outcome: 'created' | 'refreshed' | 'replaced' | 'replacement_pending'; readonly host: HostRecord }
   | {
       /** 'fenced': what the decision was made from has changed; read again and decide again. */
-      readonly outcome: 'banned' | 'already_used' | 'ek_conflict' | 'ak_conflict' | 'fenced';
+      readonly outcome: 'banned' | 'already_used' | 'expired' | 'ek_conflict' | 'ak_conflict' | 'fenced';
     };
 
 /** Who owns the given EKs. */
@@ -122,7 +124,7 @@ export type EkOwner =
 export interface RoundInput {
   readonly hostId: string;
   readonly fence: {
-    /** The host must be active, and at this version, round and AK generation. */
+    /** The host must be active, and at this version, round and AK generation; the verdict must still hold. */
     readonly version: number;
     readonly round: number;
     readonly akGeneration: number;

@@ -5,7 +5,10 @@ import type { LogKind, LogPart } from '../store/records.ts';
 
 export type LogErrorCode =
   | 'LOG_UNREQUESTED'
+  | 'LOG_MISSING'
   | 'LOG_TOO_LARGE'
+  | 'LOG_BUDGET'
+  | 'LOG_TOO_SLOW'
   | 'LOG_OUT_OF_ORDER'
   | 'LOG_INCOMPLETE'
   | 'LOG_DIGEST_MISMATCH';
@@ -23,6 +26,9 @@ export class LogError extends Error {
 
 export const MAX_CHUNK_BYTES = 256 * 1024;
 
+/** How long all logs of one answer may take, milliseconds. */
+export const LOGS_TIME = 120_000;
+
 /** A log, or the part of it, that follows in chunks. */
 export interface AnnouncedLog {
   readonly kind: LogKind;
@@ -38,7 +44,10 @@ export interface LogChunk {
   readonly data: Buffer;
 }
 
-/** Refuses announcements that are too large or were not asked for, before a byte is taken. `requested` null: any log, once. */
+/**
+ * Refuses announcements that are too large, were not asked for or leave out what was, before a byte is taken. `requested` null: any
+ * log, once.
+ */
 export function checkAnnouncements(
   logs: readonly AnnouncedLog[],
   requested: readonly { readonly kind: LogKind; readonly offset: number }[] | null,
@@ -58,6 +67,9 @@ export function checkAnnouncements(
       );
     }
   }
+  const missing = requested?.find(({ kind }) => !seen.has(kind));
+  if (missing !== undefined)
+    throw new LogError('LOG_MISSING', `the ${missing.kind} log was asked for: send it, or say why it cannot be read`);
 }
 
 /** Takes the announced logs, chunk by chunk in order. `next` gives null when the caller has ended. Throws {@link LogError}. */
@@ -96,4 +108,12 @@ async function collectLog(log: AnnouncedLog, next: () => Promise<LogChunk | null
     throw new LogError('LOG_DIGEST_MISMATCH', `the ${log.kind} log is not the announced one`);
   }
   return Buffer.concat(chunks);
+}
+
+/** The same source of chunks, for {@link LOGS_TIME} from now: then it throws LOG_TOO_SLOW. */
+export function withinTime(next: () => Promise<LogChunk | null>): { readonly next: typeof next } & Disposable {
+  const { promise: over, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new LogError('LOG_TOO_SLOW', 'the logs took too long')), LOGS_TIME);
+  over.catch(() => undefined);
+  return { next: () => Promise.race([next(), over]), [Symbol.dispose]: () => clearTimeout(timer) };
 }

@@ -100,7 +100,7 @@ export interface RoundOptions {
 export function answerChallenge(
   tpm: SoftwareTpm,
   ak: SoftwareAk,
-  challenge: Pick<Challenge, 'nonce' | 'selection'>,
+  challenge: Pick<Challenge, 'nonce' | 'selection'> & Partial<Pick<Challenge, 'logs'>>,
   options: RoundOptions,
 ): RoundEvidence {
   const { newTlsPublicKey = Buffer.alloc(0), logs = [], facts = FACTS, lie, bankLie } = options;
@@ -120,7 +120,12 @@ export function answerChallenge(
         })
       : null;
   options.afterQuote?.();
-  return { ...quote, pcrValues: tpm.read(selection), bankProof, facts, logs: logs.map(announce), newTlsPublicKey };
+  // Of a log that was asked for and is not given, the host says why.
+  const unreadable = (challenge.logs ?? [])
+    .filter(({ kind }) => !logs.some((log) => log.kind === kind))
+    .map(({ kind, offset }) => ({ kind, offset, size: 0, sha256: Buffer.alloc(0), unreadable: 'no such file' }));
+  const announced = [...logs.map(announce), ...unreadable];
+  return { ...quote, pcrValues: tpm.read(selection), bankProof, facts, logs: announced, newTlsPublicKey };
 }
 
 /** A TLS key of an agent. */

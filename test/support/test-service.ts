@@ -13,6 +13,8 @@ import { Endorsements } from '../../server/endorsement/endorsements.ts';
 import { parseCertificateBundle } from '../../server/endorsement/trust-anchors.ts';
 import { EnrollmentBeginner } from '../../server/enrollment/begin.ts';
 import type { BeginRequest, EnrollmentChallenge } from '../../server/enrollment/begin.ts';
+import { EnrollmentLimits } from '../../server/enrollment/enrollment-limits.ts';
+import { LogBudget } from '../../server/verifier/log-budget.ts';
 import { completeEnrollment } from '../../server/enrollment/complete.ts';
 import type { CompleteContext, EnrolledHost } from '../../server/enrollment/complete.ts';
 import type { EnrollmentProof } from '../../server/enrollment/prove.ts';
@@ -102,6 +104,7 @@ export async function openHouse(options: HouseOptions = {}): Promise<House> {
     issueClientCertificate(keys.current.authority, { publicKey, subject: { host }, ...issuing() });
   const issueAk: CompleteContext['issueAkCertificate'] = (host, area) =>
     issueAkCertificate(keys.current.authority, { publicKey: subjectPublicKeyInfo(area), host, ...issuing() });
+  const logBudget = new LogBudget();
   return {
     store,
     clock,
@@ -111,7 +114,16 @@ export async function openHouse(options: HouseOptions = {}): Promise<House> {
     feed,
     faults,
     beginner: new EnrollmentBeginner({ endorsements, admission, keys, now: () => store.now(), random }),
-    complete: { store, endorsements, admission, keys, issueClientCertificate: issueHost, issueAkCertificate: issueAk },
+    complete: {
+      store,
+      endorsements,
+      admission,
+      keys,
+      limits: new EnrollmentLimits(() => store.now()),
+      logBudget,
+      issueClientCertificate: issueHost,
+      issueAkCertificate: issueAk,
+    },
     services: {
       store,
       committer,
@@ -119,6 +131,7 @@ export async function openHouse(options: HouseOptions = {}): Promise<House> {
       policies: new PolicyResolver(store),
       endorsements,
       random,
+      logBudget,
       issueClientCertificate: issueHost,
       keys,
     },

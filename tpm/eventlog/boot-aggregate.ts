@@ -15,7 +15,10 @@ export function bootAggregates(replay: Replay): ReadonlyMap<number, BootAggregat
   return new Map(
     [...replay.pcrs].map(([alg, values]) => {
       const size = digestSize(alg);
-      const pcrs = Array.from({ length: 10 }, (_, pcr) => values.get(pcr) ?? startValue(pcr, size, replay.startup.locality));
+      const pcrs = Array.from(
+        { length: 10 },
+        (_, pcr) => values.get(pcr) ?? startValue(pcr, size, replay.startup.locality),
+      );
       return [alg, { pcr0To7: digest(alg, ...pcrs.slice(0, 8)), pcr0To9: digest(alg, ...pcrs) }];
     }),
   );

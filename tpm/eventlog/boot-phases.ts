@@ -28,12 +28,18 @@ export interface BootPhase {
 export interface Boot {
   /** Only phases that have events. */
   readonly phases: readonly BootPhase[];
+  /**
+   * What ran or may have run before the kernel, by digest: every event of PCR 2 and 4 whose digest is not that of its own data,
+   * whatever its type, since an image that a policy forbids could hide under any.
+   */
+  readonly images: readonly CheckedEvent[];
   readonly kernel: KernelClaims;
   /** `missing`: the log ends without; `begun`: it does not say how it ended. */
   readonly exitBootServices: 'success' | 'failure' | 'begun' | 'missing';
   readonly findings: readonly EventLogFinding[];
 }
 
+const IMAGE_PCRS: readonly number[] = [2, 4];
 const LOADER_PCRS: readonly number[] = [8, 9, 11, 12, 13];
 
 /** Orders the events of a log into phases. A phase once left is never entered again: firmware that logs late shows where it did. */
@@ -56,6 +62,9 @@ export function readBoot(log: CheckedLog): Boot {
       const events = phases[index] ?? [];
       return events.length === 0 ? [] : [{ phase, events }];
     }),
+    images: log.events.filter(
+      ({ pcr, type, verified }) => IMAGE_PCRS.includes(pcr) && type !== EV_NO_ACTION && !verified,
+    ),
     kernel,
     exitBootServices,
     findings: findings.list(),

@@ -4,11 +4,7 @@ import { digest } from '../crypto/digest.ts';
 import { EV_ACTION_TYPES } from './event-types.ts';
 import { FindingList } from './finding.ts';
 import type { EventLogFinding } from './finding.ts';
-import {
-  EXIT_BOOT_SERVICES,
-  EXIT_BOOT_SERVICES_FAILURE,
-  EXIT_BOOT_SERVICES_SUCCESS,
-} from './known-digests.ts';
+import { EXIT_BOOT_SERVICES, EXIT_BOOT_SERVICES_FAILURE, EXIT_BOOT_SERVICES_SUCCESS } from './known-digests.ts';
 import type { EventLog } from './parse.ts';
 import { ReplayedBank, startValue } from './replay.ts';
 import type { Replay, ReplayedPcrs } from './replay.ts';
@@ -147,5 +143,11 @@ function isAtReset(values: ReadonlyMap<number, Buffer>, bank: number): boolean {
   const present = FIRMWARE_PCRS.filter((pcr) => values.has(pcr));
   if (size === undefined || present.length === 0) return false;
   // PCR 0 may begin with a locality; more than its last byte says that it was extended.
-  return present.every((pcr) => values.get(pcr)?.subarray(0, size - 1).every((byte) => byte === 0) ?? false);
+  return present.every(
+    (pcr) =>
+      values
+        .get(pcr)
+        ?.subarray(0, size - 1)
+        .every((byte) => byte === 0) ?? false,
+  );
 }

@@ -4,8 +4,7 @@
  * A TPM proves digests alone: neither the type nor the data of an event is covered. So data is used only where it, or a stated
  * part of it, has the digest that was extended.
  */
-import { readGptEvent } from './gpt.ts';
-import { readVariable } from './uefi-variable.ts';
+import { EFI_DEVICE_SECURITY_DATABASE, readVariable } from './uefi-variable.ts';
 import { EV_NO_ACTION } from './parse.ts';
 import type { LogEvent } from './parse.ts';
 
@@ -87,7 +86,12 @@ const none = (): readonly Candidate[] => [];
 
 const whole: DigestRule = { candidates: data, otherwise: 'unknown', binding: 'data' };
 const variable: DigestRule = { ...whole, fits: (measured) => readVariable(measured) !== undefined };
-const gpt: DigestRule = { ...whole, fits: (measured) => readGptEvent(measured) !== undefined };
+/** SPDM (PFP 1.06 §10.4.1) has a database of its own: an image's must not hide under its types. */
+const deviceVariable: DigestRule = {
+  ...whole,
+  fits: (measured) => readVariable(measured)?.guid === EFI_DEVICE_SECURITY_DATABASE,
+};
+const gpt: DigestRule = { ...whole, fits: (measured) => measured.subarray(0, 8).toString('latin1') === 'EFI PART' };
 const nothing: DigestRule = { candidates: none, otherwise: 'nothing', binding: 'hint' };
 
 /** A digest of something outside of the log. Where `data` happens to have it (firmware differs), the data counts. */
@@ -211,7 +215,7 @@ const ukiSection: DigestRule = {
 
 const IPL_RULES: Readonly<Record<number, DigestRule>> = {
   8: commands,
-  9: never('file'),
+  9: hint('file'),
   11: ukiSection,
   12: utf16Text,
   13: utf16Text,
@@ -232,23 +236,25 @@ function withWholeTerminator(bytes: Buffer): readonly Candidate[] {
 }
 
 const preOs = [0, 1, 2, 3, 4, 5, 6, 7];
+/** Not 7 and 8, whose every event has a meaning of its own, nor 10, which is IMA's. */
+const anyButDecisive = [0, 1, 2, 3, 4, 5, 6, 9, 11, 12, 13, 14, 15];
 
 /** Types of the PC Client profile, of SPDM (PFP 1.06 §10.4.1) and of boot loaders. */
 export const EVENT_TYPES: ReadonlyMap<number, EventTypeRow> = new Map(
   (
     [
-      { type: 0x0000_0000, name: 'EV_PREBOOT_CERT', rule: hint('unknown') },
+      { type: 0x0000_0000, name: 'EV_PREBOOT_CERT', rule: hint('unknown'), pcrs: preOs },
       { type: 0x0000_0001, name: 'EV_POST_CODE', rule: hint('firmware'), pcrs: [0] },
       { type: EV_NO_ACTION, name: 'EV_NO_ACTION', rule: nothing },
       { type: EV_SEPARATOR, name: 'EV_SEPARATOR', rule: separator },
       { type: EV_ACTION, name: 'EV_ACTION', rule: action },
-      { type: EV_EVENT_TAG, name: 'EV_EVENT_TAG', rule: tagged },
+      { type: EV_EVENT_TAG, name: 'EV_EVENT_TAG', rule: tagged, pcrs: anyButDecisive },
       { type: 0x0000_0007, name: 'EV_S_CRTM_CONTENTS', rule: hint('firmware'), pcrs: [0] },
       { type: EV_S_CRTM_VERSION, name: 'EV_S_CRTM_VERSION', rule: whole, pcrs: [0] },
       { type: 0x0000_0009, name: 'EV_CPU_MICROCODE', rule: hint('firmware'), pcrs: [0, 1] },
       { type: 0x0000_000a, name: 'EV_PLATFORM_CONFIG_FLAGS', rule: hint('tables'), pcrs: [1, 3, 5] },
       { type: 0x0000_000b, name: 'EV_TABLE_OF_DEVICES', rule: hint('tables'), pcrs: [1] },
-      { type: 0x0000_000c, name: 'EV_COMPACT_HASH', rule: hint('unknown') },
+      { type: 0x0000_000c, name: 'EV_COMPACT_HASH', rule: hint('unknown'), pcrs: anyButDecisive },
       { type: EV_IPL, name: 'EV_IPL', rule: ipl, pcrs: [4, 5, 8, 9, 11, 12, 13, 14] },
       { type: 0x0000_000e, name: 'EV_IPL_PARTITION_DATA', rule: hint('unknown'), pcrs: [5] },
       { type: 0x0000_000f, name: 'EV_NONHOST_CODE', rule: hint('firmware'), pcrs: [0, 2] },
@@ -256,16 +262,41 @@ export const EVENT_TYPES: ReadonlyMap<number, EventTypeRow> = new Map(
       { type: 0x0000_0011, name: 'EV_NONHOST_INFO', rule: hint('firmware'), pcrs: [0, 1, 2] },
       { type: 0x0000_0012, name: 'EV_OMIT_BOOT_DEVICE_EVENTS', rule: action, pcrs: [4] },
       { type: 0x0000_0013, name: 'EV_POST_CODE2', rule: hint('firmware'), pcrs: [0, 2] },
-      { type: EV_EFI_VARIABLE_DRIVER_CONFIG, name: 'EV_EFI_VARIABLE_DRIVER_CONFIG', rule: variable, pcrs: [1, 3, 5, 7] },
+      {
+        type: EV_EFI_VARIABLE_DRIVER_CONFIG,
+        name: 'EV_EFI_VARIABLE_DRIVER_CONFIG',
+        rule: variable,
+        pcrs: [1, 3, 5, 7],
+      },
       { type: EV_EFI_VARIABLE_BOOT, name: 'EV_EFI_VARIABLE_BOOT', rule: bootVariable, pcrs: [1, 5] },
-      { type: EV_EFI_BOOT_SERVICES_APPLICATION, name: 'EV_EFI_BOOT_SERVICES_APPLICATION', rule: never('image'), pcrs: [2, 4] },
+      {
+        type: EV_EFI_BOOT_SERVICES_APPLICATION,
+        name: 'EV_EFI_BOOT_SERVICES_APPLICATION',
+        rule: never('image'),
+        pcrs: [2, 4],
+      },
       { type: EV_EFI_BOOT_SERVICES_DRIVER, name: 'EV_EFI_BOOT_SERVICES_DRIVER', rule: never('image'), pcrs: [0, 2] },
-      { type: EV_EFI_RUNTIME_SERVICES_DRIVER, name: 'EV_EFI_RUNTIME_SERVICES_DRIVER', rule: never('image'), pcrs: [0, 2, 4] },
+      {
+        type: EV_EFI_RUNTIME_SERVICES_DRIVER,
+        name: 'EV_EFI_RUNTIME_SERVICES_DRIVER',
+        rule: never('image'),
+        pcrs: [0, 2],
+      },
       { type: EV_EFI_GPT_EVENT, name: 'EV_EFI_GPT_EVENT', rule: gpt, pcrs: [5] },
       { type: EV_EFI_ACTION, name: 'EV_EFI_ACTION', rule: action, pcrs: preOs },
-      { type: EV_EFI_PLATFORM_FIRMWARE_BLOB, name: 'EV_EFI_PLATFORM_FIRMWARE_BLOB', rule: never('firmware'), pcrs: [0, 2, 4] },
+      {
+        type: EV_EFI_PLATFORM_FIRMWARE_BLOB,
+        name: 'EV_EFI_PLATFORM_FIRMWARE_BLOB',
+        rule: never('firmware'),
+        pcrs: [0, 2],
+      },
       { type: 0x8000_0009, name: 'EV_EFI_HANDOFF_TABLES', rule: hint('tables'), pcrs: [1] },
-      { type: EV_EFI_PLATFORM_FIRMWARE_BLOB2, name: 'EV_EFI_PLATFORM_FIRMWARE_BLOB2', rule: never('firmware'), pcrs: [0, 2, 4] },
+      {
+        type: EV_EFI_PLATFORM_FIRMWARE_BLOB2,
+        name: 'EV_EFI_PLATFORM_FIRMWARE_BLOB2',
+        rule: never('firmware'),
+        pcrs: [0, 2],
+      },
       { type: 0x8000_000b, name: 'EV_EFI_HANDOFF_TABLES2', rule: hint('tables'), pcrs: [1, 3] },
       { type: EV_EFI_VARIABLE_BOOT2, name: 'EV_EFI_VARIABLE_BOOT2', rule: bootVariable, pcrs: [1] },
       { type: EV_EFI_GPT_EVENT2, name: 'EV_EFI_GPT_EVENT2', rule: gpt, pcrs: [5] },
@@ -273,8 +304,8 @@ export const EVENT_TYPES: ReadonlyMap<number, EventTypeRow> = new Map(
       { type: EV_EFI_VARIABLE_AUTHORITY, name: 'EV_EFI_VARIABLE_AUTHORITY', rule: authority, pcrs: [7] },
       { type: 0x8000_00e1, name: 'EV_EFI_SPDM_FIRMWARE_BLOB', rule: hint('firmware'), pcrs: [2] },
       { type: 0x8000_00e2, name: 'EV_EFI_SPDM_FIRMWARE_CONFIG', rule: hint('firmware'), pcrs: [3] },
-      { type: 0x8000_00e3, name: 'EV_EFI_SPDM_DEVICE_POLICY', rule: variable, pcrs: [7] },
-      { type: 0x8000_00e4, name: 'EV_EFI_SPDM_DEVICE_AUTHORITY', rule: variable, pcrs: [7] },
+      { type: 0x8000_00e3, name: 'EV_EFI_SPDM_DEVICE_POLICY', rule: deviceVariable, pcrs: [7] },
+      { type: 0x8000_00e4, name: 'EV_EFI_SPDM_DEVICE_AUTHORITY', rule: deviceVariable, pcrs: [7] },
     ] satisfies readonly EventTypeRow[]
   ).map((row): [number, EventTypeRow] => [row.type, row]),
 );

@@ -44,6 +44,7 @@ const CODES = {
     'USERSPACE_RECORD_OUT_OF_ORDER',
   ],
   warning: [
+    'SPEC_ID_VENDOR_INFO',
     'BANK_UNSUPPORTED',
     'EVENT_DIGEST_MISSING',
     'EVENT_DIGEST_UNDECLARED',
@@ -75,7 +76,9 @@ export type EventLogCode = (typeof CODES)[EventLogSeverity][number];
 
 /** The severity of each code. */
 export const EVENT_LOG_CODES: ReadonlyMap<EventLogCode, EventLogSeverity> = new Map(
-  (['error', 'warning', 'info'] as const).flatMap((severity) => CODES[severity].map((code) => [code, severity] as const)),
+  (['error', 'warning', 'info'] as const).flatMap((severity) =>
+    CODES[severity].map((code) => [code, severity] as const),
+  ),
 );
 
 /** Where in log and PCRs a finding stands; what is not known is left out. */

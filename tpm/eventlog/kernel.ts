@@ -3,6 +3,7 @@ import type { CheckedEvent } from './check-events.ts';
 import { decodeEventData, readLoggedText } from './event-data.ts';
 import { EV_EVENT_TAG, EV_IPL, grubPrefix } from './event-types.ts';
 import type { FindingList } from './finding.ts';
+import { EV_NO_ACTION } from './parse.ts';
 
 /** A command line that a loader measured. */
 export interface CommandLine {
@@ -50,7 +51,10 @@ export function readKernel(events: readonly CheckedEvent[], findings: FindingLis
   const initrdNames = new Set(
     commands.flatMap((command) => GRUB_INITRD.exec(command)?.groups?.['files']?.split(' ') ?? []),
   );
-  findAmbiguity({ commandLines, commands }, findings);
+  const unknown = events.find(
+    ({ pcr, type, verified }) => pcr === GRUB_COMMAND_PCR && type !== EV_NO_ACTION && !verified,
+  );
+  findAmbiguity({ commandLines, commands, unknown }, findings);
   return { commandLines, initrds: events.flatMap((event) => readInitrd(event, initrdNames)) };
 }
 
@@ -71,9 +75,13 @@ function readCommandLine(event: CheckedEvent): readonly CommandLine[] {
   return [{ ...common, source: 'systemd', text: readLoggedText(measured ?? data) }];
 }
 
-/** A verified text of GRUB that is not labelled as a command line. */
+/** `l` and `i`: of a hundred commands two or three are worth a closer look. */
+const COMMAND_STARTS: readonly (number | undefined)[] = ['linux', 'initrd'].map((command) => command.charCodeAt(0));
+
+/** A verified text of GRUB that may load a kernel or an initrd, and is not labelled as a command line. */
 function readGrubCommand({ type, pcr, data, measured }: CheckedEvent): readonly string[] {
   if (type !== EV_IPL || pcr !== GRUB_COMMAND_PCR || measured === undefined) return [];
+  if (!COMMAND_STARTS.includes(measured[0])) return [];
   if (grubPrefix(data).includes('cmdline') || isWide(data)) return [];
   return [measured.toString('utf8').replace(/\0$/, '')];
 }
@@ -92,12 +100,22 @@ function readInitrd(event: CheckedEvent, names: ReadonlySet<string>): readonly I
 
 /**
  * One text must be the command line. Two different ones, or a `linux` command of GRUB whose arguments no command line repeats, mean
- * that the log was relabelled, or that a first choice was given up for a second.
+ * that the log was relabelled, or that a first choice was given up for a second. So does an event among GRUB's commands that
+ * nobody can read: it may be one.
  */
 function findAmbiguity(
-  { commandLines, commands }: { readonly commandLines: readonly CommandLine[]; readonly commands: readonly string[] },
+  measured: {
+    readonly commandLines: readonly CommandLine[];
+    readonly commands: readonly string[];
+    readonly unknown: CheckedEvent | undefined;
+  },
   findings: FindingList,
 ): void {
+  const { commandLines, commands, unknown } = measured;
+  if (unknown !== undefined && commandLines.length > 0) {
+    const place = { event: unknown.index, pcr: unknown.pcr };
+    findings.add('KERNEL_COMMAND_LINE_AMBIGUOUS', place, 'beside the command line something unknown was measured');
+  }
   const texts = commandLines.flatMap(({ text }) => (text === undefined ? [] : [plain(text)]));
   const loaded = commands.flatMap((command) => GRUB_LINUX.exec(command)?.groups?.['arguments'] ?? []).map(plain);
   const all = new Set([...texts, ...loaded]);
@@ -108,7 +126,10 @@ function findAmbiguity(
 
 /** GRUB quotes arguments in the one event and not in the other. */
 function plain(text: string): string {
-  return text.replaceAll(/["'\\]/g, '').replaceAll(/\s+/g, ' ').trim();
+  return text
+    .replaceAll(/["'\\]/g, '')
+    .replaceAll(/\s+/g, ' ')
+    .trim();
 }
 
 function isWide(data: Buffer): boolean {

@@ -80,14 +80,18 @@ class EventLogParser {
   }
 
   #readAll(): boolean {
-    if (this.#log.length === 0) return this.#stop('LOG_EMPTY', {}, 'the log is empty');
+    if (this.#padding === 0) return this.#stop('LOG_EMPTY', {}, 'the log is empty');
     if (this.#log.length > MAX_LOG_BYTES) {
-      return this.#stop('LOG_TOO_LARGE', {}, `the log has ${this.#log.length} bytes, at most ${MAX_LOG_BYTES} are read`);
+      return this.#stop(
+        'LOG_TOO_LARGE',
+        {},
+        `the log has ${this.#log.length} bytes, at most ${MAX_LOG_BYTES} are read`,
+      );
     }
     while (this.#reader.remaining > 0) {
       const { offset } = this.#reader;
       const index = this.#events.length;
-      if (index > 0 && offset >= this.#padding) {
+      if (offset >= this.#padding) {
         this.#find('LOG_PADDING', { offset }, `${this.#reader.remaining} bytes of padding follow the last event`);
         return true;
       }
@@ -125,10 +129,15 @@ class EventLogParser {
     }
     const place = { event: 0, offset: event.offset };
     try {
-      const specId = readSpecId(event.data);
+      const { specId, overrun } = readSpecId(event.data, this.#log.subarray(this.#reader.offset));
       this.#specId = specId;
       this.#banks = specId.banks;
       this.#events[0] = { ...event, digests: [] };
+      if (overrun > 0) {
+        this.#reader.bytes(overrun);
+        const message = `${overrun} bytes of vendor information lie beyond the Spec ID event`;
+        this.#find('SPEC_ID_VENDOR_INFO', place, message);
+      }
     } catch (error) {
       if (!(error instanceof CodecError)) throw error;
       return this.#stop('SPEC_ID_MALFORMED', place, `Spec ID event: ${error.message}`);
@@ -196,7 +205,11 @@ class EventLogParser {
     banks.forEach(({ alg }, bank) => {
       if (digests[bank] !== undefined) return;
       const place = { event: index, pcr, bank: alg, offset };
-      this.#find('EVENT_DIGEST_MISSING', place, `no ${algorithmName(alg)} digest, although the header declares the bank`);
+      this.#find(
+        'EVENT_DIGEST_MISSING',
+        place,
+        `no ${algorithmName(alg)} digest, although the header declares the bank`,
+      );
     });
     return digests;
   }

@@ -1,7 +1,6 @@
 /** EV_EFI_VARIABLE_AUTHORITY (PFP §10.4.4): with which entry of which database an image was verified. */
 import { createHash } from 'node:crypto';
-import type { FindingList } from './finding.ts';
-import type { EventLogPlace } from './finding.ts';
+import type { EventLogPlace, FindingList } from './finding.ts';
 import type { Authority, SignatureDatabase } from './secure-boot-state.ts';
 import { readSignatureData } from './signature-list.ts';
 import type { Signature } from './signature-list.ts';
@@ -31,7 +30,7 @@ export function readAuthority(
     findings.add('SECURE_BOOT_AUTHORITY_WITHOUT_OWNER', place, `authority of ${variable.name} without its owner`);
   }
   const sha256 = createHash('sha256').update(data).digest('hex');
-  const inDb = source === 'db' && db.state === 'read' ? isIn(db.signatures, owner, data) : undefined;
+  const inDb = source === 'db' && db.state === 'read' ? isIn(db.lists.signatures, owner, data) : undefined;
   if (inDb === false) {
     findings.add('SECURE_BOOT_AUTHORITY_NOT_IN_DB', place, `authority ${sha256} is not in the measured db`);
   }
@@ -52,7 +51,9 @@ function split(bytes: Buffer): { readonly owner: string | undefined; readonly da
 
 /** A DER SEQUENCE with a two-byte length that is exactly these bytes. */
 function isDerOfLength(bytes: Buffer): boolean {
-  return bytes.length > 4 && bytes[0] === DER_SEQUENCE && bytes[1] === 0x82 && bytes.readUInt16BE(2) === bytes.length - 4;
+  return (
+    bytes.length > 4 && bytes[0] === DER_SEQUENCE && bytes[1] === 0x82 && bytes.readUInt16BE(2) === bytes.length - 4
+  );
 }
 
 function isIn(signatures: readonly Signature[], owner: string | undefined, data: Buffer): boolean {

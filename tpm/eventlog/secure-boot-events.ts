@@ -20,7 +20,7 @@ import type {
   SignatureDatabase,
   SignatureDatabaseName,
 } from './secure-boot-state.ts';
-import { readSignatureLists } from './signature-list.ts';
+import { SignatureLists } from './signature-list.ts';
 import { EFI_GLOBAL_VARIABLE, EFI_IMAGE_SECURITY_DATABASE, SHIM_LOCK, readVariable } from './uefi-variable.ts';
 import type { UefiVariable } from './uefi-variable.ts';
 
@@ -64,12 +64,12 @@ class SecureBootWalk {
   take(event: CheckedEvent): void {
     const { index, type, measured } = event;
     const place = { event: index, pcr: SECURE_BOOT_PCR, offset: event.offset };
-    if (SPDM_TYPES.includes(type)) return;
     if (measured === undefined) {
       const message = 'what an event of pcr 7 says is not what was measured';
       this.#findings.add('SECURE_BOOT_EVENT_UNVERIFIED', place, message);
       return;
     }
+    if (SPDM_TYPES.includes(type)) return;
     if (type === EV_SEPARATOR) this.#takeSeparator(index, measured);
     else if (EV_ACTION_TYPES.includes(type)) this.#takeAction(event, measured);
     else if (type === EV_EFI_VARIABLE_DRIVER_CONFIG) this.#takeVariable(event, measured);
@@ -78,9 +78,10 @@ class SecureBootWalk {
   }
 
   state(): ReadState {
-    const databases = Object.fromEntries(
-      SIGNATURE_DATABASES.map((name) => [name, this.#readDatabase(name)]),
-    ) as Record<SignatureDatabaseName, SignatureDatabase>;
+    const databases = Object.fromEntries(SIGNATURE_DATABASES.map((name) => [name, this.#readDatabase(name)])) as Record<
+      SignatureDatabaseName,
+      SignatureDatabase
+    >;
     return {
       mode: this.#readMode(),
       setupMode: this.#readFlag('SetupMode'),
@@ -173,13 +174,12 @@ class SecureBootWalk {
     if (variable === undefined) return { state: 'absent' };
     const { event, data } = variable;
     try {
-      const signatures = readSignatureLists(data);
-      const other = signatures.find(({ kind }) => kind === 'other');
-      if (other !== undefined) {
-        const message = `${name} holds signatures of the unknown type ${other.type}`;
+      const lists = SignatureLists.read(data);
+      for (const type of lists.unknownTypes) {
+        const message = `${name} holds signatures of the unknown type ${type}`;
         this.#findings.add('SIGNATURE_TYPE_UNKNOWN', { event, pcr: SECURE_BOOT_PCR }, message);
       }
-      return { state: 'read', event, signatures };
+      return { state: 'read', event, lists };
     } catch (error) {
       if (!(error instanceof CodecError)) throw error;
       this.#malformed(event, `${name}: ${error.message}`);

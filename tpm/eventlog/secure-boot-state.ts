@@ -1,5 +1,5 @@
 /** The shape of what is known of Secure Boot. */
-import type { Signature } from './signature-list.ts';
+import type { SignatureLists } from './signature-list.ts';
 
 /** `unset`: the firmware measured the variable as empty, so it has no Secure Boot; `unknown`: nothing verified says. */
 export type SecureBootMode = 'enabled' | 'disabled' | 'unset' | 'unknown';
@@ -7,7 +7,7 @@ export type SecureBootMode = 'enabled' | 'disabled' | 'unset' | 'unknown';
 /** A variable that the firmware measured. `absent`: not in the log, or not believed; the findings say which. */
 export type SignatureDatabase =
   | { readonly state: 'absent' }
-  | { readonly state: 'read'; readonly event: number; readonly signatures: readonly Signature[] }
+  | { readonly state: 'read'; readonly event: number; readonly lists: SignatureLists }
   | { readonly state: 'malformed'; readonly event: number; readonly raw: Buffer };
 
 /** The databases of UEFI §32.3 and §32.4.1, as measured. */

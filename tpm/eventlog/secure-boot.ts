@@ -32,7 +32,7 @@ function checkCompleteness(state: SecureBootState, findings: FindingList): void 
   if (state.mode !== 'enabled') return;
   for (const name of REQUIRED) {
     const database = state.databases[name];
-    if (database.state === 'absent' || (database.state === 'read' && database.signatures.length === 0)) {
+    if (database.state === 'absent' || (database.state === 'read' && database.lists.isEmpty)) {
       findings.add('SECURE_BOOT_VARIABLE_MISSING', place, `Secure Boot is on, and ${name} is missing or empty`);
     }
   }

@@ -49,42 +49,85 @@ export interface Signature {
   readonly data: Buffer;
 }
 
-/**
- * All signatures of a variable; a list that is empty has none.
- * @throws CodecError where sizes do not add up: no part of such a variable is used
- */
-export function readSignatureLists(bytes: Buffer): readonly Signature[] {
-  const reader = new LittleEndianReader(bytes);
-  const signatures: Signature[] = [];
-  while (reader.remaining > 0) readSignatureList(reader, signatures);
-  return signatures;
+/** One list, its sizes checked. */
+interface SignatureList {
+  readonly kind: SignatureKind;
+  readonly type: string;
+  readonly signatureSize: number;
+  /** A whole number of signatures. */
+  readonly content: Buffer;
 }
 
-function readSignatureList(reader: LittleEndianReader, signatures: Signature[]): void {
+/**
+ * The signatures of a variable. Its lists are checked at once, their entries made when somebody asks: a dbx has hundreds, and most
+ * readers want to know of db alone.
+ */
+export class SignatureLists {
+  readonly #lists: readonly SignatureList[];
+  #signatures: readonly Signature[] | undefined;
+
+  private constructor(lists: readonly SignatureList[]) {
+    this.#lists = lists;
+  }
+
+  /** @throws CodecError where sizes do not add up: no part of such a variable is used */
+  static read(bytes: Buffer): SignatureLists {
+    const reader = new LittleEndianReader(bytes);
+    const lists: SignatureList[] = [];
+    let count = 0;
+    while (reader.remaining > 0) {
+      const at = reader.offset;
+      const list = readSignatureList(reader);
+      count += list.content.length / list.signatureSize;
+      if (count > MAX_SIGNATURES || lists.length >= MAX_SIGNATURES) {
+        throw new CodecError('COUNT_EXCEEDED', at, `more than ${MAX_SIGNATURES} signatures`);
+      }
+      lists.push(list);
+    }
+    return new SignatureLists(lists);
+  }
+
+  /** SignatureTypes that are not known here. */
+  get unknownTypes(): readonly string[] {
+    return this.#lists.filter(({ kind }) => kind === 'other').map(({ type }) => type);
+  }
+
+  get isEmpty(): boolean {
+    return this.#lists.every(({ content }) => content.length === 0);
+  }
+
+  /** All of them, in order. */
+  get signatures(): readonly Signature[] {
+    return (this.#signatures ??= this.#lists.flatMap(signaturesOf));
+  }
+}
+
+function readSignatureList(reader: LittleEndianReader): SignatureList {
   const at = reader.offset;
   const type = reader.guid();
   const listSize = reader.u32();
   const headerSize = reader.u32();
   const signatureSize = reader.u32();
   const known = TYPES.get(type);
+  const refuse = (detail: string): CodecError => new CodecError('VALUE_OUT_OF_RANGE', at, detail);
   if (listSize < LIST_HEADER_BYTES || headerSize > listSize - LIST_HEADER_BYTES) {
-    throw new CodecError('VALUE_OUT_OF_RANGE', at, `a signature list of ${listSize} bytes has a header of ${headerSize}`);
+    throw refuse(`a signature list of ${listSize} bytes has a header of ${headerSize}`);
   }
   if (known !== undefined && headerSize !== 0) {
-    throw new CodecError('VALUE_OUT_OF_RANGE', at, `${known.kind} signatures have no header, the list one of ${headerSize} bytes`);
+    throw refuse(`${known.kind} signatures have no header, the list one of ${headerSize} bytes`);
   }
   if (signatureSize <= OWNER_BYTES || (known?.size !== undefined && signatureSize !== OWNER_BYTES + known.size)) {
-    throw new CodecError('VALUE_OUT_OF_RANGE', at, `${known?.kind ?? type} signatures do not have ${signatureSize} bytes`);
+    throw refuse(`${known?.kind ?? type} signatures do not have ${signatureSize} bytes`);
   }
   const content = reader.bytes(listSize - LIST_HEADER_BYTES).subarray(headerSize);
-  const count = content.length / signatureSize;
-  if (!Number.isInteger(count)) {
-    throw new CodecError('VALUE_OUT_OF_RANGE', at, `${content.length} bytes are no whole number of signatures`);
+  if (content.length % signatureSize !== 0) {
+    throw refuse(`${content.length} bytes are no whole number of signatures`);
   }
-  if (signatures.length + count > MAX_SIGNATURES) {
-    throw new CodecError('COUNT_EXCEEDED', at, `more than ${MAX_SIGNATURES} signatures`);
-  }
-  const kind = known?.kind ?? 'other';
+  return { kind: known?.kind ?? 'other', type, signatureSize, content };
+}
+
+function signaturesOf({ kind, type, signatureSize, content }: SignatureList): readonly Signature[] {
+  const signatures: Signature[] = [];
   let owner = '';
   for (let start = 0; start < content.length; start += signatureSize) {
     const end = start + signatureSize;
@@ -95,6 +138,7 @@ function readSignatureList(reader: LittleEndianReader, signatures: Signature[]):
     }
     signatures.push({ kind, type, owner, data: content.subarray(start + OWNER_BYTES, end) });
   }
+  return signatures;
 }
 
 /** One EFI_SIGNATURE_DATA, as an authority event has it. */

@@ -15,6 +15,8 @@ export interface Signer {
 export interface Signers {
   /** By SHA-256 of the certificate, hexadecimal. */
   readonly bySha256: ReadonlyMap<string, Signer>;
+  /** The subject of a certificate (DER) that was read. */
+  readonly subjectOf: (certificate: Buffer) => string | undefined;
   readonly findings: readonly EventLogFinding[];
 }
 
@@ -30,7 +32,7 @@ export function readSigners(state: SecureBootState): Signers {
   const bySha256 = new Map<string, Signer>();
   const seen = new Set<string>();
   for (const { event, certificate } of certificatesOf(state)) {
-    const sha256 = createHash('sha256').update(certificate).digest('hex');
+    const sha256 = fingerprint(certificate);
     if (seen.has(sha256) || seen.size >= MAX_CERTIFICATES) continue;
     seen.add(sha256);
     const signer = readSigner(certificate);
@@ -41,14 +43,19 @@ export function readSigners(state: SecureBootState): Signers {
       bySha256.set(sha256, signer);
     }
   }
-  return { bySha256, findings: findings.list() };
+  const subjectOf = (certificate: Buffer): string | undefined => bySha256.get(fingerprint(certificate))?.subject;
+  return { bySha256, subjectOf, findings: findings.list() };
+}
+
+function fingerprint(certificate: Buffer): string {
+  return createHash('sha256').update(certificate).digest('hex');
 }
 
 function certificatesOf(state: SecureBootState): readonly { readonly event: number; readonly certificate: Buffer }[] {
   const enrolled = Object.values(state.databases).flatMap((database) => {
     if (database.state !== 'read') return [];
-    const { event, signatures } = database;
-    return signatures.filter(({ kind }) => kind === 'x509').map(({ data }) => ({ event, certificate: data }));
+    const { event, lists } = database;
+    return lists.signatures.filter(({ kind }) => kind === 'x509').map(({ data }) => ({ event, certificate: data }));
   });
   const used = state.authorities
     .filter(({ data }) => data[0] === 0x30)

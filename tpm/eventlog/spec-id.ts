@@ -23,15 +23,24 @@ export interface LogBank {
 
 export interface SpecId {
   readonly platformClass: number;
-  /** `major.minor`, with the errata level as `major.minor.errata`. */
+  /** `major.minor.errata` */
   readonly version: string;
   readonly uintnSize: number;
   readonly banks: readonly LogBank[];
   readonly vendorInfo: Buffer;
 }
 
-/** @throws CodecError where it is malformed. Bytes after the vendor's information are taken as part of it. */
-export function readSpecId(data: Buffer): SpecId {
+export interface ReadSpecId {
+  readonly specId: SpecId;
+  /** Bytes of the vendor's information that lie beyond the event: some firmware leaves them out of its size. */
+  readonly overrun: number;
+}
+
+/**
+ * Reads the event's data; `following` is the log after it. Bytes after the vendor's information are taken as part of it.
+ * @throws CodecError where it is malformed
+ */
+export function readSpecId(data: Buffer, following: Buffer): ReadSpecId {
   const reader = new LittleEndianReader(data);
   reader.bytes(16);
   const platformClass = reader.u32();
@@ -40,15 +49,13 @@ export function readSpecId(data: Buffer): SpecId {
   const errata = reader.u8();
   const uintnSize = reader.u8();
   const banks = readBanks(reader);
-  const vendorInfo = reader.bytes(reader.u8());
-  const trailing = reader.rest();
-  return {
-    platformClass,
-    version: `${major}.${minor}.${errata}`,
-    uintnSize,
-    banks,
-    vendorInfo: trailing.length === 0 ? vendorInfo : Buffer.concat([vendorInfo, trailing]),
-  };
+  const overrun = Math.max(0, reader.u8() - reader.remaining);
+  const inside = reader.rest();
+  if (overrun > following.length) {
+    throw new CodecError('TRUNCATED', reader.offset, `${overrun} bytes of vendor information are missing`);
+  }
+  const vendorInfo = overrun === 0 ? inside : Buffer.concat([inside, following.subarray(0, overrun)]);
+  return { specId: { platformClass, version: `${major}.${minor}.${errata}`, uintnSize, banks, vendorInfo }, overrun };
 }
 
 function readBanks(reader: LittleEndianReader): readonly LogBank[] {

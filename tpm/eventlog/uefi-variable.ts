@@ -6,6 +6,8 @@ const MAX_NAME_LENGTH = 1024;
 
 export const EFI_GLOBAL_VARIABLE = '8be4df61-93ca-11d2-aa0d-00e098032b8c';
 export const EFI_IMAGE_SECURITY_DATABASE = 'd719b2cb-3d3a-4596-a3bc-dad00e67656f';
+/** SPDM: `devdb`, the database of device certificates. */
+export const EFI_DEVICE_SECURITY_DATABASE = 'b9c2b4f4-bf5f-462d-8adf-c5c70ac35dad';
 export const SHIM_LOCK = '605dab50-e046-4300-abb6-3dd810dd8b23';
 
 export interface UefiVariable {

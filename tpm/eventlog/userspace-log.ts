@@ -42,7 +42,7 @@ export interface UserspaceLog {
 }
 
 /** Event types whose text is the very string that systemd measures (src/shared/tpm2-util.c, tpm2_userspace_event_type). */
-const TEXT_TYPES: readonly string[] = ['phase', 'filesystem', 'machine-id', 'os-separator'];
+const TEXT_TYPES: readonly string[] = ['phase', 'filesystem', 'machine-id'];
 
 /** Reads the log. Never throws for its content: what does not parse ends the reading, as a finding with its offset. */
 export function parseUserspaceLog(bytes: Uint8Array): UserspaceLog {
@@ -56,7 +56,7 @@ export function parseUserspaceLog(bytes: Uint8Array): UserspaceLog {
     return stop(false);
   }
   let sequence = -1;
-  for (let offset = 0; offset < log.length; ) {
+  for (let offset = 0; offset < log.length;) {
     const end = endOfLine(log, offset);
     const line = withoutSeparator(log.subarray(offset, end));
     if (line.length > 0) {

@@ -12,7 +12,7 @@ import { imaFinding, quoteName } from './findings.ts';
 import type { ImaFinding, ImaFindingCode, ImaPlace } from './findings.ts';
 import { DEFAULT_IMA_LIMITS } from './parse.ts';
 import type { ImaLimits } from './parse.ts';
-import { imaTemplate, templateHashInput } from './templates.ts';
+import { FIXED_DIGEST_SIZE, MAX_FIXED_NAME, imaTemplate, templateHashInput } from './templates.ts';
 import type { ImaFieldId, ImaTemplate } from './templates.ts';
 
 /** The entries that could be read, and a finding for each line that is none. */
@@ -94,10 +94,15 @@ function encodeFields(template: ImaTemplate, ids: readonly ImaFieldId[], rest: s
   const fields: Field[] = [];
   for (const [index, id] of ids.entries()) {
     const bytes = encoders[id](words[index] ?? '');
-    if (bytes === undefined) return `field ${id} is malformed`;
+    if (bytes === undefined || !fits(template, id, bytes)) return `field ${id} is malformed`;
     fields.push({ id, bytes });
   }
   return fields;
+}
+
+/** What the template `ima` fixes, and binary lists tell by their lengths. */
+function fits({ fixedForm }: ImaTemplate, id: ImaFieldId, { length }: Buffer): boolean {
+  return !fixedForm || (id === 'd' ? length === FIXED_DIGEST_SIZE : length <= MAX_FIXED_NAME);
 }
 
 type Encoder = (text: string) => Buffer | undefined;
@@ -151,7 +156,9 @@ function decimal(text: string, size: number): Buffer | undefined {
 }
 
 function joinFields(template: ImaTemplate, fields: readonly Field[]): Buffer {
-  const parts = fields.flatMap(({ bytes }, index) => (template.fixedForm && index === 0 ? [bytes] : [u32(bytes.length), bytes]));
+  const parts = fields.flatMap(({ bytes }, index) =>
+    template.fixedForm && index === 0 ? [bytes] : [u32(bytes.length), bytes],
+  );
   return Buffer.concat(parts);
 }
 
@@ -180,7 +187,10 @@ function findForm(
     for (const [bit, at] of doubtful.entries()) {
       if (((variant >> bit) & 1) === 1) bytes[at] = SPACE;
     }
-    const data = joinFields(template, fields.map((field, index) => (index === nameIndex ? { id: field.id, bytes } : field)));
+    const data = joinFields(
+      template,
+      fields.map((field, index) => (index === nameIndex ? { id: field.id, bytes } : field)),
+    );
     const input = templateHashInput(template, data);
     const hash = hashes.find(({ node }) => oneShotHash(node, input, 'hex') === hashHex);
     if (hash !== undefined) return { data, hash };

@@ -72,7 +72,8 @@ export function checkBootAggregate(entry: ImaEntry, held: ImaDigest, table: Boot
   }
   for (const [variant, key] of variants) {
     const value = values[key];
-    if (value !== undefined && equalDigests(value, held.value)) return { kind: 'matched', algorithm: bank.name, variant };
+    if (value !== undefined && equalDigests(value, held.value))
+      return { kind: 'matched', algorithm: bank.name, variant };
   }
   return variants.every(([, key]) => values[key] !== undefined)
     ? fail('IMA_BOOT_AGGREGATE_MISMATCH', `boot_aggregate is no digest over the ${bank.name} pcrs of this boot`)

@@ -49,10 +49,12 @@ export class DerReader {
     const found = this.#bytes[start];
     const first = this.#bytes[start + 1];
     if (found === undefined || first === undefined) throw new DerError('value is missing');
-    if (tag !== undefined && found !== tag) throw new DerError(`tag 0x${found.toString(16)} where 0x${tag.toString(16)} must be`);
+    if (tag !== undefined && found !== tag)
+      throw new DerError(`tag 0x${found.toString(16)} where 0x${tag.toString(16)} must be`);
     if ((found & 0x1f) === 0x1f) throw new DerError('tags of several bytes are not used here');
     const lengthBytes = first < 0x80 ? 0 : first - 0x80;
-    if (first === 0x80 || lengthBytes > 3 || start + 2 + lengthBytes > this.#bytes.length) throw new DerError('length is malformed');
+    if (first === 0x80 || lengthBytes > 3 || start + 2 + lengthBytes > this.#bytes.length)
+      throw new DerError('length is malformed');
     const length = lengthBytes === 0 ? first : this.#bytes.readUIntBE(start + 2, lengthBytes);
     const contentAt = start + 2 + lengthBytes;
     if (length > this.#bytes.length - contentAt) throw new DerError('value is longer than what holds it');
@@ -78,9 +80,4 @@ export class DerReader {
     }
     return values;
   }
-}
-
-/** The next value as an object identifier, its content in hexadecimal. */
-export function readOid(reader: DerReader): string {
-  return reader.read(DER.oid).content.toString('hex');
 }

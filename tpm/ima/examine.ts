@@ -1,6 +1,6 @@
 /** One entry looked at by itself: what it says, what its signatures are worth, what is wrong with it. */
 import { checkBootPlace } from './boot-aggregate.ts';
-import { checkBuffer } from './critical-data.ts';
+import { bufferKind, checkBuffer } from './critical-data.ts';
 import type { MeasuredBuffer } from './critical-data.ts';
 import type { ImaEntry } from './entry.ts';
 import { checkEvmSignature } from './evm-signature.ts';
@@ -51,7 +51,8 @@ export function examineEntry(entry: ImaEntry, keyring: ImaKeyring): ExaminedEntr
   const buffer = checked === undefined || 'severity' in checked ? undefined : checked;
   if (checked !== undefined && 'severity' in checked) findings.push(checked);
   const learned = learnKey(entry, buffer);
-  if (buffer?.kind === 'kexec') findings.push(kexec(entry, buffer));
+  // By name alone: the template's name, which makes a buffer of the bytes, is covered by no hash.
+  if (bufferKind(read.name) === 'kexec') findings.push(kexec(entry, read));
   findings.push(learned.finding);
   return {
     entry,
@@ -111,7 +112,7 @@ function unknownHash(entry: ImaEntry, { name, digest }: ImaMeasurement): ImaFind
   return imaFinding('IMA_DIGEST_ALGORITHM_UNKNOWN', placeOf(entry), message);
 }
 
-function kexec(entry: ImaEntry, { name }: MeasuredBuffer): ImaFinding {
+function kexec(entry: ImaEntry, { name }: ImaMeasurement): ImaFinding {
   const message = `entry ${entry.index} (${name}): another kernel was loaded, which the boot log would not cover`;
   return imaFinding('IMA_KEXEC', placeOf(entry), message);
 }
@@ -128,7 +129,11 @@ function learnKey(
     return { key: { keyring: buffer.name, key }, finding };
   } catch (error) {
     if (!(error instanceof ImaKeyError)) throw error;
-    const finding = imaFinding('IMA_KEY_UNREADABLE', placeOf(entry), `${where} what is no usable key: ${error.message}`);
+    const finding = imaFinding(
+      'IMA_KEY_UNREADABLE',
+      placeOf(entry),
+      `${where} what is no usable key: ${error.message}`,
+    );
     return { key: undefined, finding };
   }
 }

@@ -42,11 +42,12 @@ export interface ImaMeasurement {
 }
 
 /** What a field adds while an entry is read; the three lists of xattrs make one in the end. */
-type Draft = { -readonly [Key in keyof ImaMeasurement]?: ImaMeasurement[Key] } & {
+interface Draft {
+  readonly said: { -readonly [Key in keyof ImaMeasurement]?: ImaMeasurement[Key] };
   xattrNames?: readonly string[];
   xattrLengths?: readonly number[];
   xattrValues?: Buffer;
-};
+}
 
 /** A fact that the row found wrong, as a phrase; undefined when the field is as it must be. */
 type FieldReader = (draft: Draft, bytes: Buffer, order: ByteOrder) => string | undefined;
@@ -56,7 +57,7 @@ const readers: Readonly<Record<ImaFieldId, FieldReader>> = {
     const sizes: Readonly<Record<number, string>> = { 16: 'md5', 20: 'sha1' };
     const algorithm = sizes[bytes.length];
     if (algorithm === undefined) return `a digest of ${bytes.length} bytes`;
-    draft.digest = { algorithm, hash: imaHashByName(algorithm), of: 'untold', value: bytes };
+    draft.said.digest = { algorithm, hash: imaHashByName(algorithm), of: 'untold', value: bytes };
     return undefined;
   },
   n: readName,
@@ -65,10 +66,10 @@ const readers: Readonly<Record<ImaFieldId, FieldReader>> = {
   'd-ngv2': (draft, bytes) => setDigest(draft, 'digest', readDigest(bytes, true)),
   'd-modsig': (draft, bytes) =>
     bytes.length === 0 ? undefined : setDigest(draft, 'modsigDigest', readDigest(bytes, false)),
-  sig: (draft, bytes) => void (draft.signature = bytes),
-  buf: (draft, bytes) => void (draft.buffer = bytes),
-  modsig: (draft, bytes) => void (draft.modsig = bytes),
-  evmsig: (draft, bytes) => void (draft.evmSignature = bytes),
+  sig: (draft, bytes) => void (draft.said.signature = bytes),
+  buf: (draft, bytes) => void (draft.said.buffer = bytes),
+  modsig: (draft, bytes) => void (draft.said.modsig = bytes),
+  evmsig: (draft, bytes) => void (draft.said.evmSignature = bytes),
   xattrnames: (draft, bytes) => {
     const text = withoutTerminator(bytes).toString('latin1');
     draft.xattrNames = text === '' ? [] : text.split('|', MAX_XATTRS + 1);
@@ -76,7 +77,9 @@ const readers: Readonly<Record<ImaFieldId, FieldReader>> = {
   },
   xattrlengths: (draft, bytes, order) => {
     if (bytes.length % 4 !== 0 || bytes.length > MAX_XATTRS * 4) return `lengths in ${bytes.length} bytes`;
-    draft.xattrLengths = Array.from({ length: bytes.length / 4 }, (_, index) => readUint(bytes.subarray(index * 4, index * 4 + 4), order));
+    draft.xattrLengths = Array.from({ length: bytes.length / 4 }, (_, index) =>
+      readUint(bytes.subarray(index * 4, index * 4 + 4), order),
+    );
     return undefined;
   },
   xattrvalues: (draft, bytes) => void (draft.xattrValues = bytes),
@@ -98,7 +101,7 @@ export function readMeasurement(entry: ImaEntry): ImaMeasurement | ImaFinding {
     const message = `entry ${entry.index} has the template ${quoteName(template.name)}, which is not known`;
     return imaFinding('IMA_TEMPLATE_UNKNOWN', placeOf(entry), message);
   }
-  const draft: Draft = {};
+  const draft: Draft = { said: {} };
   const parts = splitFields(entry, template.fields.length);
   if (typeof parts === 'string') return malformed(entry, parts);
   for (const [index, id] of template.fields.entries()) {
@@ -107,7 +110,7 @@ export function readMeasurement(entry: ImaEntry): ImaMeasurement | ImaFinding {
   }
   const xattrs = joinXattrs(draft);
   if (typeof xattrs === 'string') return malformed(entry, xattrs);
-  const { name, nameBytes, digest, xattrNames, xattrLengths, xattrValues, ...others } = draft;
+  const { name, nameBytes, digest, ...others } = draft.said;
   if (name === undefined || nameBytes === undefined) return malformed(entry, 'the template has no name');
   if (digest === undefined) return malformed(entry, 'the template has no digest');
   return { name, nameBytes, digest, ...others, ...(xattrs === undefined ? {} : { xattrs }) };
@@ -151,8 +154,8 @@ function readName(draft: Draft, bytes: Buffer): string | undefined {
   const nameBytes = withoutTerminator(bytes);
   if (nameBytes.length === 0) return 'no name';
   if (nameBytes.includes(0)) return 'a name with a zero byte inside';
-  draft.nameBytes = nameBytes;
-  draft.name = nameBytes.toString('utf8');
+  draft.said.nameBytes = nameBytes;
+  draft.said.name = nameBytes.toString('utf8');
   return undefined;
 }
 
@@ -162,11 +165,14 @@ function withoutTerminator(bytes: Buffer): Buffer {
 
 function setDigest(draft: Draft, key: 'digest' | 'modsigDigest', digest: ImaDigest | string): string | undefined {
   if (typeof digest === 'string') return digest;
-  draft[key] = digest;
+  draft.said[key] = digest;
   return undefined;
 }
 
-const DIGEST_KINDS: Readonly<Record<string, ImaDigest['of']>> = { ima: 'file', verity: 'verity' };
+const DIGEST_KINDS: ReadonlyMap<string, ImaDigest['of']> = new Map([
+  ['ima', 'file'],
+  ['verity', 'verity'],
+]);
 
 /** `sha256:` NUL digest, with `ima:` or `verity:` before it in `d-ngv2`. */
 function readDigest(bytes: Buffer, typed: boolean): ImaDigest | string {
@@ -175,7 +181,7 @@ function readDigest(bytes: Buffer, typed: boolean): ImaDigest | string {
   if (terminator < 1 || bytes[terminator - 1] !== 0x3a) return 'a digest without the name of its hash';
   const words = bytes.toString('latin1', 0, terminator - 1).split(':');
   const algorithm = words.at(-1) ?? '';
-  const of = typed ? DIGEST_KINDS[words[0] ?? ''] : 'untold';
+  const of = typed ? DIGEST_KINDS.get(words[0] ?? '') : 'untold';
   if (words.length !== (typed ? 2 : 1) || of === undefined || !/^[a-z0-9_-]+$/.test(algorithm)) {
     return 'a digest without the name of its hash';
   }
@@ -189,7 +195,7 @@ function setNumber(draft: Draft, key: 'uid' | 'gid' | 'mode', bytes: Buffer, ord
   // Empty where no file is behind the entry, as for boot_aggregate.
   if (bytes.length === 0) return undefined;
   if (bytes.length > 4 || bytes.length === 3) return `a number of ${bytes.length} bytes`;
-  draft[key] = readUint(bytes, order);
+  draft.said[key] = readUint(bytes, order);
   return undefined;
 }
 

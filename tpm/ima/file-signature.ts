@@ -62,7 +62,8 @@ export function checkFileSignature(bytes: Buffer, digest: ImaDigest, keyring: Im
     return { kind: 'unsupported', source, what: 'a portable EVM signature without the metadata that it is over' };
   }
   const kind = header.type === XATTR_TYPE.veritySignature ? 'verity' : 'file';
-  if (digest.of !== 'untold' && digest.of !== kind) return { kind: 'invalid', source, fault: 'DIGEST_KIND_MISMATCH', keyId };
+  if (digest.of !== 'untold' && digest.of !== kind)
+    return { kind: 'invalid', source, fault: 'DIGEST_KIND_MISMATCH', keyId };
   if (digest.hash !== header.hash) return { kind: 'invalid', source, fault: 'HASH_MISMATCH', keyId };
   return verifyHeader(source, header, digest.value, keyring);
 }

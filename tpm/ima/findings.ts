@@ -14,7 +14,6 @@ const severities = {
   // One entry
   IMA_TEMPLATE_UNKNOWN: 'error',
   IMA_TEMPLATE_HASH_MISMATCH: 'error',
-  IMA_TEMPLATE_HASH_UNCHECKED: 'warning',
   IMA_FIELD_MALFORMED: 'error',
   IMA_DIGEST_ALGORITHM_UNKNOWN: 'warning',
   IMA_PCR_UNCOVERED: 'warning',

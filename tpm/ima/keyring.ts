@@ -81,7 +81,10 @@ export function readImaKeys(file: Buffer): readonly ImaKey[] {
   if (blocks.length > MAX_KEYS_PER_FILE) throw new ImaKeyError('KEY_UNREADABLE', `more than ${MAX_KEYS_PER_FILE} keys`);
   return blocks.map(([, label = '', base64 = '']) => {
     if (label !== 'CERTIFICATE' && label !== 'PUBLIC KEY') {
-      throw new ImaKeyError('KEY_UNREADABLE', `pem of ${label.toLowerCase()} where a certificate or public key must be`);
+      throw new ImaKeyError(
+        'KEY_UNREADABLE',
+        `pem of ${label.toLowerCase()} where a certificate or public key must be`,
+      );
     }
     return readImaKey(Buffer.from(base64, 'base64'));
   });
@@ -94,7 +97,9 @@ export function readImaKeys(file: Buffer): readonly ImaKey[] {
 export function readImaKey(der: Buffer): ImaKey {
   if (der.length > MAX_KEY_BYTES) throw new ImaKeyError('KEY_UNREADABLE', `a key of ${der.length} bytes`);
   try {
-    return isCertificate(der) ? fromCertificate(der) : makeKey(createPublicKey({ key: der, format: 'der', type: 'spki' }));
+    return isCertificate(der)
+      ? fromCertificate(der)
+      : makeKey(createPublicKey({ key: der, format: 'der', type: 'spki' }));
   } catch (cause) {
     if (cause instanceof ImaKeyError) throw cause;
     throw new ImaKeyError('KEY_UNREADABLE', 'no certificate or public key in der', { cause });
@@ -121,7 +126,11 @@ function fromCertificate(der: Buffer): ImaKey {
 }
 
 /** The parts of a TBSCertificate (RFC 5280 §4.1) that identify its key. */
-function readCertificate(der: Buffer): { readonly serial: Buffer; readonly issuer: Buffer; readonly subjectKeyId?: string } {
+function readCertificate(der: Buffer): {
+  readonly serial: Buffer;
+  readonly issuer: Buffer;
+  readonly subjectKeyId?: string;
+} {
   const body = new DerReader(der).open(DER.sequence).open(DER.sequence);
   if (body.tag === DER.context0) body.read();
   const serial = body.read(DER.integer).raw;

@@ -3,8 +3,14 @@
  * pcr u32 ‖ template hash ‖ name length u32 ‖ name ‖ data length u32 (not for `ima`) ‖ data.
  * Integers are in the kernel's byte order, or little-endian where `ima_canonical_fmt` is set.
  */
-import { HASH_ALGORITHMS, IMPLEMENTATION_PCR } from '../structures/constants.ts';
-import { TPM_ALG_SHA1, TPM_ALG_SHA256, TPM_ALG_SHA384, TPM_ALG_SHA512 } from '../structures/constants.ts';
+import {
+  HASH_ALGORITHMS,
+  IMPLEMENTATION_PCR,
+  TPM_ALG_SHA1,
+  TPM_ALG_SHA256,
+  TPM_ALG_SHA384,
+  TPM_ALG_SHA512,
+} from '../structures/constants.ts';
 import { ImaEntry } from './entry.ts';
 import type { ByteOrder, ImaListLayout } from './entry.ts';
 import { imaFinding } from './findings.ts';
@@ -107,7 +113,9 @@ export class ImaListReader {
     const left = this.#bytes.subarray(this.#position);
     const [only] = this.#queue;
     this.#bytes =
-      left.length === 0 && this.#queue.length === 1 && only !== undefined ? only : Buffer.concat([left, ...this.#queue]);
+      left.length === 0 && this.#queue.length === 1 && only !== undefined
+        ? only
+        : Buffer.concat([left, ...this.#queue]);
     this.#position = 0;
     this.#queue = [];
     this.#queued = 0;
@@ -183,7 +191,8 @@ export class ImaListReader {
       const hashAt = this.#position + 4;
       const nameAt = hashAt + layout.hash.size + 4;
       const reach = hashAt > this.#bytes.length ? hashAt : nameAt;
-      if (hashAt <= this.#bytes.length && u32(this.#bytes, this.#position, layout.byteOrder) >= IMPLEMENTATION_PCR) continue;
+      if (hashAt <= this.#bytes.length && u32(this.#bytes, this.#position, layout.byteOrder) >= IMPLEMENTATION_PCR)
+        continue;
       if (reach > this.#bytes.length) {
         undecided = undecided === 0 ? reach : undecided;
         continue;
@@ -195,7 +204,8 @@ export class ImaListReader {
       if (nameEnd === nameAt + nameLength && undecided === 0) return layout;
       undecided = undecided === 0 ? nameAt + nameLength : undecided;
     }
-    if (undecided === 0) return this.#fail('IMA_LAYOUT_UNKNOWN', 'it is an entry in no byte order and of no template hash');
+    if (undecided === 0)
+      return this.#fail('IMA_LAYOUT_UNKNOWN', 'it is an entry in no byte order and of no template hash');
     this.#needed = undecided - this.#position;
     return undefined;
   }

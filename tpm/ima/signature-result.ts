@@ -26,7 +26,12 @@ export type SignatureSource = 'ima' | 'modsig' | 'evm';
 export type ImaSignatureResult =
   | { readonly kind: 'none' }
   | { readonly kind: 'valid'; readonly source: SignatureSource; readonly key: ImaKey }
-  | { readonly kind: 'invalid'; readonly source: SignatureSource; readonly fault: SignatureFault; readonly keyId?: string }
+  | {
+      readonly kind: 'invalid';
+      readonly source: SignatureSource;
+      readonly fault: SignatureFault;
+      readonly keyId?: string;
+    }
   | { readonly kind: 'unknownKey'; readonly source: SignatureSource; readonly keyId: string }
   | { readonly kind: 'unsupported'; readonly source: SignatureSource; readonly what: string };
 

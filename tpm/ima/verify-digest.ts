@@ -48,7 +48,11 @@ function verifyRsa({ key }: ImaKey, hash: ImaHash, digest: Buffer, signature: Bu
 function digestInfo({ oid }: ImaHash, digest: Buffer): Buffer | undefined {
   if (oid === undefined) return undefined;
   const name = Buffer.from(oid, 'hex');
-  const algorithm = Buffer.concat([Buffer.from([0x30, name.length + 4, 0x06, name.length]), name, Buffer.from([0x05, 0x00])]);
+  const algorithm = Buffer.concat([
+    Buffer.from([0x30, name.length + 4, 0x06, name.length]),
+    name,
+    Buffer.from([0x05, 0x00]),
+  ]);
   const value = Buffer.concat([Buffer.from([0x04, digest.length]), digest]);
   return Buffer.concat([Buffer.from([0x30, algorithm.length + value.length]), algorithm, value]);
 }

@@ -11,7 +11,7 @@ import { akReplacedVerdict, awaitingVerdict, resetVerdict } from '../own-verdict
 import type { ChangeCause, HostRecord, Verdict } from '../records.ts';
 import type { EnrollInput, EnrollOutcome } from '../store.ts';
 import type { Database } from './database.ts';
-import { akOwners, anyBanned, ekOwners, getHost, insertHost, saveHost } from './hosts.ts';
+import { akOwners, anyBanned, ekOwners, formerHost, getHost, insertHost, saveHost } from './hosts.ts';
 import { dropLogs, keepLogs } from './logs.ts';
 import { readPresent, writeRevision } from './revisions.ts';
 import { type Transaction, write } from './transaction.ts';
@@ -47,6 +47,7 @@ function decide(tx: Transaction, input: EnrollInput): EnrollDecision {
     akOwners: akOwners(database, input.ak.name),
     host: owners.length === 1 && owner !== undefined ? getHost(database, owner) : null,
     idTaken: getHost(database, input.hostId) !== null,
+    now: tx.now,
   });
 }
 
@@ -57,7 +58,7 @@ function carryOut(
 ): Extract<EnrollOutcome, { readonly host: HostRecord }> {
   switch (decision.act) {
     case 'create': {
-      const host = newHost(input, tx.now);
+      const host = newHost(input, tx.now, formerHost(tx.database, input.hostId));
       insertHost(tx, host);
       writeOwnVerdict(tx, host, awaitingVerdict(host), 'enrolled');
       keepLogs(tx, host.id, input.logs, input.unreadable);

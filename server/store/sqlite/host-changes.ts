@@ -1,13 +1,13 @@
 import { resolvePolicy, sameResolution } from '../attachment.ts';
 import { takeAk } from '../enroll-rules.ts';
-import { awaitingVerdict, revokedVerdict } from '../own-verdicts.ts';
+import { awaitingVerdict, isExpired, revokedVerdict } from '../own-verdicts.ts';
 import type { HostRecord } from '../records.ts';
 import { type Actor, type HostStore, StoreError } from '../store.ts';
 import type { Database } from './database.ts';
 import { writeAkReplaced, writeOwnVerdict } from './enrollment.ts';
 import { akOwners, anyBanned, ekOwners, getHost, removeHost, saveHost } from './hosts.ts';
 import { attachedPolicies } from './policies.ts';
-import { dropVerdict, readPresent, writeRemoval, writeRevision } from './revisions.ts';
+import { dropVerdict, readPresent, writeLapse, writeRemoval, writeRevision } from './revisions.ts';
 import { type Transaction, write } from './transaction.ts';
 
 type Change = Parameters<HostStore['updateHost']>[1];
@@ -52,6 +52,11 @@ function writeNames(
   const { nodeName, labels } = host;
   if (change.drop && dropVerdict(tx, present, { nodeName, labels })) return;
   if (!change.namesChanged) return;
+  if (isExpired(present.result, tx.now)) {
+    writeLapse(tx, present);
+    writeNames(tx, host, change);
+    return;
+  }
   const { digest, lapseTime } = present;
   writeRevision(tx, { result: { ...present.result, nodeName, labels }, cause: 'updated', digest, lapseTime }, present);
 }
@@ -78,6 +83,7 @@ export function approveHost(
     } else {
       saveHost(tx, approved);
       if (before.state === 'pending') writeOwnVerdict(tx, approved, awaitingVerdict(approved), 'approved');
+      else retell(tx, id);
     }
     const detail = [
       before.state === 'pending' ? 'admitted' : '',
@@ -87,6 +93,14 @@ export function approveHost(
     tx.audit(options.actor, 'host.approve', `hosts/${id}`, detail.filter((part) => part !== '').join(', '));
     return approved;
   });
+}
+
+/** The verdict stands until the host is judged anew; the revision wakes its stream for that. */
+function retell(tx: Transaction, id: string): void {
+  const present = readPresent(tx.database, id);
+  if (present === null) return;
+  const { result, digest, lapseTime } = present;
+  writeRevision(tx, { result, cause: 'approved', digest, lapseTime }, present);
 }
 
 function approvedHost(
@@ -153,7 +167,7 @@ export function deleteHost(database: Database, now: number, id: string, options:
     const host = needHost(tx, id);
     const present = readPresent(tx.database, id);
     if (present !== null) writeRemoval(tx, present);
-    removeHost(tx, id);
+    removeHost(tx, host);
     const lifted = tx.run('DELETE FROM bans WHERE host_id = ?', id);
     const detail = lifted > 0 ? `${host.state}, ban of ${lifted} endorsement keys lifted` : host.state;
     tx.audit(options.actor, 'host.delete', `hosts/${id}`, detail);

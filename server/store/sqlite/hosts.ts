@@ -1,3 +1,4 @@
+import type { FormerHost } from '../enroll-rules.ts';
 import type { EkRecord, HostRecord, HostState } from '../records.ts';
 import type { EkOwner, Page, PageRequest } from '../store.ts';
 import { boolean, type Database, integer, json, optionalJson, type Row, text } from './database.ts';
@@ -153,10 +154,23 @@ export function saveMoving(tx: Transaction, host: HostRecord): void {
   );
 }
 
-export function removeHost(tx: Transaction, id: string): void {
+/** What was judged or read of a host that was deleted must not hold for one that enrols under its id: its counts go on. */
+export function removeHost(tx: Transaction, { id, version, akGeneration }: HostRecord): void {
   tx.run('DELETE FROM hosts WHERE id = ?', id);
-  // A host that enrols again under this id counts its versions from 1.
+  tx.run(
+    `INSERT INTO former_hosts (id, version, ak_generation) VALUES (?, ?, ?)
+      ON CONFLICT (id) DO UPDATE SET version = excluded.version, ak_generation = excluded.ak_generation`,
+    id,
+    version,
+    akGeneration,
+  );
   cache.delete(id);
+}
+
+/** Where the counts of a deleted host of this id ended; null when there was none. */
+export function formerHost(database: Database, id: string): FormerHost | null {
+  const row = database.get('SELECT version, ak_generation FROM former_hosts WHERE id = ?', id);
+  return row === undefined ? null : { version: integer(row, 'version'), akGeneration: integer(row, 'ak_generation') };
 }
 
 function recordEks(tx: Transaction, host: HostRecord): void {

@@ -90,8 +90,16 @@ function commitRound(tx: Transaction, input: RoundMessage): RoundAnswer {
   return { outcome: 'changed', result, host };
 }
 
-function holdsFence(tx: Transaction, host: HostRecord, { fence }: RoundMessage): boolean {
+/** A challenge of the future was drawn by a clock that has been set back since; a verdict that is over must not be told. */
+function holdsFence(
+  tx: Transaction,
+  host: HostRecord,
+  { fence, challengeTime, validity, ...input }: RoundMessage,
+): boolean {
   return (
+    challengeTime <= tx.now &&
+    challengeTime + validity > tx.now &&
+    [host.tlsKeySha256, host.nextTlsKeySha256].includes(input.tlsKeySha256) &&
     host.state === 'active' &&
     host.version === fence.version &&
     host.round === fence.round &&

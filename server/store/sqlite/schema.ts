@@ -65,6 +65,11 @@ CREATE TABLE eks (
   host_id TEXT NOT NULL REFERENCES hosts (id) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX eks_host ON eks (host_id);
+CREATE TABLE former_hosts (
+  id TEXT PRIMARY KEY,
+  version INTEGER NOT NULL,
+  ak_generation INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE bans (
   fingerprint TEXT PRIMARY KEY,
   host_id TEXT NOT NULL,

@@ -168,6 +168,24 @@ describe('a change of policy', () => {
     expect((await agent.round()).status).toBe('contraindicated');
   });
 
+  it('that gives a host its first one brings a challenge at once', async () => {
+    await house.store.deletePolicy('base', { ...OPERATOR, expected: 'any' });
+    await using agent = new StreamAgent(house, machine);
+    expect(reasons(await agent.round())).toEqual(['POLICY_MISSING']);
+    await putPolicy(house.store);
+    expect((await agent.round()).status).toBe('affirming');
+  });
+
+  it('of anchors between two rounds drops the verdict and brings a challenge at once', async () => {
+    await using agent = new StreamAgent(house, machine);
+    expect((await agent.round()).status).toBe('affirming');
+    for (const { fingerprint, anchor } of await house.store.allTrustAnchors()) {
+      if (anchor) await house.store.removeTrustAnchor(fingerprint, OPERATOR);
+    }
+    expect(await house.store.getResult(machine.id)).toMatchObject({ status: 'none' });
+    expect(reasons(await agent.round())).toEqual(['EK_UNENDORSED']);
+  });
+
   it('of anchors or inventory fences a verdict, too', async () => {
     await using agent = new StreamAgent(house, machine);
     const challenge = await agent.challenge();

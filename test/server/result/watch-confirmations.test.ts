@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest';
 
+import { ChangeFeed } from '../../../server/result/feed.ts';
+import type { WatchOptions } from '../../../server/result/watch.ts';
+import type { Confirmation } from '../../../server/store/records.ts';
 import { affirmed, commit, enrolled, round } from '../store/fixtures.ts';
-import { brief, givenWatching } from './watcher.ts';
+import { brief, givenWatching, Watcher } from './watcher.ts';
 
 const given = givenWatching();
 
@@ -63,6 +66,32 @@ describe('confirmations', () => {
     await confirm();
     given.clock.advance(VALIDITY / 4);
     expect((await watcher.take(3)).map(brief)[2]).toBe('validity h-a 1');
+  });
+
+  it('of a verdict that the watcher has not been told yet are left to its change', async () => {
+    const confirmation = (sequence: number, revision: number): Confirmation => ({
+      sequence,
+      revision,
+      hostId: `h-${sequence}`,
+      status: 'affirming',
+      labels: {},
+      validUntil: given.store.now() + VALIDITY,
+      confirmations: 1,
+    });
+    // Between the read of the changes and that of the confirmations somebody wrote revision 2 and confirmed it.
+    const store: WatchOptions['store'] = {
+      incarnation: given.store.incarnation,
+      now: () => given.store.now(),
+      heads: () => Promise.resolve({ revision: 0, confirmation: 0 }),
+      snapshot: () => Promise.resolve({ revision: 0, results: [] }),
+      changesSince: () => Promise.resolve([]),
+      confirmationsSince: (after) => Promise.resolve(after === 0 ? [confirmation(1, 2), confirmation(2, 0)] : []),
+    };
+    const feed = new ChangeFeed({ store: given.store, pollInterval: 60_000, onError: () => undefined });
+    const watcher = new Watcher({ store, feed }, {});
+    expect((await watcher.take(2)).map(brief)).toEqual(['synced', 'validity h-2 1']);
+    await watcher.stop();
+    feed.close();
   });
 
   it('that came while a watch was away are told when it resumes', async () => {

@@ -77,6 +77,14 @@ describe('a resumed watch', () => {
     }
   });
 
+  it('hears at once where it stands, even when nothing has changed', async () => {
+    await affirmed(given.store, 'a');
+    const [, bookmark] = await given.watch().take(2);
+    const resumed = given.watch({ resumeToken: bookmark?.resumeToken ?? '' });
+    await expect.poll(() => resumed.idle.map(brief)).toEqual(['bookmark']);
+    expect(resumed.events).toEqual([]);
+  });
+
   it.each([
     ['no base64', '%%%'],
     ['no JSON', Buffer.from('nonsense').toString('base64url')],

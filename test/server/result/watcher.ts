@@ -2,14 +2,14 @@ import { afterEach, beforeEach } from 'vitest';
 
 import { ChangeFeed } from '../../../server/result/feed.ts';
 import { watchResults } from '../../../server/result/watch.ts';
-import type { WatchEvent } from '../../../server/result/watch.ts';
+import type { WatchEvent, WatchOptions } from '../../../server/result/watch.ts';
 import type { ResultFilter, Store } from '../../../server/store/store.ts';
 import { openTestStore } from '../../support/test-service.ts';
 import { commit, NO_FILTER, round, verdict } from '../store/fixtures.ts';
 import { FakeClock } from '../store/contract/harness.ts';
 
 interface Source {
-  readonly store: Store;
+  readonly store: WatchOptions['store'];
   readonly feed: ChangeFeed;
 }
 

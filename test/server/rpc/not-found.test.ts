@@ -40,7 +40,7 @@ describe('a resource that is not there', () => {
       'a host to be updated',
       () => hosts().updateHost({ host: { name: `hosts/${nowhere}` }, updateMask: { paths: ['labels'] } }),
     ],
-    ['a host to be approved', () => hosts().approveHost({ name: `hosts/${nowhere}` })],
+    ['a host to be approved', () => hosts().approveHost({ name: `hosts/${nowhere}`, etag: 'v1' })],
     ['a host to be revoked', () => hosts().revokeHost({ name: `hosts/${nowhere}` })],
     ['a host to be deleted', () => hosts().deleteHost({ name: `hosts/${nowhere}` })],
     ['a result', () => results().getAttestationResult({ host: `hosts/${nowhere}` })],

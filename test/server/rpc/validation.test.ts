@@ -52,6 +52,7 @@ const INVALID: readonly (readonly [string, () => Promise<unknown>, readonly stri
   ['a host whose id is none', () => hosts().getHost({ name: 'hosts/x' }), ['name']],
   ['a host with something behind its id', () => hosts().getHost({ name: `${host}/x` }), ['name']],
   ['the approval of no host', () => hosts().approveHost({}), ['name']],
+  ['the approval of a host that nobody looked at', () => hosts().approveHost({ name: host }), ['etag']],
   ['the revocation of no host', () => hosts().revokeHost({}), ['name']],
   [
     'a revocation for a very long reason',

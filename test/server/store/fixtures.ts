@@ -41,7 +41,8 @@ export async function enrollment(store: Store, name: string, change: Partial<Enr
   return {
     actor: `agent hosts/h-${name}`,
     enrollmentId: digest(`${name} ${Math.random()}`),
-    forgetAfter: store.now() + MINUTE,
+    completeBefore: store.now() + MINUTE,
+    forgetAfter: store.now() + 2 * MINUTE,
     hostId: `h-${name}`,
     eks: [ek(name, '3082')],
     ak: ak(name),

@@ -86,13 +86,14 @@ describe('announcements', () => {
       [{ kind: 'ima', offset: LOG_LIMITS.ima }],
       'LOG_TOO_LARGE',
     ],
+    ['nothing where a log was asked for', [], [{ kind: 'ima', offset: 0 }], 'LOG_MISSING'],
   ])('refuse %s', (_name, logs, requested, code) => {
     expect(() => checkAnnouncements(logs, requested)).toThrow(expect.objectContaining({ code }));
   });
 
-  it('take a log at its limit, and fewer logs than were asked for', () => {
+  it('take a log at its limit, and one that cannot be read', () => {
     checkAnnouncements([log({ size: LOG_LIMITS.boot })], null);
-    checkAnnouncements([], [{ kind: 'ima', offset: 0 }]);
+    checkAnnouncements([log({ kind: 'ima', size: 0, unreadable: 'gone' })], [{ kind: 'ima', offset: 0 }]);
     checkAnnouncements([log({ kind: 'ima', offset: 20 })], [{ kind: 'ima', offset: 20 }]);
   });
 });

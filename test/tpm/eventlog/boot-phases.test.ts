@@ -1,0 +1,122 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { readEventLog } from '../../../tpm/eventlog/read-event-log.ts';
+import type { EventLogReading } from '../../../tpm/eventlog/read-event-log.ts';
+import { dataIsHere, measuredBootPath } from '../../support/data.ts';
+import { makeLog, u32 } from './make-log.ts';
+import type { MadeEvent } from './make-log.ts';
+import { measuredLog } from './real-logs.ts';
+
+const grub = (prefix: string, text: string): MadeEvent => ({
+  pcr: 8,
+  type: 13,
+  data: Buffer.from(`${prefix}: ${text}\0`),
+  measured: Buffer.from(text),
+});
+const action = (text: string, pcr = 5): MadeEvent => ({ pcr, type: 0x8000_0007, data: Buffer.from(text) });
+const read = (events: readonly MadeEvent[]): EventLogReading => readEventLog(makeLog(events));
+
+const linux = grub('grub_cmd', 'linux /vmlinuz root=/dev/vda1');
+const line = grub('kernel_cmdline', '/vmlinuz root=/dev/vda1');
+
+describe('the command line of the kernel', () => {
+  test('of GRUB is verified text', () => {
+    const { boot } = read([linux, line]);
+    expect(boot.kernel.commandLines).toEqual([
+      { event: 2, pcr: 8, source: 'grub', text: '/vmlinuz root=/dev/vda1', verified: true },
+    ]);
+    expect(boot.findings).toEqual([]);
+  });
+
+  test('that is not what was measured is not verified', () => {
+    const forged = { ...line, measured: Buffer.from('/vmlinuz init=/bin/sh') };
+    expect(read([forged]).boot.kernel.commandLines).toMatchObject([{ verified: false }]);
+  });
+
+  test('of systemd-boot is UTF-16', () => {
+    const data = Buffer.from('quiet splash\0', 'utf16le');
+    expect(read([{ pcr: 12, type: 13, data }]).boot.kernel.commandLines).toEqual([
+      { event: 1, pcr: 12, source: 'systemd', text: 'quiet splash', verified: true },
+    ]);
+  });
+
+  test('of Linux’ EFI stub is a digest alone', () => {
+    const text = Buffer.from('LOADED_IMAGE::LoadOptions\0');
+    const data = Buffer.concat([u32(0x8f3b_22ed), u32(text.length), text]);
+    expect(read([{ pcr: 9, type: 6, data, measured: Buffer.from('x') }]).boot.kernel.commandLines).toEqual([
+      { event: 1, pcr: 9, source: 'efi-stub', text: undefined, verified: false },
+    ]);
+  });
+
+  test.each<[string, readonly MadeEvent[]]>([
+    ['a second one', [linux, line, grub('kernel_cmdline', '/vmlinuz init=/bin/sh')]],
+    ['the command that made it hidden as another', [linux, line, grub('grub_cmd', 'linux /vmlinuz init=/bin/sh')]],
+    [
+      'an event of GRUB that nobody can read',
+      [linux, line, { pcr: 8, type: 0x1234, data: Buffer.from('x'), measured: Buffer.from('y') }],
+    ],
+    ['a false one beside the real command', [linux, grub('kernel_cmdline', '/vmlinuz quiet')]],
+  ])('is ambiguous with %s', (_, events) => {
+    expect(read(events).boot.findings).toEqual([
+      expect.objectContaining({ code: 'KERNEL_COMMAND_LINE_AMBIGUOUS', severity: 'warning' }),
+    ]);
+  });
+
+  test('may be quoted in one event and not in the other', () => {
+    const quoted = [grub('grub_cmd', 'linux /vmlinuz a="b c"'), grub('kernel_cmdline', '/vmlinuz "a=b c"')];
+    expect(read(quoted).boot.findings).toEqual([]);
+  });
+});
+
+test('images are listed by digest, whatever type they are said to be', () => {
+  const image: MadeEvent = { pcr: 4, type: 0x8000_0003, data: Buffer.from('path'), measured: Buffer.from('shim') };
+  const hidden: MadeEvent = { ...image, type: 0x1234, measured: Buffer.from('forbidden') };
+  const { boot } = read([
+    action('Calling EFI Application from Boot Option', 4),
+    image,
+    hidden,
+    { pcr: 4, type: 4, data: Buffer.alloc(4) },
+  ]);
+  expect(boot.images.map(({ index }) => index)).toEqual([2, 3]);
+});
+
+describe('ExitBootServices', () => {
+  const begun = action('Exit Boot Services Invocation');
+  const failed = action('Exit Boot Services Returned with Failure');
+  const done = action('Exit Boot Services Returned with Success');
+  test.each<[string, readonly MadeEvent[], string, readonly string[]]>([
+    ['succeeded', [begun, done], 'success', []],
+    ['succeeded at the second time', [begun, failed, begun, done], 'success', []],
+    ['failed', [begun, failed], 'failure', ['EXIT_BOOT_SERVICES_FAILED']],
+    ['began', [begun], 'begun', []],
+    ['is missing', [action('Something else')], 'missing', []],
+    ['is missing where the text is forged', [{ ...done, measured: Buffer.from('x') }], 'missing', []],
+  ])('%s', (_, events, outcome, codes) => {
+    const { boot } = read(events);
+    expect(boot.exitBootServices).toBe(outcome);
+    expect(boot.findings.map(({ code }) => code)).toEqual(codes);
+  });
+});
+
+describe.skipIf(!dataIsHere('measured-boot'))('a real boot through shim and GRUB', () => {
+  const { boot } = dataIsHere('measured-boot') ? readEventLog(measuredLog('sb-ms-shim-grub')) : read([]);
+
+  test('passes all phases in order, and no event is lost', () => {
+    expect(boot.phases.map(({ phase }) => phase)).toEqual(['firmware', 'boot-manager', 'boot-loader', 'exit']);
+    const indices = boot.phases.flatMap(({ events }) => events.map(({ index }) => index));
+    expect(indices).toEqual(Array.from({ length: 47 }, (_, index) => index + 1));
+    expect(boot.exitBootServices).toBe('success');
+  });
+
+  test('shows the command line that the kernel itself printed', () => {
+    const [commandLine] = boot.kernel.commandLines;
+    const printed = readFileSync(measuredBootPath('sb-ms-shim-grub', 'cmdline.txt'), 'utf8').trim();
+    expect(commandLine).toMatchObject({ source: 'grub', verified: true });
+    expect(printed).toContain(commandLine?.text?.replace('/vmlinuz ', '') ?? 'none');
+  });
+
+  test('shows the initrd by name and digest', () => {
+    expect(boot.kernel.initrds).toMatchObject([{ source: 'grub', name: '/initrd.gz' }]);
+    expect(boot.kernel.initrds[0]?.digests).toHaveLength(3);
+  });
+});
