@@ -36,9 +36,14 @@ export function drawChallenge(context: ChallengeContext): Challenge {
   };
 }
 
-/** The boot log does not grow after the boot, and a log that cannot be read is asked for again only after the next one. */
+/**
+ * What has grown since, and what has not come yet. The boot log does not grow after the boot, and a log that cannot be read is asked
+ * for again only after the next one.
+ */
 function growingLogs(logs: readonly LogState[]): Challenge['logs'] {
-  return logs
-    .filter(({ kind, unreadable }) => kind !== 'boot' && unreadable === '')
-    .map(({ kind, size }) => ({ kind, offset: size }));
+  const kept = new Map(logs.map((state) => [state.kind, state]));
+  return LOG_KINDS.filter((kind) => {
+    const state = kept.get(kind);
+    return state === undefined || (kind !== 'boot' && state.unreadable === '');
+  }).map((kind) => ({ kind, offset: kept.get(kind)?.size ?? 0 }));
 }

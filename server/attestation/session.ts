@@ -4,7 +4,7 @@ import type { PolicyResolver } from '../policy/policy-resolver.ts';
 import type { RoundCommitter } from '../result/commit.ts';
 import type { ChangeFeed } from '../result/feed.ts';
 import type { Change, ChangeCause, HostRecord, LogPart, LogState } from '../store/records.ts';
-import type { Epochs, RoundOutcome, Store } from '../store/store.ts';
+import type { Epochs, RoundInput, RoundOutcome, Store } from '../store/store.ts';
 import { checkAnnouncements, collectLogs, withinTime } from '../verifier/collect-logs.ts';
 import type { LogChunk } from '../verifier/collect-logs.ts';
 import type { LogBudget } from '../verifier/log-budget.ts';
@@ -238,7 +238,7 @@ class AttestationSession {
     this.#accepted = true;
     // A change from outside that came while the round was written has made it forget: then the next round reads anew.
     if (this.#host !== null) this.#host = outcome.host;
-    this.#logs = grown(this.#logs, round.logs);
+    this.#logs = grown(this.#logs, round);
     yield { kind: 'result', result: outcome.result };
     const askAgain = !outcome.host.banksProven && context.challenge.selection !== 'all';
     return askAgain ? 0 : this.#interval(context);
@@ -298,9 +298,11 @@ class AttestationSession {
   }
 }
 
-/** What is kept of the logs after these parts. */
-function grown(logs: readonly LogState[], parts: readonly LogPart[]): readonly LogState[] {
-  const sizes = new Map(logs.map((state) => [state.kind, state]));
-  for (const { kind, offset, data } of parts) sizes.set(kind, { kind, size: offset + data.length, unreadable: '' });
-  return [...sizes.values()];
+/** What is known of the logs after a round that brought these parts, and said of others why they cannot be read. */
+function grown(logs: readonly LogState[], { logs: parts, unreadable }: RoundInput): readonly LogState[] {
+  const known = new Map(logs.map((state) => [state.kind, state]));
+  for (const { kind, reason } of unreadable)
+    known.set(kind, { kind, size: known.get(kind)?.size ?? 0, unreadable: reason });
+  for (const { kind, offset, data } of parts) known.set(kind, { kind, size: offset + data.length, unreadable: '' });
+  return [...known.values()];
 }

@@ -84,5 +84,5 @@ export function extendByEntry(chains: readonly PcrChain[], entry: ImaEntry): boo
     else if (alg === TPM_ALG_SHA1) chain.extend((sha1 ??= oneShotHash('sha1', input, 'binary')));
     else chain.extend(oneShotHash(chain.bank.node, input, 'binary'));
   }
-  return ownHash === entry.templateHashLatin1;
+  return entry.claims(ownHash);
 }

@@ -2,7 +2,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { caughtUp, enrollMachine, StreamAgent } from '../../support/stream-agent.ts';
 import type { Machine } from '../../support/stream-agent.ts';
-import { enroll, openHouse, OPERATOR, putPolicy } from '../../support/test-service.ts';
+import { SoftwareTpm } from '../../support/software-tpm.ts';
+import { ekCertificate, enroll, openHouse, OPERATOR, putPolicy } from '../../support/test-service.ts';
 import type { House } from '../../support/test-service.ts';
 
 let house: House;
@@ -50,6 +51,18 @@ describe('torn evidence', () => {
     const { result } = await agent.expect('result');
     expect(result).toMatchObject({ status: 'none', validUntil: null });
     expect(reasons(result)).toEqual(['EVIDENCE_TORN']);
+    expect((await agent.challenge()).selection).toBe('all');
+  });
+
+  it('of a later boot is evidence of the reboot all the same', async () => {
+    await using agent = new StreamAgent(house, machine);
+    await agent.round();
+    machine.tpm.reset();
+    hurry(agent);
+    agent.answer(await agent.challenge(), { afterQuote: tear });
+    const { result } = await agent.expect('result');
+    expect(result.status).toBe('none');
+    expect(reasons(result)).toEqual(['TPM_RESET']);
     expect((await agent.challenge()).selection).toBe('all');
   });
 
@@ -136,9 +149,12 @@ describe('a clock that goes back', () => {
     machine.tpm.clockInfo = { ...machine.tpm.clockInfo, clock: 1n };
     hurry(agent);
     await agent.round();
-    await enroll(house, machine.tpm, machine.ak);
+    await enroll(house, machine.tpm, machine.ak, { tls: machine.tls });
     expect((await house.store.getHost(machine.id))?.findings).toEqual(['CLOCK_REGRESSED']);
-    const { host } = await enroll(house, machine.tpm, machine.tpm.createAk(), { callerHostId: machine.id });
+    const { host } = await enroll(house, machine.tpm, machine.tpm.createAk(), {
+      callerHostId: machine.id,
+      tls: machine.tls,
+    });
     expect(host.findings).toEqual(['AK_REPLACED']);
   });
 });
@@ -146,6 +162,24 @@ describe('a clock that goes back', () => {
 const strict = {
   pcrRules: [{ bank: 'sha256', index: 8, allowed: ['11'.repeat(32)], severity: undefined, message: '' }],
 };
+
+describe('an EK certificate', () => {
+  it('that ends while the stream is open endorses no longer, and no verdict outlives it', async () => {
+    const end = house.store.now() + 90_000;
+    const tpm = new SoftwareTpm();
+    const certificates = tpm.eks.map((_, index) => ekCertificate(tpm, index, { notAfter: new Date(end) }));
+    const brief = await enrollMachine(house, { tpm, certificates });
+    await using agent = new StreamAgent(house, brief);
+    const first = await agent.round();
+    expect(first.status).toBe('affirming');
+    // X.509 tells whole seconds.
+    expect(first.validUntil).toBe(Math.floor(end / 1000) * 1000);
+    hurry(agent, 91_000);
+    const next = await agent.round();
+    expect(next.status).toBe('warning');
+    expect(reasons(next)).toEqual(['EK_UNENDORSED']);
+  });
+});
 
 describe('a change of policy', () => {
   it('while evidence is due fences the verdict: it is judged anew, by the new one', async () => {
@@ -239,7 +273,7 @@ describe('what an operator does to a host whose stream is open', () => {
 
   it('acknowledging a replaced AK brings back its affirmation', async () => {
     const next = machine.tpm.createAk();
-    const { tls } = await enroll(house, machine.tpm, next, { callerHostId: machine.id });
+    const { tls } = await enroll(house, machine.tpm, next, { callerHostId: machine.id, tls: machine.tls });
     await caughtUp(house);
     await using agent = new StreamAgent(house, { ...machine, ak: next, tls });
     const replaced = await agent.round();
@@ -248,9 +282,7 @@ describe('what an operator does to a host whose stream is open', () => {
     const host = await house.store.getHost(machine.id);
     const approval = { ...OPERATOR, acknowledgeFindings: true, akCertificate: '', expectedVersion: host?.version ?? 0 };
     await house.store.approveHost(machine.id, approval);
-    hurry(agent);
-    // The first answer is judged from what was known before, and fenced.
-    agent.answer(await agent.challenge());
+    await caughtUp(house);
     expect((await agent.round()).status).toBe('affirming');
   });
 });

@@ -186,17 +186,30 @@ describe('logs', () => {
     expect(Buffer.from(await house.store.readLog(machine.id, 'boot', 0, 10_000))).toEqual(boot.data);
   });
 
-  it.each([
-    ['that were not asked for', { kind: 'boot', data: boot.data, offset: 0 }, 'LOG_UNREQUESTED'],
-    ['from another offset', { kind: 'ima', data: ima, offset: 7 }, 'LOG_OUT_OF_ORDER'],
-  ] as const)('%s end the stream and are not kept', async (_name, log, code) => {
+  it.each([['from another offset', { kind: 'ima', data: ima, offset: 7 }, 'LOG_OUT_OF_ORDER']] as const)(
+    '%s end the stream and are not kept',
+    async (_name, log, code) => {
+      await putPolicy(house.store);
+      const hello = { resetCount: 99, restartCount: 0 };
+      await using agent = new StreamAgent(house, machine, { boot: hello });
+      agent.answer(await agent.challenge(), { logs: [log] });
+      expect(await agent.ended()).toMatchObject({ code });
+      expect(await house.store.logStates(machine.id)).toEqual([]);
+      expect((await house.store.getHost(machine.id))?.round).toBe(0);
+    },
+  );
+
+  it('that were not asked for end the stream, and what is kept stays', async () => {
     await putPolicy(house.store);
-    const hello = { resetCount: 99, restartCount: 0 };
-    await using agent = new StreamAgent(house, machine, log.kind === 'ima' ? { boot: hello } : {});
-    agent.answer(await agent.challenge(), { logs: [log] });
-    expect(await agent.ended()).toMatchObject({ code });
-    expect(await house.store.logStates(machine.id)).toEqual([]);
-    expect((await house.store.getHost(machine.id))?.round).toBe(0);
+    await using agent = new StreamAgent(house, machine);
+    agent.answer(await agent.challenge(), { logs: [boot] });
+    await agent.expect('result');
+    hurry(agent);
+    const next = await agent.challenge();
+    expect(next.logs.map(({ kind }) => kind)).not.toContain('boot');
+    agent.answer(next, { logs: [{ kind: 'boot', data: Buffer.from('another boot') }] });
+    expect(await agent.ended()).toMatchObject({ code: 'LOG_UNREQUESTED' });
+    expect(Buffer.from(await house.store.readLog(machine.id, 'boot', 0, 10_000))).toEqual(boot.data);
   });
 
   it('that end with the stream are no evidence', async () => {

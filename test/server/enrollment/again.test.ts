@@ -1,8 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
+import { completeEnrollment } from '../../../server/enrollment/complete.ts';
 import type { EnrolledHost } from '../../../server/enrollment/complete.ts';
+import { COMPLETION_TIME } from '../../../server/enrollment/host-records.ts';
 import type { HostRecord } from '../../../server/store/records.ts';
-import { answerEnrollment } from '../../support/evidence-builder.ts';
+import { answerEnrollment, chunksOf } from '../../support/evidence-builder.ts';
 import type { TlsKey } from '../../support/evidence-builder.ts';
 import { SoftwareTpm } from '../../support/software-tpm.ts';
 import type { SoftwareAk } from '../../support/software-tpm.ts';
@@ -179,7 +181,7 @@ describe('an enrolment that meets others', () => {
   it('after the host was deleted makes a new host', async () => {
     await house.store.deleteHost(first.host.id, OPERATOR);
     const { host } = await enroll(house, tpm, tpm.createAk());
-    expect(host).toMatchObject({ id: first.host.id, akGeneration: 1, findings: [] });
+    expect(host).toMatchObject({ id: first.host.id, akGeneration: 2, findings: [], round: 0 });
   });
 
   it('that was begun before the ban is refused', async () => {
@@ -187,6 +189,40 @@ describe('an enrolment that meets others', () => {
     const proof = answerEnrollment(tpm, ak, challenge, { transcript });
     await house.store.revokeHost(first.host.id, { ...OPERATOR, reason: '' });
     await expect(finishEnrollment(house, proof, { tls })).rejects.toMatchObject({ code: 'HOST_REVOKED' });
+  });
+});
+
+describe('logs of an enrolment', () => {
+  it('are not taken from who is not admitted', async () => {
+    const { challenge, transcript, tls } = await beginEnrollment(house, tpm, ak);
+    const logs = [{ kind: 'boot', data: Buffer.alloc(5_000) }] as const;
+    const proof = answerEnrollment(tpm, ak, challenge, { transcript, logs });
+    await house.store.revokeHost(first.host.id, { ...OPERATOR, reason: '' });
+    let asked = 0;
+    const nextChunk = () => {
+      asked += 1;
+      return Promise.resolve(null);
+    };
+    const caller = { tlsKeySha256: tls.sha256, tlsPublicKey: tls.spki, hostId: '' };
+    await expect(completeEnrollment(house.complete, { proof, caller, nextChunk })).rejects.toMatchObject({
+      code: 'HOST_REVOKED',
+    });
+    expect(asked).toBe(0);
+  });
+
+  it('that end after the enrolment has ended complete nothing', async () => {
+    const { challenge, transcript, tls } = await beginEnrollment(house, tpm, ak);
+    const logs = [{ kind: 'boot', data: Buffer.alloc(5_000) }] as const;
+    const proof = answerEnrollment(tpm, ak, challenge, { transcript, logs });
+    const chunks = chunksOf(logs[0]);
+    const nextChunk = () => {
+      house.clock.advance(COMPLETION_TIME + 60_000);
+      return Promise.resolve(chunks[0] ?? null);
+    };
+    const caller = { tlsKeySha256: tls.sha256, tlsPublicKey: tls.spki, hostId: '' };
+    await expect(completeEnrollment(house.complete, { proof, caller, nextChunk })).rejects.toMatchObject({
+      code: 'ENROLLMENT_EXPIRED',
+    });
   });
 });
 

@@ -40,6 +40,16 @@ describe('a watch', () => {
     expect(events.map(({ resumeToken }) => resumeToken === '')).toEqual([true, true, false]);
   });
 
+  it('tells of a verdict that is over as none, also before its expiry is written', async () => {
+    await affirmed(given.store, 'a');
+    const { resumeToken = '' } = (await given.watch().take(2))[1] ?? {};
+    await given.turned('h-a');
+    await commit(given.store, await round(given.store, 'h-a'));
+    given.clock.advance(10 * MINUTE);
+    const [lapsed] = await given.watch({ resumeToken }).take(1);
+    expect(lapsed).toMatchObject({ kind: 'change', result: { status: 'none', validUntil: null } });
+  });
+
   it('tells that a host was deleted, and that a result expired, once', async () => {
     await affirmed(given.store, 'a');
     await affirmed(given.store, 'b');

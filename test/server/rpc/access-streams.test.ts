@@ -57,6 +57,7 @@ describe('the caller of an open stream', () => {
   it('is asked for again every minute, and may go on', async () => {
     const { context, failures } = openCall(['auditor']);
     await access.authorize(context);
+    access.keepChecking(context);
     const until = ada(now + 3_600_000);
     answer = () => Promise.resolve(until);
     for (let minute = 0; minute < 5; minute++) await pass(60_000);
@@ -77,6 +78,7 @@ describe('the caller of an open stream', () => {
   ])('is cut off within a minute once %s', async (_name, caller, code, reason) => {
     const { context, failures } = openCall(['auditor']);
     await access.authorize(context);
+    access.keepChecking(context);
     answer = () => Promise.resolve(caller);
     await pass(60_000);
     expect(failures).toEqual([expect.objectContaining({ code, reason })]);
@@ -87,6 +89,7 @@ describe('the caller of an open stream', () => {
     answer = () => Promise.resolve(now < end ? ada(end) : { kind: 'anonymous', refusal: 'CERTIFICATE_EXPIRED' });
     const { context, failures } = openCall(['auditor']);
     await access.authorize(context);
+    access.keepChecking(context);
     await pass(9_999);
     expect(failures).toEqual([]);
     await pass(1);
@@ -96,25 +99,19 @@ describe('the caller of an open stream', () => {
   it('is cut off, and told to come back, where the store cannot say', async () => {
     const { context, failures } = openCall(['auditor']);
     await access.authorize(context);
+    access.keepChecking(context);
     answer = () => Promise.reject(new StoreError('failed', 'disk'));
     await pass(60_000);
     expect(failures).toEqual([expect.objectContaining({ code: 'UNAVAILABLE', reason: 'STORE_UNAVAILABLE' })]);
   });
 
-  it('is asked for no more once its call has ended', async () => {
-    const { context, abort } = openCall(['auditor']);
+  it('is asked for no more once its stream has ended', async () => {
+    const { context } = openCall(['auditor']);
     await access.authorize(context);
-    abort.abort();
+    access.keepChecking(context)[Symbol.dispose]();
     await pass(600_000);
     expect(asked).toBe(1);
     expect(vi.getTimerCount()).toBe(0);
-  });
-
-  it('of a method for everybody is asked for once', async () => {
-    const { context } = openCall(['anonymous']);
-    await access.authorize(context);
-    await pass(600_000);
-    expect(asked).toBe(1);
   });
 });
 
@@ -127,6 +124,7 @@ describe('who did it', () => {
     answer = () => Promise.resolve(caller);
     const { context } = openCall(['anonymous']);
     await access.authorize(context);
+    access.keepChecking(context);
     expect(access.actor(context)).toEqual({ actor });
   });
 
@@ -134,6 +132,7 @@ describe('who did it', () => {
     const { context } = openCall(['auditor']);
     expect(() => access.caller(context)).toThrow(TypeError);
     await access.authorize(context);
+    access.keepChecking(context);
     expect(() => access.agent(context)).toThrow(TypeError);
   });
 });

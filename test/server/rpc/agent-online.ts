@@ -1,4 +1,5 @@
 /** The agent's calls over the wire, with messages that a test makes as it likes. */
+import { announcementOf } from '../../support/evidence-builder.ts';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 
 import type { Channel } from '../../../proto/client.ts';
@@ -91,6 +92,7 @@ export function evidenceMessage({
   facts,
   newTlsPublicKey,
   bankProof,
+  logs,
 }: RoundEvidence): EvidenceMessage {
   const values = [...pcrValues].map(([algorithm, bank]) => ({
     algorithm,
@@ -101,6 +103,10 @@ export function evidenceMessage({
     pcrValues: values,
     facts: { ...facts },
     newTlsPublicKey,
+    logs: logs.map((log) => {
+      const { kind, offset, size, sha256, unreadable } = announcementOf(log);
+      return { kind: kind as LogKind, offset: BigInt(offset), size: BigInt(size), sha256, unreadable };
+    }),
     ...(bankProof === null ? {} : { bankProof }),
   };
 }

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { examineEntry } from '../../../tpm/ima/examine.ts';
-import { ImaKeyring } from '../../../tpm/ima/keyring.ts';
+import { ImaKeyring, readImaKey } from '../../../tpm/ima/keyring.ts';
 import { digestField, nameField, number } from './list-builder.ts';
 import { readOne } from './read-entries.ts';
 import { ecSigner, rsaSigner, signV2, signV3 } from './signing.ts';
@@ -153,5 +153,53 @@ describe('a portable EVM signature', () => {
       fields: [digestField('sha256', digest), nameField('/a'), signV2(rsa, 'sha256', digest, { type: 5 })],
     });
     expect(examineEntry(entry, keyring).signature).toMatchObject({ kind: 'invalid', fault: 'XATTRS_MISSING' });
+  });
+});
+
+describe('what evmctl made of a file', () => {
+  /**
+   * Made once by ima-evm-utils 1.4 (`evmctl sign --imasig --portable -a sha256` with a P-256 key) of a file with the content
+   * "content" and a line break, owner and group 0, mode 0755, and no other attributes.
+   */
+  const key = readImaKey(
+    Buffer.from(
+      'MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEVcTy9YntLdguaNAYFdN+wh+ILjGljjQslVVhJg2zXzZeVI7X6kVROR7C52mXUj4wCi6l61bKN9OsKhPrYWPfqQ==',
+      'base64',
+    ),
+  );
+  const ima = Buffer.from(
+    '030204e7f06f2a0047304502207c6a606290de60df58f73e81db6e0994186ada40244231c7b4683636fbdd5de1022100cc55b11f5d8978e095ee2cb7b77b675404832cf346818838613f6eac644cd6eb',
+    'hex',
+  );
+  const evm = Buffer.from(
+    '050204e7f06f2a00473045022100b523e0f21dd6ce4aa4e9949b57b075d49e92860db7d5fb7cbb6b5a248240e87d02201aedaaa2bdb12c787ae3e6af9709379979225f0df0553ebbe846bbeef2a568ae',
+    'hex',
+  );
+  const measured = digestField('sha256', hash('sha256', 'content\n', 'buffer'));
+  const listed = (mode: number) =>
+    readOne({
+      template: 'evm-sig',
+      fields: [
+        measured,
+        nameField('/f'),
+        evm,
+        nameField('security.ima'),
+        number(ima.length, 4),
+        ima,
+        number(0, 4),
+        number(0, 4),
+        number(mode, 2),
+      ],
+    });
+
+  test('verifies as a portable signature of the file with its mode, and with no other', () => {
+    const ring = new ImaKeyring([key]);
+    expect(examineEntry(listed(0o100755), ring).signature).toEqual({ kind: 'valid', source: 'evm', key });
+    expect(examineEntry(listed(0o104755), ring).signature).toMatchObject({ kind: 'invalid', fault: 'VALUE_WRONG' });
+  });
+
+  test('verifies as a file signature', () => {
+    const entry = readOne({ template: 'ima-sig', fields: [measured, nameField('/f'), ima] });
+    expect(examineEntry(entry, new ImaKeyring([key])).signature).toEqual({ kind: 'valid', source: 'ima', key });
   });
 });

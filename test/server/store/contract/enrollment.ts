@@ -54,17 +54,19 @@ export function describeEnrollment(given: Given): void {
       expect(outcomes.map(({ outcome }) => outcome).sort()).toEqual(['already_used', 'created']);
     });
 
-    it('forgets an enrolment id after its time, and not before', async () => {
+    it('takes an enrolment once, and none after its end, also when its id is forgotten', async () => {
       const first = await enrollment(given.store, 'a');
       await given.store.enroll(first);
       given.clock.advance(30_000);
-      await enrolled(given.store, 'b');
       expect(await given.store.enroll({ ...first, epochs: await given.store.epochs() })).toEqual({
         outcome: 'already_used',
       });
+      given.clock.advance(30_000);
+      expect(await given.store.enroll(first)).toEqual({ outcome: 'expired' });
       given.clock.advance(60_000);
-      await enrolled(given.store, 'c');
-      expect(await given.store.enroll(first)).toEqual({ outcome: 'fenced' });
+      await given.store.deleteHost('h-a', OPERATOR);
+      await enrolled(given.store, 'b');
+      expect(await given.store.enroll({ ...first, expected: null })).toEqual({ outcome: 'expired' });
     });
 
     it('does not spend the id of a refused enrolment', async () => {

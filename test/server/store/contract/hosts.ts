@@ -167,13 +167,23 @@ export function describeHosts(given: Given): void {
       await expect(given.store.deleteHost('h-a', OPERATOR)).rejects.toMatchObject({ code: 'not_found' });
     });
 
-    it('knows nothing of a deleted host when it enrols again under the same id', async () => {
+    it('takes a deleted host that enrols again for another one: its counts go on, and nothing else', async () => {
       await enrolled(given.store, 'a', { tlsKeySha256: digest('former') });
       expect(await given.store.getHost('h-a')).toMatchObject({ version: 1, tlsKeySha256: digest('former') });
       await given.store.deleteHost('h-a', OPERATOR);
       const again = await enrolled(given.store, 'a', { tlsKeySha256: digest('present') });
-      expect(again).toMatchObject({ version: 1, tlsKeySha256: digest('present') });
+      expect(again).toMatchObject({ version: 2, akGeneration: 2, round: 0, tlsKeySha256: digest('present') });
       expect(await given.store.getHost('h-a')).toEqual(again);
+    });
+
+    it('takes no round and no etag of a deleted host for the one that came after it', async () => {
+      await enrolled(given.store, 'a');
+      const judged = await round(given.store, 'h-a');
+      await given.store.deleteHost('h-a', OPERATOR);
+      await enrolled(given.store, 'a');
+      expect(await given.store.commitRounds([judged])).toEqual([{ outcome: 'fenced' }]);
+      const update = given.store.updateHost('h-a', { nodeName: 'n' }, { ...OPERATOR, version: judged.fence.version });
+      await expect(update).rejects.toMatchObject({ code: 'etag_mismatch' });
     });
   });
 }

@@ -35,7 +35,13 @@ export function describeReplacement(given: Given): void {
       await commit(given.store, await round(given.store, 'h-a', { findings: ['CLOCK_REGRESSED'] }));
       const host = (await given.store.getHost('h-a')) ?? before;
       const logs = [{ kind: 'boot' as const, offset: 0, data: Buffer.from('new boot') }];
-      const input = await enrollAgain(given.store, host, { ...next, clock, callerHostId: 'h-a', logs });
+      const input = await enrollAgain(given.store, host, {
+        ...next,
+        clock,
+        tlsKeySha256: host.tlsKeySha256,
+        callerHostId: 'h-a',
+        logs,
+      });
       expect(await given.store.enroll(input)).toMatchObject({
         outcome: 'replaced',
         host: {
@@ -48,7 +54,7 @@ export function describeReplacement(given: Given): void {
           connected: false,
           torn: 0,
           clock,
-          tlsKeySha256: next.tlsKeySha256,
+          tlsKeySha256: host.tlsKeySha256,
           eks: [
             { fingerprint: ek('a').fingerprint },
             { fingerprint: ek('sibling').fingerprint },
@@ -73,6 +79,7 @@ export function describeReplacement(given: Given): void {
     it.each([
       { name: 'an anonymous caller', callerHostId: '' },
       { name: 'another host', callerHostId: 'h-b' },
+      { name: 'a TLS identity that the host no longer has', callerHostId: 'h-a' },
     ])('waits for approval when $name brings it, and changes nothing else', async ({ callerHostId }) => {
       const host = await affirmed(given.store, 'a');
       const result = await given.store.getResult('h-a');
@@ -134,7 +141,9 @@ export function describeReplacement(given: Given): void {
     it('fences a round that was judged under the former AK', async () => {
       const host = await affirmed(given.store, 'a');
       const judged = await round(given.store, 'h-a');
-      await given.store.enroll(await enrollAgain(given.store, host, { ...next, callerHostId: 'h-a' }));
+      await given.store.enroll(
+        await enrollAgain(given.store, host, { ...next, tlsKeySha256: host.tlsKeySha256, callerHostId: 'h-a' }),
+      );
       expect(await commit(given.store, judged)).toEqual({ outcome: 'fenced' });
       const host2 = await given.store.getHost('h-a');
       const guessed = { ...judged, fence: { ...judged.fence, version: host2?.version ?? 0, round: 0 } };

@@ -126,6 +126,12 @@ export function describeRounds(given: Given): void {
         change: ({ fence }) => ({ fence: { ...fence, epochs: { ...fence.epochs, endorsement: 0 } } }),
       },
       { name: 'a host that is not there', change: () => ({ hostId: 'h-x' }) },
+      { name: "a TLS key that is not the host's", change: () => ({ tlsKeySha256: digest('former tls') }) },
+      { name: 'a challenge of the future', change: ({ challengeTime }) => ({ challengeTime: challengeTime + 1 }) },
+      {
+        name: 'a verdict that is over',
+        change: ({ challengeTime }) => ({ challengeTime: challengeTime - 60, validity: 60 }),
+      },
     ])('fences a round of $name and writes nothing of it', async ({ change }) => {
       const host = await affirmed(given.store, 'a');
       const result = await given.store.getResult('h-a');
