@@ -91,6 +91,20 @@ export function addHostCommands(context: Context, program: Command): void {
       }),
     );
 
+  operatorCommand(
+    context,
+    host,
+    'replace <old> <new>',
+    'put a host in the place of another: labels, name and policy move, and the old one is banned',
+  )
+    .option('--reason <text>', 'why, for the audit log', '')
+    .action((id: string, replacement: string, options: OperatorOptions & { readonly reason: string }) =>
+      withService(context, options, async (client) => {
+        const change = { replacement, reason: options.reason };
+        show(context, options, await client.hosts.replace(id, change, { signal: context.signal }));
+      }),
+    );
+
   operatorCommand(context, host, 'delete <host>', 'forget a host and its endorsement keys').action(
     (id: string, options: OperatorOptions) =>
       withService(context, options, async (client) => {

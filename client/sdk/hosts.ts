@@ -89,6 +89,17 @@ export class Hosts {
     return fromProtoHost(required(answer.host, 'host'));
   }
 
+  /** Labels, node name and trust policy move to `replacement`, and `host` is banned. @param options.reason for the audit log */
+  async replace(
+    host: string,
+    options: { readonly replacement: string; readonly reason: string },
+    settings?: CallSettings,
+  ): Promise<Host> {
+    const request = { name: hostName(host), replacement: hostName(options.replacement), reason: options.reason };
+    const answer = await this.#client.replaceHost(request, this.#connection.call(settings));
+    return fromProtoHost(required(answer.host, 'host'));
+  }
+
   async delete(host: string, settings?: CallSettings): Promise<void> {
     await this.#client.deleteHost({ name: hostName(host) }, this.#connection.call(settings));
   }

@@ -75,6 +75,12 @@ export function hostHandlers({ access, store, issueAkCertificate }: HostHandlers
       return { host: hostToProto(await store.revokeHost(hostIdOf(name, 'name'), options)) };
     },
 
+    async replaceHost({ name, replacement, reason }, context) {
+      const options = { ...access.actor(context), reason: text(reason, 'reason', 512) };
+      const next = hostIdOf(replacement, 'replacement');
+      return { host: hostToProto(await store.replaceHost(hostIdOf(name, 'name'), next, options)) };
+    },
+
     async deleteHost({ name }, context) {
       await store.deleteHost(hostIdOf(name, 'name'), access.actor(context));
       return {};

@@ -74,6 +74,7 @@ class SqliteStore implements Store {
   readonly updateHost = this.#operation('updateHost');
   readonly approveHost = this.#operation('approveHost');
   readonly revokeHost = this.#operation('revokeHost');
+  readonly replaceHost = this.#operation('replaceHost');
   readonly deleteHost = this.#operation('deleteHost');
   readonly countTorn = this.#operation('countTorn');
   readonly streamLost = this.#operation('streamLost');
@@ -97,6 +98,10 @@ class SqliteStore implements Store {
   readonly listTrustAnchors = this.#operation('listTrustAnchors');
   readonly addTrustAnchors = this.#operation('addTrustAnchors');
   readonly removeTrustAnchor = this.#operation('removeTrustAnchor');
+  readonly allRevocationLists = this.#operation('allRevocationLists');
+  readonly listRevocationLists = this.#operation('listRevocationLists');
+  readonly addRevocationLists = this.#operation('addRevocationLists');
+  readonly removeRevocationList = this.#operation('removeRevocationList');
   readonly findInventory = this.#operation('findInventory');
   readonly listInventory = this.#operation('listInventory');
   readonly putInventory = this.#operation('putInventory');

@@ -19,6 +19,8 @@ import type {
   PolicyAttachment,
   PolicyRecord,
   ResultRecord,
+  RevocationListRecord,
+  RevocationListSummary,
   TrustAnchorRecord,
   TrustStatus,
   Verdict,
@@ -30,6 +32,7 @@ export type StoreErrorCode =
   | 'etag_mismatch'
   | 'wrong_state'
   | 'page_token'
+  | 'outdated'
   | 'out_of_range'
   | 'locked'
   | 'newer_schema'
@@ -72,7 +75,7 @@ export interface PageRequest {
 export interface Epochs {
   /** Counts changes of any policy. */
   readonly policy: number;
-  /** Counts changes of trust anchors and inventory. */
+  /** Counts changes of trust anchors, revocation lists and inventory. */
   readonly endorsement: number;
 }
 
@@ -199,6 +202,11 @@ export interface HostStore {
   ): Promise<HostRecord>;
   /** The host and its EKs are banned; its result is CONTRAINDICATED (HOST_REVOKED) and does not lapse. Idempotent. */
   revokeHost(id: string, options: Actor & { readonly reason: string }): Promise<HostRecord>;
+  /**
+   * Labels, node name and trust policy move from a host to the one that takes its place, and the former one is revoked; all in one
+   * transaction. Returns the one that took the place; wrong_state when that is revoked or the same.
+   */
+  replaceHost(id: string, replacement: string, options: Actor & { readonly reason: string }): Promise<HostRecord>;
   deleteHost(id: string, options: Actor): Promise<void>;
 }
 
@@ -253,6 +261,17 @@ export interface EndorsementStore {
     options: Actor,
   ): Promise<readonly TrustAnchorRecord[]>;
   removeTrustAnchor(fingerprint: string, options: Actor): Promise<void>;
+  allRevocationLists(): Promise<readonly RevocationListRecord[]>;
+  listRevocationLists(page: PageRequest): Promise<Page<RevocationListSummary>>;
+  /**
+   * Each takes the place of the former list of its issuer (name and key); returns those that were added. One that is there
+   * already changes nothing. Throws outdated when a list is not newer than the one it would replace: none is taken then.
+   */
+  addRevocationLists(
+    lists: readonly Omit<RevocationListRecord, 'createTime'>[],
+    options: Actor,
+  ): Promise<readonly RevocationListSummary[]>;
+  removeRevocationList(fingerprint: string, options: Actor): Promise<void>;
   findInventory(fingerprints: readonly string[]): Promise<readonly InventoryRecord[]>;
   listInventory(page: PageRequest): Promise<Page<InventoryRecord>>;
   putInventory(

@@ -58,6 +58,20 @@ describe('commands about hosts', () => {
     expect(await json('host', 'policy', host.id)).not.toHaveProperty('trustPolicy');
   });
 
+  it('put one in the place of another', async () => {
+    await using old = await AttestedHost.start({ ekCertificates: false });
+    await using next = await AttestedHost.start({ ekCertificates: false });
+    for (const machine of [old, next]) expect((await machine.join(deployment)).code).toBe(0);
+    await printed('host', 'name', old.id, 'node-7');
+    expect(await json('host', 'replace', old.id, next.id, '--reason', 'new mainboard')).toMatchObject({
+      name: `hosts/${next.id}`,
+      nodeName: 'node-7',
+    });
+    expect(await json('host', 'get', old.id)).toMatchObject({ state: 'HOST_STATE_REVOKED' });
+    expect((await deployment.assay('host', 'replace', next.id, next.id)).code).toBe(1);
+    for (const { id } of [old, next]) await printed('host', 'delete', id);
+  });
+
   it('approve, revoke and delete them', async () => {
     await using waiting = await AttestedHost.start({ ekCertificates: false });
     expect((await waiting.join(deployment)).stdout).toContain('(PENDING)');

@@ -22,23 +22,28 @@ export function updateHost(
   return write(database, now, (tx) => {
     const before = needHost(tx, id);
     if (options.version !== null && options.version !== before.version) throw versionMismatch(before);
-    const labels = change.labels ?? before.labels;
-    const nodeName = change.nodeName ?? before.nodeName;
-    const trustPolicy = change.trustPolicy ?? before.trustPolicy;
-    const renamed = nodeName !== before.nodeName;
-    const namesChanged = renamed || !sameLabels(labels, before.labels);
-    if (!namesChanged && trustPolicy === before.trustPolicy) return before;
-    if (renamed) needFreeName(tx, id, nodeName);
-
-    const host = { ...before, labels, nodeName, trustPolicy, version: before.version + 1 };
-    saveHost(tx, host);
-    const policies = attachedPolicies(tx.database);
-    const judgedAlike = sameResolution(resolvePolicy(before, policies), resolvePolicy(host, policies));
-    writeNames(tx, host, { namesChanged, drop: !judgedAlike && host.state === 'active' });
-    const fields = Object.keys(change).sort().join(', ');
-    tx.audit(options.actor, 'host.update', `hosts/${id}`, fields);
-    return host;
+    return changeHost(tx, before, change, options);
   });
+}
+
+function changeHost(tx: Transaction, before: HostRecord, change: Change, { actor }: Actor): HostRecord {
+  const { id } = before;
+  const labels = change.labels ?? before.labels;
+  const nodeName = change.nodeName ?? before.nodeName;
+  const trustPolicy = change.trustPolicy ?? before.trustPolicy;
+  const renamed = nodeName !== before.nodeName;
+  const namesChanged = renamed || !sameLabels(labels, before.labels);
+  if (!namesChanged && trustPolicy === before.trustPolicy) return before;
+  if (renamed) needFreeName(tx, id, nodeName);
+
+  const host = { ...before, labels, nodeName, trustPolicy, version: before.version + 1 };
+  saveHost(tx, host);
+  const policies = attachedPolicies(tx.database);
+  const judgedAlike = sameResolution(resolvePolicy(before, policies), resolvePolicy(host, policies));
+  writeNames(tx, host, { namesChanged, drop: !judgedAlike && host.state === 'active' });
+  const fields = Object.keys(change).sort().join(', ');
+  tx.audit(actor, 'host.update', `hosts/${id}`, fields);
+  return host;
 }
 
 /** Labels and name are part of the host's result, by which watches filter. */
@@ -134,21 +139,45 @@ export function revokeHost(
   id: string,
   options: Actor & { readonly reason: string },
 ): HostRecord {
+  return write(database, now, (tx) => banHost(tx, needHost(tx, id), options));
+}
+
+function banHost(tx: Transaction, before: HostRecord, options: Actor & { readonly reason: string }): HostRecord {
+  if (before.state === 'revoked') return before;
+  const { id } = before;
+  const host: HostRecord = { ...before, state: 'revoked', pendingAk: null, version: before.version + 1 };
+  saveHost(tx, host);
+  for (const fingerprint of bannedWith(tx, before)) {
+    tx.run(
+      'INSERT INTO bans (fingerprint, host_id, time) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
+      fingerprint,
+      id,
+      tx.now,
+    );
+  }
+  writeOwnVerdict(tx, host, revokedVerdict(host), 'revoked');
+  tx.audit(options.actor, 'host.revoke', `hosts/${id}`, options.reason);
+  return host;
+}
+
+/** What an operator has given a host goes over to the machine in its place; the former one is banned. */
+export function replaceHost(
+  database: Database,
+  now: number,
+  id: string,
+  replacement: string,
+  options: Actor & { readonly reason: string },
+): HostRecord {
   return write(database, now, (tx) => {
-    const before = needHost(tx, id);
-    if (before.state === 'revoked') return before;
-    const host: HostRecord = { ...before, state: 'revoked', pendingAk: null, version: before.version + 1 };
-    saveHost(tx, host);
-    for (const fingerprint of bannedWith(tx, before)) {
-      tx.run(
-        'INSERT INTO bans (fingerprint, host_id, time) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
-        fingerprint,
-        id,
-        tx.now,
-      );
-    }
-    writeOwnVerdict(tx, host, revokedVerdict(host), 'revoked');
-    tx.audit(options.actor, 'host.revoke', `hosts/${id}`, options.reason);
+    const former = needHost(tx, id);
+    const next = needHost(tx, replacement);
+    if (id === replacement) throw new StoreError('wrong_state', `host ${id} cannot take its own place`);
+    if (next.state === 'revoked') throw new StoreError('wrong_state', `host ${replacement} is revoked`);
+    const { labels, nodeName, trustPolicy } = former;
+    const bare = changeHost(tx, former, { labels: {}, nodeName: '', trustPolicy: '' }, options);
+    banHost(tx, bare, options);
+    const host = changeHost(tx, next, { labels, nodeName, trustPolicy }, options);
+    tx.audit(options.actor, 'host.replace', `hosts/${id}`, `by hosts/${replacement}: ${options.reason}`);
     return host;
   });
 }

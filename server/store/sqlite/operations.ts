@@ -12,7 +12,7 @@ import {
 } from './endorsements.ts';
 import { enroll } from './enrollment.ts';
 import { readEpochs } from './epochs.ts';
-import { approveHost, deleteHost, revokeHost, updateHost } from './host-changes.ts';
+import { approveHost, deleteHost, replaceHost, revokeHost, updateHost } from './host-changes.ts';
 import { findByEks, getHost, listHosts } from './hosts.ts';
 import { addKey, getIdentity, listAudit, listIdentities, listKeys, putIdentity, revokeIdentity } from './identities.ts';
 import { logStates, readLog } from './logs.ts';
@@ -27,6 +27,12 @@ import {
   listResults,
   snapshot,
 } from './results.ts';
+import {
+  addRevocationLists,
+  allRevocationLists,
+  listRevocationLists,
+  removeRevocationList,
+} from './revocation-lists.ts';
 import {
   commitRounds,
   countTorn,
@@ -61,6 +67,7 @@ const TABLE: Operations = {
   updateHost,
   approveHost,
   revokeHost,
+  replaceHost,
   deleteHost,
 
   commitRounds,
@@ -89,6 +96,10 @@ const TABLE: Operations = {
   listTrustAnchors: (database, _now, page) => listTrustAnchors(database, page),
   addTrustAnchors,
   removeTrustAnchor,
+  allRevocationLists: (database) => allRevocationLists(database),
+  listRevocationLists: (database, _now, page) => listRevocationLists(database, page),
+  addRevocationLists,
+  removeRevocationList,
   findInventory: (database, _now, fingerprints) => findInventory(database, fingerprints),
   listInventory: (database, _now, page) => listInventory(database, page),
   putInventory,

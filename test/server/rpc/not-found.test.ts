@@ -42,6 +42,10 @@ describe('a resource that is not there', () => {
     ],
     ['a host to be approved', () => hosts().approveHost({ name: `hosts/${nowhere}`, etag: 'v1' })],
     ['a host to be revoked', () => hosts().revokeHost({ name: `hosts/${nowhere}` })],
+    [
+      'a host to be replaced',
+      () => hosts().replaceHost({ name: `hosts/${nowhere}`, replacement: `hosts/h-${'b'.repeat(26)}` }),
+    ],
     ['a host to be deleted', () => hosts().deleteHost({ name: `hosts/${nowhere}` })],
     ['a result', () => results().getAttestationResult({ host: `hosts/${nowhere}` })],
     ['a policy', () => policies().getTrustPolicy({ name: 'trustPolicies/gone' })],

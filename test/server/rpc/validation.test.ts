@@ -60,6 +60,8 @@ const INVALID: readonly (readonly [string, () => Promise<unknown>, readonly stri
     ['reason'],
   ],
   ['the deletion of no host', () => hosts().deleteHost({}), ['name']],
+  ['the replacement of no host', () => hosts().replaceHost({ replacement: host }), ['name']],
+  ['the replacement by no host', () => hosts().replaceHost({ name: host }), ['replacement']],
   ['a negative page size', () => hosts().listHosts({ pageSize: -1 }), ['page_size']],
   ['a page token that is none', () => hosts().listHosts({ pageToken: 'x' }), ['page_token']],
   ['an unset state', () => hosts().listHosts({ states: [HostState.UNSPECIFIED] }), ['states[0]']],

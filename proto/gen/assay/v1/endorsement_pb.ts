@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file assay/v1/endorsement.proto.
  */
 export const file_assay_v1_endorsement: GenFile = /*@__PURE__*/
-  fileDesc("Chphc3NheS92MS9lbmRvcnNlbWVudC5wcm90bxIIYXNzYXkudjEisQEKC1RydXN0QW5jaG9yEgwKBG5hbWUYASABKAkSDwoHc3ViamVjdBgCIAEoCRIOCgZhbmNob3IYAyABKAgSLQoJbm90X2FmdGVyGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtjZXJ0aWZpY2F0ZRgFIAEoDBIvCgtjcmVhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiMQoZSW1wb3J0VHJ1c3RBbmNob3JzUmVxdWVzdBIUCgxjZXJ0aWZpY2F0ZXMYASABKAwiUQoaSW1wb3J0VHJ1c3RBbmNob3JzUmVzcG9uc2USJAoFYWRkZWQYASADKAsyFS5hc3NheS52MS5UcnVzdEFuY2hvchINCgVrbm93bhgCIAEoBSJAChdMaXN0VHJ1c3RBbmNob3JzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJhChhMaXN0VHJ1c3RBbmNob3JzUmVzcG9uc2USLAoNdHJ1c3RfYW5jaG9ycxgBIAMoCzIVLmFzc2F5LnYxLlRydXN0QW5jaG9yEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIoChhSZW1vdmVUcnVzdEFuY2hvclJlcXVlc3QSDAoEbmFtZRgBIAEoCSIbChlSZW1vdmVUcnVzdEFuY2hvclJlc3BvbnNlIm8KDkludmVudG9yeUVudHJ5EgwKBG5hbWUYASABKAkSDQoFZ3JvdXAYAiABKAkSDwoHY29tbWVudBgDIAEoCRIvCgtjcmVhdGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiQwoWSW1wb3J0SW52ZW50b3J5UmVxdWVzdBIpCgdlbnRyaWVzGAEgAygLMhguYXNzYXkudjEuSW52ZW50b3J5RW50cnkiOQoXSW1wb3J0SW52ZW50b3J5UmVzcG9uc2USDQoFYWRkZWQYASABKAUSDwoHdXBkYXRlZBgCIAEoBSI9ChRMaXN0SW52ZW50b3J5UmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJbChVMaXN0SW52ZW50b3J5UmVzcG9uc2USKQoHZW50cmllcxgBIAMoCzIYLmFzc2F5LnYxLkludmVudG9yeUVudHJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIrChtSZW1vdmVJbnZlbnRvcnlFbnRyeVJlcXVlc3QSDAoEbmFtZRgBIAEoCSIeChxSZW1vdmVJbnZlbnRvcnlFbnRyeVJlc3BvbnNlMvcEChJFbmRvcnNlbWVudFNlcnZpY2USaAoSSW1wb3J0VHJ1c3RBbmNob3JzEiMuYXNzYXkudjEuSW1wb3J0VHJ1c3RBbmNob3JzUmVxdWVzdBokLmFzc2F5LnYxLkltcG9ydFRydXN0QW5jaG9yc1Jlc3BvbnNlIgeKzxgDCgEDEmMKEExpc3RUcnVzdEFuY2hvcnMSIS5hc3NheS52MS5MaXN0VHJ1c3RBbmNob3JzUmVxdWVzdBoiLmFzc2F5LnYxLkxpc3RUcnVzdEFuY2hvcnNSZXNwb25zZSIIis8YBAoCAwcSZQoRUmVtb3ZlVHJ1c3RBbmNob3ISIi5hc3NheS52MS5SZW1vdmVUcnVzdEFuY2hvclJlcXVlc3QaIy5hc3NheS52MS5SZW1vdmVUcnVzdEFuY2hvclJlc3BvbnNlIgeKzxgDCgEDEl8KD0ltcG9ydEludmVudG9yeRIgLmFzc2F5LnYxLkltcG9ydEludmVudG9yeVJlcXVlc3QaIS5hc3NheS52MS5JbXBvcnRJbnZlbnRvcnlSZXNwb25zZSIHis8YAwoBAxJaCg1MaXN0SW52ZW50b3J5Eh4uYXNzYXkudjEuTGlzdEludmVudG9yeVJlcXVlc3QaHy5hc3NheS52MS5MaXN0SW52ZW50b3J5UmVzcG9uc2UiCIrPGAQKAgMHEm4KFFJlbW92ZUludmVudG9yeUVudHJ5EiUuYXNzYXkudjEuUmVtb3ZlSW52ZW50b3J5RW50cnlSZXF1ZXN0GiYuYXNzYXkudjEuUmVtb3ZlSW52ZW50b3J5RW50cnlSZXNwb25zZSIHis8YAwoBA2IGcHJvdG8z", [file_assay_v1_access, file_google_protobuf_timestamp]);
+  fileDesc("Chphc3NheS92MS9lbmRvcnNlbWVudC5wcm90bxIIYXNzYXkudjEisQEKC1RydXN0QW5jaG9yEgwKBG5hbWUYASABKAkSDwoHc3ViamVjdBgCIAEoCRIOCgZhbmNob3IYAyABKAgSLQoJbm90X2FmdGVyGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtjZXJ0aWZpY2F0ZRgFIAEoDBIvCgtjcmVhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiRQoZSW1wb3J0VHJ1c3RBbmNob3JzUmVxdWVzdBIUCgxjZXJ0aWZpY2F0ZXMYASABKAwSEgoKYXNfYW5jaG9ycxgCIAEoCCJRChpJbXBvcnRUcnVzdEFuY2hvcnNSZXNwb25zZRIkCgVhZGRlZBgBIAMoCzIVLmFzc2F5LnYxLlRydXN0QW5jaG9yEg0KBWtub3duGAIgASgFIkAKF0xpc3RUcnVzdEFuY2hvcnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJImEKGExpc3RUcnVzdEFuY2hvcnNSZXNwb25zZRIsCg10cnVzdF9hbmNob3JzGAEgAygLMhUuYXNzYXkudjEuVHJ1c3RBbmNob3ISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIigKGFJlbW92ZVRydXN0QW5jaG9yUmVxdWVzdBIMCgRuYW1lGAEgASgJIhsKGVJlbW92ZVRydXN0QW5jaG9yUmVzcG9uc2UiiwIKDlJldm9jYXRpb25MaXN0EgwKBG5hbWUYASABKAkSDgoGaXNzdWVyGAIgASgJEhkKEWlzc3Vlcl9rZXlfc2hhMjU2GAMgASgJEg4KBm51bWJlchgEIAEoCRI0ChB0aGlzX3VwZGF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI0ChBuZXh0X3VwZGF0ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtlbnRyeV9jb3VudBgHIAEoBRIvCgtjcmVhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiOAocSW1wb3J0UmV2b2NhdGlvbkxpc3RzUmVxdWVzdBIYChByZXZvY2F0aW9uX2xpc3RzGAEgASgMIlcKHUltcG9ydFJldm9jYXRpb25MaXN0c1Jlc3BvbnNlEicKBWFkZGVkGAEgAygLMhguYXNzYXkudjEuUmV2b2NhdGlvbkxpc3QSDQoFa25vd24YAiABKAUiQwoaTGlzdFJldm9jYXRpb25MaXN0c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiagobTGlzdFJldm9jYXRpb25MaXN0c1Jlc3BvbnNlEjIKEHJldm9jYXRpb25fbGlzdHMYASADKAsyGC5hc3NheS52MS5SZXZvY2F0aW9uTGlzdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiKwobUmVtb3ZlUmV2b2NhdGlvbkxpc3RSZXF1ZXN0EgwKBG5hbWUYASABKAkiHgocUmVtb3ZlUmV2b2NhdGlvbkxpc3RSZXNwb25zZSJvCg5JbnZlbnRvcnlFbnRyeRIMCgRuYW1lGAEgASgJEg0KBWdyb3VwGAIgASgJEg8KB2NvbW1lbnQYAyABKAkSLwoLY3JlYXRlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkMKFkltcG9ydEludmVudG9yeVJlcXVlc3QSKQoHZW50cmllcxgBIAMoCzIYLmFzc2F5LnYxLkludmVudG9yeUVudHJ5IjkKF0ltcG9ydEludmVudG9yeVJlc3BvbnNlEg0KBWFkZGVkGAEgASgFEg8KB3VwZGF0ZWQYAiABKAUiPQoUTGlzdEludmVudG9yeVJlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiWwoVTGlzdEludmVudG9yeVJlc3BvbnNlEikKB2VudHJpZXMYASADKAsyGC5hc3NheS52MS5JbnZlbnRvcnlFbnRyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiKwobUmVtb3ZlSW52ZW50b3J5RW50cnlSZXF1ZXN0EgwKBG5hbWUYASABKAkiHgocUmVtb3ZlSW52ZW50b3J5RW50cnlSZXNwb25zZTLIBwoSRW5kb3JzZW1lbnRTZXJ2aWNlEmgKEkltcG9ydFRydXN0QW5jaG9ycxIjLmFzc2F5LnYxLkltcG9ydFRydXN0QW5jaG9yc1JlcXVlc3QaJC5hc3NheS52MS5JbXBvcnRUcnVzdEFuY2hvcnNSZXNwb25zZSIHis8YAwoBAxJjChBMaXN0VHJ1c3RBbmNob3JzEiEuYXNzYXkudjEuTGlzdFRydXN0QW5jaG9yc1JlcXVlc3QaIi5hc3NheS52MS5MaXN0VHJ1c3RBbmNob3JzUmVzcG9uc2UiCIrPGAQKAgMHEmUKEVJlbW92ZVRydXN0QW5jaG9yEiIuYXNzYXkudjEuUmVtb3ZlVHJ1c3RBbmNob3JSZXF1ZXN0GiMuYXNzYXkudjEuUmVtb3ZlVHJ1c3RBbmNob3JSZXNwb25zZSIHis8YAwoBAxJxChVJbXBvcnRSZXZvY2F0aW9uTGlzdHMSJi5hc3NheS52MS5JbXBvcnRSZXZvY2F0aW9uTGlzdHNSZXF1ZXN0GicuYXNzYXkudjEuSW1wb3J0UmV2b2NhdGlvbkxpc3RzUmVzcG9uc2UiB4rPGAMKAQMSbAoTTGlzdFJldm9jYXRpb25MaXN0cxIkLmFzc2F5LnYxLkxpc3RSZXZvY2F0aW9uTGlzdHNSZXF1ZXN0GiUuYXNzYXkudjEuTGlzdFJldm9jYXRpb25MaXN0c1Jlc3BvbnNlIgiKzxgECgIDBxJuChRSZW1vdmVSZXZvY2F0aW9uTGlzdBIlLmFzc2F5LnYxLlJlbW92ZVJldm9jYXRpb25MaXN0UmVxdWVzdBomLmFzc2F5LnYxLlJlbW92ZVJldm9jYXRpb25MaXN0UmVzcG9uc2UiB4rPGAMKAQMSXwoPSW1wb3J0SW52ZW50b3J5EiAuYXNzYXkudjEuSW1wb3J0SW52ZW50b3J5UmVxdWVzdBohLmFzc2F5LnYxLkltcG9ydEludmVudG9yeVJlc3BvbnNlIgeKzxgDCgEDEloKDUxpc3RJbnZlbnRvcnkSHi5hc3NheS52MS5MaXN0SW52ZW50b3J5UmVxdWVzdBofLmFzc2F5LnYxLkxpc3RJbnZlbnRvcnlSZXNwb25zZSIIis8YBAoCAwcSbgoUUmVtb3ZlSW52ZW50b3J5RW50cnkSJS5hc3NheS52MS5SZW1vdmVJbnZlbnRvcnlFbnRyeVJlcXVlc3QaJi5hc3NheS52MS5SZW1vdmVJbnZlbnRvcnlFbnRyeVJlc3BvbnNlIgeKzxgDCgEDYgZwcm90bzM", [file_assay_v1_access, file_google_protobuf_timestamp]);
 
 /**
  * A CA certificate of a TPM manufacturer.
@@ -36,7 +36,7 @@ export type TrustAnchor = Message<"assay.v1.TrustAnchor"> & {
   subject: string;
 
   /**
-   * True for an anchor (self-issued), false for an intermediate that only completes chains.
+   * True for an anchor (self-issued, or imported as one), false for an intermediate that only completes chains.
    *
    * @generated from field: bool anchor = 3;
    */
@@ -83,6 +83,14 @@ export type ImportTrustAnchorsRequest = Message<"assay.v1.ImportTrustAnchorsRequ
    * @generated from field: bytes certificates = 1;
    */
   certificates: Uint8Array;
+
+  /**
+   * Makes every certificate an anchor, also one that another CA issued: trust ends there, and nothing above it is asked
+   * for. Without it only self-issued ones are. An intermediate that is there already becomes an anchor.
+   *
+   * @generated from field: bool as_anchors = 2;
+   */
+  asAnchors: boolean;
 };
 
 /**
@@ -213,6 +221,217 @@ export const RemoveTrustAnchorResponseSchema: GenMessage<RemoveTrustAnchorRespon
   messageDesc(file_assay_v1_endorsement, 6);
 
 /**
+ * A certificate revocation list of a CA of TPM manufacturers.
+ *
+ * @generated from message assay.v1.RevocationList
+ */
+export type RevocationList = Message<"assay.v1.RevocationList"> & {
+  /**
+   * Resource name, "revocationLists/{sha256 of the list, hex}".
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Name of the issuer, for people.
+   *
+   * @generated from field: string issuer = 2;
+   */
+  issuer: string;
+
+  /**
+   * SHA-256 (hex) of the SubjectPublicKeyInfo of the key that signed it.
+   *
+   * @generated from field: string issuer_key_sha256 = 3;
+   */
+  issuerKeySha256: string;
+
+  /**
+   * CRL number, hex without leading zeros; empty where the list has none.
+   *
+   * @generated from field: string number = 4;
+   */
+  number: string;
+
+  /**
+   * When it was issued.
+   *
+   * @generated from field: google.protobuf.Timestamp this_update_time = 5;
+   */
+  thisUpdateTime?: Timestamp | undefined;
+
+  /**
+   * When the next one is due; not set where the list does not say. A list past it still revokes (deviation CRL_STALE).
+   *
+   * @generated from field: google.protobuf.Timestamp next_update_time = 6;
+   */
+  nextUpdateTime?: Timestamp | undefined;
+
+  /**
+   * How many certificates it revokes.
+   *
+   * @generated from field: int32 entry_count = 7;
+   */
+  entryCount: number;
+
+  /**
+   * When it was imported.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 8;
+   */
+  createTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message assay.v1.RevocationList.
+ * Use `create(RevocationListSchema)` to create a new message.
+ */
+export const RevocationListSchema: GenMessage<RevocationList> = /*@__PURE__*/
+  messageDesc(file_assay_v1_endorsement, 7);
+
+/**
+ * Request of ImportRevocationLists.
+ *
+ * @generated from message assay.v1.ImportRevocationListsRequest
+ */
+export type ImportRevocationListsRequest = Message<"assay.v1.ImportRevocationListsRequest"> & {
+  /**
+   * PEM (one or many) or DER, at most 4 MiB in all, 100 lists, and 200000 entries in each.
+   *
+   * @generated from field: bytes revocation_lists = 1;
+   */
+  revocationLists: Uint8Array;
+};
+
+/**
+ * Describes the message assay.v1.ImportRevocationListsRequest.
+ * Use `create(ImportRevocationListsRequestSchema)` to create a new message.
+ */
+export const ImportRevocationListsRequestSchema: GenMessage<ImportRevocationListsRequest> = /*@__PURE__*/
+  messageDesc(file_assay_v1_endorsement, 8);
+
+/**
+ * Response of ImportRevocationLists.
+ *
+ * @generated from message assay.v1.ImportRevocationListsResponse
+ */
+export type ImportRevocationListsResponse = Message<"assay.v1.ImportRevocationListsResponse"> & {
+  /**
+   * What was added.
+   *
+   * @generated from field: repeated assay.v1.RevocationList added = 1;
+   */
+  added: RevocationList[];
+
+  /**
+   * How many were there already.
+   *
+   * @generated from field: int32 known = 2;
+   */
+  known: number;
+};
+
+/**
+ * Describes the message assay.v1.ImportRevocationListsResponse.
+ * Use `create(ImportRevocationListsResponseSchema)` to create a new message.
+ */
+export const ImportRevocationListsResponseSchema: GenMessage<ImportRevocationListsResponse> = /*@__PURE__*/
+  messageDesc(file_assay_v1_endorsement, 9);
+
+/**
+ * Request of ListRevocationLists.
+ *
+ * @generated from message assay.v1.ListRevocationListsRequest
+ */
+export type ListRevocationListsRequest = Message<"assay.v1.ListRevocationListsRequest"> & {
+  /**
+   * At most so many, default 50, maximum 1000.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * next_page_token of the page before.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message assay.v1.ListRevocationListsRequest.
+ * Use `create(ListRevocationListsRequestSchema)` to create a new message.
+ */
+export const ListRevocationListsRequestSchema: GenMessage<ListRevocationListsRequest> = /*@__PURE__*/
+  messageDesc(file_assay_v1_endorsement, 10);
+
+/**
+ * Response of ListRevocationLists.
+ *
+ * @generated from message assay.v1.ListRevocationListsResponse
+ */
+export type ListRevocationListsResponse = Message<"assay.v1.ListRevocationListsResponse"> & {
+  /**
+   * The lists.
+   *
+   * @generated from field: repeated assay.v1.RevocationList revocation_lists = 1;
+   */
+  revocationLists: RevocationList[];
+
+  /**
+   * Token of the next page; empty on the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message assay.v1.ListRevocationListsResponse.
+ * Use `create(ListRevocationListsResponseSchema)` to create a new message.
+ */
+export const ListRevocationListsResponseSchema: GenMessage<ListRevocationListsResponse> = /*@__PURE__*/
+  messageDesc(file_assay_v1_endorsement, 11);
+
+/**
+ * Request of RemoveRevocationList.
+ *
+ * @generated from message assay.v1.RemoveRevocationListRequest
+ */
+export type RemoveRevocationListRequest = Message<"assay.v1.RemoveRevocationListRequest"> & {
+  /**
+   * Resource name, "revocationLists/{sha256}".
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message assay.v1.RemoveRevocationListRequest.
+ * Use `create(RemoveRevocationListRequestSchema)` to create a new message.
+ */
+export const RemoveRevocationListRequestSchema: GenMessage<RemoveRevocationListRequest> = /*@__PURE__*/
+  messageDesc(file_assay_v1_endorsement, 12);
+
+/**
+ * Response of RemoveRevocationList.
+ *
+ * @generated from message assay.v1.RemoveRevocationListResponse
+ */
+export type RemoveRevocationListResponse = Message<"assay.v1.RemoveRevocationListResponse"> & {
+};
+
+/**
+ * Describes the message assay.v1.RemoveRevocationListResponse.
+ * Use `create(RemoveRevocationListResponseSchema)` to create a new message.
+ */
+export const RemoveRevocationListResponseSchema: GenMessage<RemoveRevocationListResponse> = /*@__PURE__*/
+  messageDesc(file_assay_v1_endorsement, 13);
+
+/**
  * A registered EK.
  *
  * @generated from message assay.v1.InventoryEntry
@@ -252,7 +471,7 @@ export type InventoryEntry = Message<"assay.v1.InventoryEntry"> & {
  * Use `create(InventoryEntrySchema)` to create a new message.
  */
 export const InventoryEntrySchema: GenMessage<InventoryEntry> = /*@__PURE__*/
-  messageDesc(file_assay_v1_endorsement, 7);
+  messageDesc(file_assay_v1_endorsement, 14);
 
 /**
  * Request of ImportInventory.
@@ -273,7 +492,7 @@ export type ImportInventoryRequest = Message<"assay.v1.ImportInventoryRequest"> 
  * Use `create(ImportInventoryRequestSchema)` to create a new message.
  */
 export const ImportInventoryRequestSchema: GenMessage<ImportInventoryRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_endorsement, 8);
+  messageDesc(file_assay_v1_endorsement, 15);
 
 /**
  * Response of ImportInventory.
@@ -301,7 +520,7 @@ export type ImportInventoryResponse = Message<"assay.v1.ImportInventoryResponse"
  * Use `create(ImportInventoryResponseSchema)` to create a new message.
  */
 export const ImportInventoryResponseSchema: GenMessage<ImportInventoryResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_endorsement, 9);
+  messageDesc(file_assay_v1_endorsement, 16);
 
 /**
  * Request of ListInventory.
@@ -329,7 +548,7 @@ export type ListInventoryRequest = Message<"assay.v1.ListInventoryRequest"> & {
  * Use `create(ListInventoryRequestSchema)` to create a new message.
  */
 export const ListInventoryRequestSchema: GenMessage<ListInventoryRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_endorsement, 10);
+  messageDesc(file_assay_v1_endorsement, 17);
 
 /**
  * Response of ListInventory.
@@ -357,7 +576,7 @@ export type ListInventoryResponse = Message<"assay.v1.ListInventoryResponse"> & 
  * Use `create(ListInventoryResponseSchema)` to create a new message.
  */
 export const ListInventoryResponseSchema: GenMessage<ListInventoryResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_endorsement, 11);
+  messageDesc(file_assay_v1_endorsement, 18);
 
 /**
  * Request of RemoveInventoryEntry.
@@ -378,7 +597,7 @@ export type RemoveInventoryEntryRequest = Message<"assay.v1.RemoveInventoryEntry
  * Use `create(RemoveInventoryEntryRequestSchema)` to create a new message.
  */
 export const RemoveInventoryEntryRequestSchema: GenMessage<RemoveInventoryEntryRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_endorsement, 12);
+  messageDesc(file_assay_v1_endorsement, 19);
 
 /**
  * Response of RemoveInventoryEntry.
@@ -393,10 +612,10 @@ export type RemoveInventoryEntryResponse = Message<"assay.v1.RemoveInventoryEntr
  * Use `create(RemoveInventoryEntryResponseSchema)` to create a new message.
  */
 export const RemoveInventoryEntryResponseSchema: GenMessage<RemoveInventoryEntryResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_endorsement, 13);
+  messageDesc(file_assay_v1_endorsement, 20);
 
 /**
- * Keeps what says that a TPM is genuine: trust anchors and an inventory of known EKs.
+ * Keeps what says that a TPM is genuine: trust anchors, revocation lists and an inventory of known EKs.
  *
  * @generated from service assay.v1.EndorsementService
  */
@@ -430,6 +649,42 @@ export const EndorsementService: GenService<{
     methodKind: "unary";
     input: typeof RemoveTrustAnchorRequestSchema;
     output: typeof RemoveTrustAnchorResponseSchema;
+  },
+  /**
+   * Adds certificate revocation lists (RFC 5280), all of them or none. A list takes the place of the former one of its issuer.
+   *
+   * Each must be complete, direct, issued before now, and signed by a CA whose certificate was imported before
+   * (REVOCATION_LIST_INVALID, REVOCATION_LIST_UNSUPPORTED, REVOCATION_LIST_NOT_YET_VALID,
+   * REVOCATION_LIST_ISSUER_UNKNOWN), and newer than the one it replaces (REVOCATION_LIST_OUTDATED). In the same
+   * transaction the verdicts of hosts with EK certificates are dropped; they are judged anew at once where they are
+   * connected.
+   *
+   * @generated from rpc assay.v1.EndorsementService.ImportRevocationLists
+   */
+  importRevocationLists: {
+    methodKind: "unary";
+    input: typeof ImportRevocationListsRequestSchema;
+    output: typeof ImportRevocationListsResponseSchema;
+  },
+  /**
+   * All revocation lists, one for each issuer.
+   *
+   * @generated from rpc assay.v1.EndorsementService.ListRevocationLists
+   */
+  listRevocationLists: {
+    methodKind: "unary";
+    input: typeof ListRevocationListsRequestSchema;
+    output: typeof ListRevocationListsResponseSchema;
+  },
+  /**
+   * Removes a revocation list: what it revokes is revoked no longer.
+   *
+   * @generated from rpc assay.v1.EndorsementService.RemoveRevocationList
+   */
+  removeRevocationList: {
+    methodKind: "unary";
+    input: typeof RemoveRevocationListRequestSchema;
+    output: typeof RemoveRevocationListResponseSchema;
   },
   /**
    * Registers EKs by fingerprint.

@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file assay/v1/host.proto.
  */
 export const file_assay_v1_host: GenFile = /*@__PURE__*/
-  fileDesc("ChNhc3NheS92MS9ob3N0LnByb3RvEghhc3NheS52MSKIAQoSSG9zdEVuZG9yc2VtZW50S2V5EhMKC2ZpbmdlcnByaW50GAEgASgJEhEKCWFsZ29yaXRobRgCIAEoCRIRCgljZXJ0aWZpZWQYAyABKAgSFAoMbWFudWZhY3R1cmVyGAQgASgJEg0KBW1vZGVsGAUgASgJEhIKCmRldmlhdGlvbnMYBiADKAkiqQQKBEhvc3QSDAoEbmFtZRgBIAEoCRIiCgVzdGF0ZRgCIAEoDjITLmFzc2F5LnYxLkhvc3RTdGF0ZRIRCglub2RlX25hbWUYAyABKAkSKgoGbGFiZWxzGAQgAygLMhouYXNzYXkudjEuSG9zdC5MYWJlbHNFbnRyeRIUCgx0cnVzdF9wb2xpY3kYBSABKAkSNgoQZW5kb3JzZW1lbnRfa2V5cxgGIAMoCzIcLmFzc2F5LnYxLkhvc3RFbmRvcnNlbWVudEtleRIPCgdha19uYW1lGAcgASgJEhEKCWFkbWlzc2lvbhgIIAEoCRIsCgdjbGFpbWVkGAkgAygLMhsuYXNzYXkudjEuSG9zdC5DbGFpbWVkRW50cnkSLwoLY3JlYXRlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2Vucm9sbF90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg9wZW5kaW5nX2FrX25hbWUYDCABKAkSEAoIZmluZGluZ3MYDSADKAkSFgoOYWtfY2VydGlmaWNhdGUYDiABKAwSDAoEZXRhZxgPIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGi4KDENsYWltZWRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIh4KDkdldEhvc3RSZXF1ZXN0EgwKBG5hbWUYASABKAkiLwoPR2V0SG9zdFJlc3BvbnNlEhwKBGhvc3QYASABKAsyDi5hc3NheS52MS5Ib3N0ItUBChBMaXN0SG9zdHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEiMKBnN0YXRlcxgDIAMoDjITLmFzc2F5LnYxLkhvc3RTdGF0ZRJBCgxtYXRjaF9sYWJlbHMYBCADKAsyKy5hc3NheS52MS5MaXN0SG9zdHNSZXF1ZXN0Lk1hdGNoTGFiZWxzRW50cnkaMgoQTWF0Y2hMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIksKEUxpc3RIb3N0c1Jlc3BvbnNlEh0KBWhvc3RzGAEgAygLMg4uYXNzYXkudjEuSG9zdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiYgoRVXBkYXRlSG9zdFJlcXVlc3QSHAoEaG9zdBgBIAEoCzIOLmFzc2F5LnYxLkhvc3QSLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIjIKElVwZGF0ZUhvc3RSZXNwb25zZRIcCgRob3N0GAEgASgLMg4uYXNzYXkudjEuSG9zdCJOChJBcHByb3ZlSG9zdFJlcXVlc3QSDAoEbmFtZRgBIAEoCRIcChRhY2tub3dsZWRnZV9maW5kaW5ncxgCIAEoCBIMCgRldGFnGAMgASgJIjMKE0FwcHJvdmVIb3N0UmVzcG9uc2USHAoEaG9zdBgBIAEoCzIOLmFzc2F5LnYxLkhvc3QiMQoRUmV2b2tlSG9zdFJlcXVlc3QSDAoEbmFtZRgBIAEoCRIOCgZyZWFzb24YAiABKAkiMgoSUmV2b2tlSG9zdFJlc3BvbnNlEhwKBGhvc3QYASABKAsyDi5hc3NheS52MS5Ib3N0IiEKEURlbGV0ZUhvc3RSZXF1ZXN0EgwKBG5hbWUYASABKAkiFAoSRGVsZXRlSG9zdFJlc3BvbnNlKm4KCUhvc3RTdGF0ZRIaChZIT1NUX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSSE9TVF9TVEFURV9QRU5ESU5HEAESFQoRSE9TVF9TVEFURV9BQ1RJVkUQAhIWChJIT1NUX1NUQVRFX1JFVk9LRUQQAzLyAwoLSG9zdFNlcnZpY2USSAoHR2V0SG9zdBIYLmFzc2F5LnYxLkdldEhvc3RSZXF1ZXN0GhkuYXNzYXkudjEuR2V0SG9zdFJlc3BvbnNlIgiKzxgECgIDBxJOCglMaXN0SG9zdHMSGi5hc3NheS52MS5MaXN0SG9zdHNSZXF1ZXN0GhsuYXNzYXkudjEuTGlzdEhvc3RzUmVzcG9uc2UiCIrPGAQKAgMHElAKClVwZGF0ZUhvc3QSGy5hc3NheS52MS5VcGRhdGVIb3N0UmVxdWVzdBocLmFzc2F5LnYxLlVwZGF0ZUhvc3RSZXNwb25zZSIHis8YAwoBAxJTCgtBcHByb3ZlSG9zdBIcLmFzc2F5LnYxLkFwcHJvdmVIb3N0UmVxdWVzdBodLmFzc2F5LnYxLkFwcHJvdmVIb3N0UmVzcG9uc2UiB4rPGAMKAQMSUAoKUmV2b2tlSG9zdBIbLmFzc2F5LnYxLlJldm9rZUhvc3RSZXF1ZXN0GhwuYXNzYXkudjEuUmV2b2tlSG9zdFJlc3BvbnNlIgeKzxgDCgEDElAKCkRlbGV0ZUhvc3QSGy5hc3NheS52MS5EZWxldGVIb3N0UmVxdWVzdBocLmFzc2F5LnYxLkRlbGV0ZUhvc3RSZXNwb25zZSIHis8YAwoBA2IGcHJvdG8z", [file_assay_v1_access, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
+  fileDesc("ChNhc3NheS92MS9ob3N0LnByb3RvEghhc3NheS52MSKIAQoSSG9zdEVuZG9yc2VtZW50S2V5EhMKC2ZpbmdlcnByaW50GAEgASgJEhEKCWFsZ29yaXRobRgCIAEoCRIRCgljZXJ0aWZpZWQYAyABKAgSFAoMbWFudWZhY3R1cmVyGAQgASgJEg0KBW1vZGVsGAUgASgJEhIKCmRldmlhdGlvbnMYBiADKAkiqQQKBEhvc3QSDAoEbmFtZRgBIAEoCRIiCgVzdGF0ZRgCIAEoDjITLmFzc2F5LnYxLkhvc3RTdGF0ZRIRCglub2RlX25hbWUYAyABKAkSKgoGbGFiZWxzGAQgAygLMhouYXNzYXkudjEuSG9zdC5MYWJlbHNFbnRyeRIUCgx0cnVzdF9wb2xpY3kYBSABKAkSNgoQZW5kb3JzZW1lbnRfa2V5cxgGIAMoCzIcLmFzc2F5LnYxLkhvc3RFbmRvcnNlbWVudEtleRIPCgdha19uYW1lGAcgASgJEhEKCWFkbWlzc2lvbhgIIAEoCRIsCgdjbGFpbWVkGAkgAygLMhsuYXNzYXkudjEuSG9zdC5DbGFpbWVkRW50cnkSLwoLY3JlYXRlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2Vucm9sbF90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg9wZW5kaW5nX2FrX25hbWUYDCABKAkSEAoIZmluZGluZ3MYDSADKAkSFgoOYWtfY2VydGlmaWNhdGUYDiABKAwSDAoEZXRhZxgPIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGi4KDENsYWltZWRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIh4KDkdldEhvc3RSZXF1ZXN0EgwKBG5hbWUYASABKAkiLwoPR2V0SG9zdFJlc3BvbnNlEhwKBGhvc3QYASABKAsyDi5hc3NheS52MS5Ib3N0ItUBChBMaXN0SG9zdHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEiMKBnN0YXRlcxgDIAMoDjITLmFzc2F5LnYxLkhvc3RTdGF0ZRJBCgxtYXRjaF9sYWJlbHMYBCADKAsyKy5hc3NheS52MS5MaXN0SG9zdHNSZXF1ZXN0Lk1hdGNoTGFiZWxzRW50cnkaMgoQTWF0Y2hMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIksKEUxpc3RIb3N0c1Jlc3BvbnNlEh0KBWhvc3RzGAEgAygLMg4uYXNzYXkudjEuSG9zdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiYgoRVXBkYXRlSG9zdFJlcXVlc3QSHAoEaG9zdBgBIAEoCzIOLmFzc2F5LnYxLkhvc3QSLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIjIKElVwZGF0ZUhvc3RSZXNwb25zZRIcCgRob3N0GAEgASgLMg4uYXNzYXkudjEuSG9zdCJOChJBcHByb3ZlSG9zdFJlcXVlc3QSDAoEbmFtZRgBIAEoCRIcChRhY2tub3dsZWRnZV9maW5kaW5ncxgCIAEoCBIMCgRldGFnGAMgASgJIjMKE0FwcHJvdmVIb3N0UmVzcG9uc2USHAoEaG9zdBgBIAEoCzIOLmFzc2F5LnYxLkhvc3QiMQoRUmV2b2tlSG9zdFJlcXVlc3QSDAoEbmFtZRgBIAEoCRIOCgZyZWFzb24YAiABKAkiMgoSUmV2b2tlSG9zdFJlc3BvbnNlEhwKBGhvc3QYASABKAsyDi5hc3NheS52MS5Ib3N0IkcKElJlcGxhY2VIb3N0UmVxdWVzdBIMCgRuYW1lGAEgASgJEhMKC3JlcGxhY2VtZW50GAIgASgJEg4KBnJlYXNvbhgDIAEoCSIzChNSZXBsYWNlSG9zdFJlc3BvbnNlEhwKBGhvc3QYASABKAsyDi5hc3NheS52MS5Ib3N0IiEKEURlbGV0ZUhvc3RSZXF1ZXN0EgwKBG5hbWUYASABKAkiFAoSRGVsZXRlSG9zdFJlc3BvbnNlKm4KCUhvc3RTdGF0ZRIaChZIT1NUX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSSE9TVF9TVEFURV9QRU5ESU5HEAESFQoRSE9TVF9TVEFURV9BQ1RJVkUQAhIWChJIT1NUX1NUQVRFX1JFVk9LRUQQAzLHBAoLSG9zdFNlcnZpY2USSAoHR2V0SG9zdBIYLmFzc2F5LnYxLkdldEhvc3RSZXF1ZXN0GhkuYXNzYXkudjEuR2V0SG9zdFJlc3BvbnNlIgiKzxgECgIDBxJOCglMaXN0SG9zdHMSGi5hc3NheS52MS5MaXN0SG9zdHNSZXF1ZXN0GhsuYXNzYXkudjEuTGlzdEhvc3RzUmVzcG9uc2UiCIrPGAQKAgMHElAKClVwZGF0ZUhvc3QSGy5hc3NheS52MS5VcGRhdGVIb3N0UmVxdWVzdBocLmFzc2F5LnYxLlVwZGF0ZUhvc3RSZXNwb25zZSIHis8YAwoBAxJTCgtBcHByb3ZlSG9zdBIcLmFzc2F5LnYxLkFwcHJvdmVIb3N0UmVxdWVzdBodLmFzc2F5LnYxLkFwcHJvdmVIb3N0UmVzcG9uc2UiB4rPGAMKAQMSUAoKUmV2b2tlSG9zdBIbLmFzc2F5LnYxLlJldm9rZUhvc3RSZXF1ZXN0GhwuYXNzYXkudjEuUmV2b2tlSG9zdFJlc3BvbnNlIgeKzxgDCgEDElMKC1JlcGxhY2VIb3N0EhwuYXNzYXkudjEuUmVwbGFjZUhvc3RSZXF1ZXN0Gh0uYXNzYXkudjEuUmVwbGFjZUhvc3RSZXNwb25zZSIHis8YAwoBAxJQCgpEZWxldGVIb3N0EhsuYXNzYXkudjEuRGVsZXRlSG9zdFJlcXVlc3QaHC5hc3NheS52MS5EZWxldGVIb3N0UmVzcG9uc2UiB4rPGAMKAQNiBnByb3RvMw", [file_assay_v1_access, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
 
 /**
  * An endorsement key that the host's TPM proved to hold.
@@ -457,6 +457,62 @@ export const RevokeHostResponseSchema: GenMessage<RevokeHostResponse> = /*@__PUR
   messageDesc(file_assay_v1_host, 11);
 
 /**
+ * Request of ReplaceHost.
+ *
+ * @generated from message assay.v1.ReplaceHostRequest
+ */
+export type ReplaceHostRequest = Message<"assay.v1.ReplaceHostRequest"> & {
+  /**
+   * Resource name of the host that is replaced, "hosts/{host}".
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Resource name of the enrolled host that takes its place.
+   *
+   * @generated from field: string replacement = 2;
+   */
+  replacement: string;
+
+  /**
+   * Why, for the audit log; at most 512 bytes.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message assay.v1.ReplaceHostRequest.
+ * Use `create(ReplaceHostRequestSchema)` to create a new message.
+ */
+export const ReplaceHostRequestSchema: GenMessage<ReplaceHostRequest> = /*@__PURE__*/
+  messageDesc(file_assay_v1_host, 12);
+
+/**
+ * Response of ReplaceHost.
+ *
+ * @generated from message assay.v1.ReplaceHostResponse
+ */
+export type ReplaceHostResponse = Message<"assay.v1.ReplaceHostResponse"> & {
+  /**
+   * The host that took the place.
+   *
+   * @generated from field: assay.v1.Host host = 1;
+   */
+  host?: Host | undefined;
+};
+
+/**
+ * Describes the message assay.v1.ReplaceHostResponse.
+ * Use `create(ReplaceHostResponseSchema)` to create a new message.
+ */
+export const ReplaceHostResponseSchema: GenMessage<ReplaceHostResponse> = /*@__PURE__*/
+  messageDesc(file_assay_v1_host, 13);
+
+/**
  * Request of DeleteHost.
  *
  * @generated from message assay.v1.DeleteHostRequest
@@ -475,7 +531,7 @@ export type DeleteHostRequest = Message<"assay.v1.DeleteHostRequest"> & {
  * Use `create(DeleteHostRequestSchema)` to create a new message.
  */
 export const DeleteHostRequestSchema: GenMessage<DeleteHostRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_host, 12);
+  messageDesc(file_assay_v1_host, 14);
 
 /**
  * Response of DeleteHost.
@@ -490,7 +546,7 @@ export type DeleteHostResponse = Message<"assay.v1.DeleteHostResponse"> & {
  * Use `create(DeleteHostResponseSchema)` to create a new message.
  */
 export const DeleteHostResponseSchema: GenMessage<DeleteHostResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_host, 13);
+  messageDesc(file_assay_v1_host, 15);
 
 /**
  * Where a host stands.
@@ -595,6 +651,17 @@ export const HostService: GenService<{
     methodKind: "unary";
     input: typeof RevokeHostRequestSchema;
     output: typeof RevokeHostResponseSchema;
+  },
+  /**
+   * Puts a host in the place of another: labels, node name and trust policy move, and the former host is banned. For a new
+   * mainboard, or firmware that changed the EK.
+   *
+   * @generated from rpc assay.v1.HostService.ReplaceHost
+   */
+  replaceHost: {
+    methodKind: "unary";
+    input: typeof ReplaceHostRequestSchema;
+    output: typeof ReplaceHostResponseSchema;
   },
   /**
    * Forgets a host and its EKs; the audit log keeps the fact.

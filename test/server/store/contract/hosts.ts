@@ -167,6 +167,43 @@ export function describeHosts(given: Given): void {
       await expect(given.store.deleteHost('h-a', OPERATOR)).rejects.toMatchObject({ code: 'not_found' });
     });
 
+    it('puts a host in the place of another: names move, the former is banned, and the policy judges the new one', async () => {
+      await affirmed(given.store, 'a');
+      await affirmed(given.store, 'b');
+      await given.store.putPolicy(policy('racks', { matchLabels: { rack: 'a1' } }), { ...OPERATOR, expected: null });
+      const given_ = { nodeName: 'node-1', labels: { rack: 'a1' } };
+      await given.store.updateHost('h-a', given_, anyVersion);
+      const host = await given.store.replaceHost('h-a', 'h-b', { ...OPERATOR, reason: 'new mainboard' });
+      expect(host).toMatchObject({ id: 'h-b', state: 'active', ...given_ });
+      expect(await given.store.getHost('h-a')).toMatchObject({ state: 'revoked', nodeName: '', labels: {} });
+      expect(await reasons(given.store, 'h-a')).toEqual(['HOST_REVOKED']);
+      expect(await reasons(given.store, 'h-b')).toEqual(['APPRAISAL_INPUT_CHANGED']);
+      expect(await given.store.findByEks([ek('a').fingerprint])).toEqual({ owner: 'banned' });
+      const actions = (await given.store.listAudit(0, 100)).map(({ action, target }) => `${action} ${target}`);
+      expect(actions.slice(-4)).toEqual([
+        'host.update hosts/h-a',
+        'host.revoke hosts/h-a',
+        'host.update hosts/h-b',
+        'host.replace hosts/h-a',
+      ]);
+    });
+
+    it.each([
+      { name: 'itself', id: 'h-a', replacement: 'h-a', code: 'wrong_state' },
+      { name: 'a banned host', id: 'h-a', replacement: 'h-banned', code: 'wrong_state' },
+      { name: 'a host that is not there', id: 'h-a', replacement: 'h-x', code: 'not_found' },
+    ])('puts nothing in the place of a host by $name', async ({ id, replacement, code }) => {
+      await enrolled(given.store, 'a');
+      await enrolled(given.store, 'banned');
+      await given.store.revokeHost('h-banned', { ...OPERATOR, reason: '' });
+      await given.store.updateHost('h-a', { nodeName: 'node-1' }, anyVersion);
+      const before = [await given.store.getHost('h-a'), await given.store.heads()];
+      await expect(given.store.replaceHost(id, replacement, { ...OPERATOR, reason: '' })).rejects.toMatchObject({
+        code,
+      });
+      expect([await given.store.getHost('h-a'), await given.store.heads()]).toEqual(before);
+    });
+
     it('takes a deleted host that enrols again for another one: its counts go on, and nothing else', async () => {
       await enrolled(given.store, 'a', { tlsKeySha256: digest('former') });
       expect(await given.store.getHost('h-a')).toMatchObject({ version: 1, tlsKeySha256: digest('former') });
