@@ -7,7 +7,7 @@ import type { ServerCall } from './server-call.ts';
 export interface MessageLimits {
   readonly maxReceiveBytes: number;
   readonly maxSendBytes: number;
-  /** How long the one request of a method without a request stream may take to arrive. */
+  /** How long the request of a method, or the first one of a stream that leads to one answer, may take to arrive. */
   readonly requestTimeoutMillis: number;
 }
 
@@ -24,7 +24,7 @@ export function makeServe(
     case 'unary':
       return async (call) => send(call, await handler(await readOne(call, input, limits), call.context));
     case 'client_streaming':
-      return async (call) => send(call, await handler(readMessages(call, input, limits), call.context));
+      return async (call) => send(call, await handler(readPromptly(call, input, limits), call.context));
     case 'server_streaming':
       return async (call) => pump(call, handler, await readOne(call, input, limits), send);
     case 'bidi_streaming':
@@ -45,10 +45,7 @@ async function pump(
 }
 
 async function readOne(call: ServerCall, schema: DescMessage, limits: MessageLimits): Promise<Message> {
-  const timer = setTimeout(() => {
-    const message = 'request did not arrive in time';
-    call.fail(new StatusError({ code: 'DEADLINE_EXCEEDED', reason: 'REQUEST_TIMEOUT', message }));
-  }, limits.requestTimeoutMillis);
+  const inTime = arrivesInTime(call, limits);
   try {
     const bytes = await call.receive();
     if (bytes === undefined) throw malformed('request is missing');
@@ -56,8 +53,38 @@ async function readOne(call: ServerCall, schema: DescMessage, limits: MessageLim
     if ((await call.receive()) !== undefined) throw malformed('more than one request');
     return request;
   } finally {
-    clearTimeout(timer);
+    clearTimeout(inTime);
   }
+}
+
+/** Ends the call unless it is cleared within the time that a request may take to arrive. */
+function arrivesInTime(call: ServerCall, { requestTimeoutMillis }: MessageLimits): NodeJS.Timeout {
+  return setTimeout(() => {
+    const message = 'request did not arrive in time';
+    call.fail(new StatusError({ code: 'DEADLINE_EXCEEDED', reason: 'REQUEST_TIMEOUT', message }));
+  }, requestTimeoutMillis);
+}
+
+/** A stream of requests that leads to one answer: its first message must arrive in time, the handler sees to the others. */
+function readPromptly(call: ServerCall, schema: DescMessage, limits: MessageLimits): AsyncIterableIterator<Message> {
+  const inTime = arrivesInTime(call, limits);
+  const messages = readMessages(call, schema, limits);
+  const prompt: AsyncIterableIterator<Message> = {
+    next: async () => {
+      try {
+        return await messages.next();
+      } finally {
+        clearTimeout(inTime);
+      }
+    },
+    return: () => {
+      clearTimeout(inTime);
+      return Promise.resolve({ done: true, value: undefined });
+    },
+    [Symbol.asyncIterator]: () => prompt,
+  };
+  call.context.signal.addEventListener('abort', () => clearTimeout(inTime), { once: true });
+  return prompt;
 }
 
 /**

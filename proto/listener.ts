@@ -37,6 +37,7 @@ export class Listener {
   readonly #perAddress = new Map<string, number>();
   /** Sockets whose handshake is not done, by address and port. */
   readonly #handshakes = new Map<string, Socket>();
+  #warned = false;
 
   private constructor(options: ListenerOptions) {
     this.#options = options;
@@ -97,7 +98,7 @@ export class Listener {
     const block = addressBlock(socket.remoteAddress ?? '');
     const count = this.#perAddress.get(block) ?? 0;
     if (block === '' || count >= maxConnectionsPerAddress) {
-      if (block !== '') logger.debug({ address: block }, 'connection refused: too many from one address');
+      if (block !== '') this.#warnOfCrowd(block);
       socket.destroy();
       return;
     }
@@ -111,6 +112,14 @@ export class Listener {
       else this.#perAddress.delete(block);
     });
     this.#tls.emit('connection', socket);
+  }
+
+  /** Once a minute for all addresses: a fleet behind one address must not stop without a word, nor a flood fill the log. */
+  #warnOfCrowd(address: string): void {
+    if (this.#warned) return;
+    this.#warned = true;
+    setTimeout(() => (this.#warned = false), 60_000).unref();
+    this.#options.logger.warn({ address }, 'connections refused: too many from one address');
   }
 
   #accept(socket: TLSSocket): void {

@@ -17,7 +17,7 @@ export interface RpcServerOptions {
    */
   readonly authorize: (context: Context) => Promise<void> | void;
   readonly logger: RpcLogger;
-  /** Milliseconds since 1970-01-01T00:00:00Z. */
+  /** Milliseconds since 1970-01-01T00:00:00Z, by the wall clock of this machine: grpc-js makes the deadlines of calls by it. */
   readonly now: () => number;
   /** Unpredictable and unique; callers quote it and logs carry it. */
   readonly newRequestId: () => string;
@@ -55,6 +55,7 @@ export class RpcServer {
   readonly #connections = new Map<string, Connection>();
   readonly #draining = new AbortController();
   readonly #maxCalls: number;
+  #callCount = 0;
   #onChange: () => void = () => undefined;
 
   /** Throws TypeError for a method that does not say who may call it, and for one that stands in two services. */
@@ -104,7 +105,7 @@ export class RpcServer {
   }
 
   get callCount(): number {
-    return [...this.#connections.values()].reduce((sum, { calls }) => sum + calls.size, 0);
+    return this.#callCount;
   }
 
   /**
@@ -145,11 +146,14 @@ export class RpcServer {
       describe: (error, context) =>
         describeError(error, context, { logger, ...(translateError ? { translate: translateError } : {}) }),
       released: (released) => {
-        connection?.calls.delete(released);
+        if (connection?.calls.delete(released) === true) this.#callCount -= 1;
         if (this.#draining.signal.aborted) this.#onChange();
       },
     });
-    connection?.calls.add(call);
+    if (connection) {
+      connection.calls.add(call);
+      this.#callCount += 1;
+    }
     return call;
   }
 

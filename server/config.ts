@@ -1,10 +1,21 @@
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { isIP } from 'node:net';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, resolve } from 'node:path';
 
 import { LineCounter, isMap, isScalar, parseDocument } from 'yaml';
 import type { Node, Pair } from 'yaml';
 
+import { isServerName, MAX_SERVER_NAMES } from './identity/ca.ts';
 import type { SealingMaster } from './identity/seal.ts';
 import type { Admission } from './store/records.ts';
 
@@ -20,6 +31,7 @@ export interface Config {
   readonly akCertificateLifetime: number;
   readonly identityCertificateLifetime: number;
   readonly historyRetention: number;
+  readonly maxConnectionsPerAddress: number;
   readonly reflection: boolean;
   readonly logLevel: string;
 }
@@ -60,6 +72,11 @@ export const CONFIG_KEYS = {
     meaning: 'life of the client certificate of an operator or program',
   },
   history_retention: { default: '30d', meaning: 'how long changes are kept for history and resumed watches' },
+  max_connections_per_address: {
+    default: 1000,
+    meaning:
+      'connections that one address, or one /64 of IPv6, may have open; more where hosts come through one address',
+  },
   reflection: { default: true, meaning: 'whether gRPC reflection is served' },
   log_level: { default: 'info', meaning: 'one of trace, debug, info, warn, error' },
 } as const;
@@ -123,11 +140,7 @@ class KeyReader {
     return {
       listen: this.#listen(),
       dataDirectory,
-      serverNames: this.#list(
-        'server_names',
-        (name) => isIP(name) !== 0 || /^[A-Za-z0-9*](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/.test(name),
-        'a DNS name or an address',
-      ),
+      serverNames: this.#list('server_names', isServerName, 'a DNS name or an address'),
       rootKeyFile: rootKeyFile === '' ? resolve(dataDirectory, 'root.key') : resolve(directory, rootKeyFile),
       admission: this.#list(
         'admission',
@@ -141,6 +154,7 @@ class KeyReader {
         max: 3650 * DAY,
       }),
       historyRetention: this.#duration('history_retention', { min: HOUR, max: 3650 * DAY }),
+      maxConnectionsPerAddress: this.#count('max_connections_per_address', { min: 1, max: 50_000 }),
       reflection: this.#flag('reflection'),
       logLevel: this.#choice('log_level', LOG_LEVELS),
     };
@@ -168,6 +182,12 @@ class KeyReader {
     return typeof value === 'boolean' ? value : this.#problem(key, 'must be true or false', false);
   }
 
+  #count(key: Key, { min, max }: { readonly min: number; readonly max: number }): number {
+    const value = this.#value(key);
+    if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return value;
+    return this.#problem(key, `must be a whole number from ${min} to ${max}`, min);
+  }
+
   #choice(key: Key, choices: readonly string[]): string {
     const value = this.#text(key);
     return choices.includes(value) ? value : this.#problem(key, `must be one of ${choices.join(', ')}`, value);
@@ -175,8 +195,8 @@ class KeyReader {
 
   #list(key: Key, isGood: (entry: string) => boolean, meaning: string): readonly string[] {
     const value = this.#value(key);
-    if (!Array.isArray(value) || value.length === 0)
-      return this.#problem(key, 'must be a list of at least one entry', []);
+    if (!Array.isArray(value) || value.length === 0 || value.length > MAX_SERVER_NAMES)
+      return this.#problem(key, `must be a list of 1 to ${MAX_SERVER_NAMES} entries`, []);
     const entries = (value as unknown[]).map((entry) => (typeof entry === 'string' ? entry : ''));
     const bad = entries.findIndex((entry) => !isGood(entry));
     return bad === -1 ? [...new Set(entries)] : this.#problem(key, `entry ${bad + 1} must be ${meaning}`, []);
@@ -231,16 +251,57 @@ function readKeyFile(file: string): string {
  * only the key that it was sealed with is of use, and a new one would hide that it is missing.
  */
 export function makeRootKey(config: Config, random: (size: number) => Buffer): void {
-  if (process.env['ASSAYD_ROOT_KEY'] !== undefined || existsSync(config.rootKeyFile)) return;
-  if (existsSync(config.dataDirectory) && readdirSync(config.dataDirectory).length > 0) return;
+  if (process.env['ASSAYD_ROOT_KEY'] !== undefined || isWritten(config.rootKeyFile)) return;
+  // A half-written key beside its place is what a process left that was killed here: nothing was sealed with it.
+  const left = existsSync(config.dataDirectory) ? readdirSync(config.dataDirectory) : [];
+  if (left.some((name) => resolve(config.dataDirectory, name) !== besideOf(config.rootKeyFile))) return;
   writePrivateFile(config.rootKeyFile, `${random(ROOT_KEY_BYTES).toString('hex')}\n`);
 }
 
 /** Writes a file that only its owner may read; it must not be there yet. */
 export function writePrivateFile(file: string, content: string): void {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-  writeFileSync(file, content, { mode: 0o600, flag: 'wx' });
-  chmodSync(file, 0o600);
+  writeNewFile(file, content, 0o600);
+}
+
+/**
+ * The file is there as a whole or not at all, however this process or the machine ends, and it is on disk when this returns:
+ * what is sealed with a root key must not outlive it.
+ */
+function writeNewFile(file: string, content: string, mode: number): void {
+  const beside = besideOf(file);
+  rmSync(beside, { force: true });
+  try {
+    const handle = openSync(beside, 'wx', mode);
+    try {
+      writeFileSync(handle, content);
+      fsyncSync(handle);
+    } finally {
+      closeSync(handle);
+    }
+    // Fails where the file is there; a rename would take its place.
+    linkSync(beside, file);
+  } finally {
+    rmSync(beside, { force: true });
+  }
+  const directory = openSync(dirname(resolve(file)), 'r');
+  try {
+    fsyncSync(directory);
+  } finally {
+    closeSync(directory);
+  }
+}
+
+/** Whether a file that is written once is there. The other name, which a killed process left it, goes. */
+export function isWritten(file: string): boolean {
+  const there = existsSync(file);
+  if (there) rmSync(besideOf(file), { force: true });
+  return there;
+}
+
+/** Where a file is written before it has its name. */
+function besideOf(file: string): string {
+  return `${file}.new`;
 }
 
 /** Writes a first configuration file with the given values; the other keys stand in it as comments. */
@@ -252,5 +313,5 @@ export function writeConfig(file: string, values: Partial<Record<Key, string | r
     return [`# ${meaning}`, value === undefined ? `# ${key}: ${shown}` : `${key}: ${shown}`, ''];
   });
   mkdirSync(dirname(resolve(file)), { recursive: true });
-  writeFileSync(file, `# Configuration of assayd\n\n${lines.join('\n')}`, { flag: 'wx' });
+  writeNewFile(file, `# Configuration of assayd\n\n${lines.join('\n')}`, 0o666);
 }

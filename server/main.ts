@@ -1,4 +1,4 @@
-import { createHash, generateKeyPairSync, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
@@ -7,14 +7,15 @@ import { Command } from 'commander';
 import { pino } from 'pino';
 import type { Logger } from 'pino';
 
-import { formatDeploymentId } from '../proto/certificate-profile.ts';
-import { toPem } from '../proto/tls-identity.ts';
-import { ConfigError, makeRootKey, readConfig, readRootKey, writeConfig, writePrivateFile } from './config.ts';
+import { formatDeploymentId, isIdentityName } from '../proto/certificate-profile.ts';
+import { reportAudit } from './audit-report.ts';
+import { ConfigError, isWritten, makeRootKey, readConfig, readRootKey, writeConfig } from './config.ts';
 import type { Config } from './config.ts';
-import { issueClientCertificate } from './identity/ca.ts';
+import { CaError } from './identity/ca.ts';
 import { SealError } from './identity/seal.ts';
 import { loadServiceKeys } from './identity/service-keys.ts';
 import type { ServiceKeys } from './identity/service-keys.ts';
+import { joinLine, writeOperatorProfile } from './operator-profile.ts';
 import { startService } from './service.ts';
 import { openSqliteStore } from './store/sqlite.ts';
 import { StoreError } from './store/store.ts';
@@ -23,7 +24,10 @@ import type { Store } from './store/store.ts';
 const DEFAULT_CONFIG = 'assayd.yaml';
 /** With the wall clock this far behind the store's, nothing could be said of validity until an operator has looked. */
 const MAX_CLOCK_BEHIND = 5 * 60_000;
+/** What ends the service besides a signal: without its store it can answer nothing, and whoever watches it must start it anew. */
+const STORE_FAILED = 'store failed';
 const random = (size: number): Buffer => randomBytes(size);
+const wallClock = (): number => Date.now();
 
 const program = new Command('assayd')
   .description('The Assay trust attestation service')
@@ -67,6 +71,12 @@ program
   .option('-c, --config <file>', 'configuration file', DEFAULT_CONFIG)
   .action((options: { readonly config: string }) => run(() => acceptClock(options.config)));
 
+program
+  .command('audit')
+  .description('print the audit log as JSON lines, with the service stopped, and check its chain of hashes')
+  .option('-c, --config <file>', 'configuration file', DEFAULT_CONFIG)
+  .action((options: { readonly config: string }) => run(() => audit(options.config)));
+
 interface InitOptions {
   readonly config: string;
   readonly data?: string;
@@ -95,21 +105,28 @@ async function init(options: InitOptions): Promise<void> {
   makeRootKey(config, random);
   await withStore(config, async (store, keys) => {
     const profile = join(config.dataDirectory, 'operator.json');
-    if (!existsSync(profile)) {
-      await writeProfile(profile, { name: 'operator', config, store, keys });
+    // A profile that was moved to the operator's own machine must go on to be worth something.
+    const issued = (await store.getIdentity('operator')) !== null;
+    if (!isWritten(profile) && !issued) {
+      await writeOperatorProfile(profile, { name: 'operator', config, store, keys, random });
       say(`wrote the operator's profile ${profile}`);
     }
-    say(`service fingerprint         ${keys.authority.fingerprint}`);
+    if (!isWritten(profile) && issued) say('The operator has a profile already; if it is lost, run assayd operator.');
+    const { fingerprint } = keys.authority;
+    say(`service fingerprint         ${fingerprint}`);
     say('');
     say('Start the service:          assayd serve --config ' + options.config);
-    say('On each host:               ' + joinLine(config, keys));
+    say('On each host:               ' + joinLine(config, { port: config.listen.port, fingerprint }));
     say(`As the operator:            assay --profile ${profile} host list`);
   });
 }
 
 async function operator(name: string, options: { readonly out: string; readonly config: string }): Promise<void> {
+  if (!isIdentityName(name)) {
+    throw new ConfigError([`${JSON.stringify(name)} is no name of an identity: 1 to 64 of a-z, 0-9, ".", "_" and "-"`]);
+  }
   const config = readConfig(options.config);
-  await withStore(config, (store, keys) => writeProfile(options.out, { name, config, store, keys }));
+  await withStore(config, (store, keys) => writeOperatorProfile(options.out, { name, config, store, keys, random }));
   say(`wrote the operator's profile ${options.out}`);
 }
 
@@ -123,6 +140,16 @@ async function acceptClock(file: string): Promise<void> {
   }
 }
 
+async function audit(file: string): Promise<void> {
+  const store = await openStore(readConfig(file), silent());
+  try {
+    const broken = await reportAudit(store, (record) => say(JSON.stringify(record)));
+    if (broken !== null) throw new ConfigError([`the chain of the audit log is broken at record ${broken}`]);
+  } finally {
+    await store.close();
+  }
+}
+
 async function serve(file: string): Promise<void> {
   const config = readConfig(file);
   const log = pino(
@@ -130,7 +157,8 @@ async function serve(file: string): Promise<void> {
     pino.destination(2),
   );
   makeRootKey(config, random);
-  const store = await openStore(config, log);
+  const failed = Promise.withResolvers<string>();
+  const store = await openStore(config, log, () => failed.resolve(STORE_FAILED));
   try {
     const behind = store.clockBehind();
     if (behind > MAX_CLOCK_BEHIND) {
@@ -138,16 +166,12 @@ async function serve(file: string): Promise<void> {
         `the wall clock is ${Math.round(behind / 1000)} s behind the latest time in the store: set the clock, or, if it is right, run assayd accept-clock`,
       ]);
     }
-    const service = await startService({ config, store, root: readRootKey(config), random, log });
+    const service = await startService({ config, store, root: readRootKey(config), random, wallClock, log });
     const { host, port } = service.address;
     log.info({ host, port, fingerprint: service.fingerprint, admission: config.admission }, 'serving');
-    log.info(
-      {
-        join: `assay agent join --server ${config.serverNames[0] ?? host}:${port} --service-fingerprint ${service.fingerprint}`,
-      },
-      'hosts join with this',
-    );
-    const signal = await stopSignal();
+    log.info({ join: joinLine(config, { port, fingerprint: service.fingerprint }) }, 'hosts join with this');
+    const signal = await Promise.race([stopSignal(), failed.promise]);
+    if (signal === STORE_FAILED) process.exitCode = 1;
     log.info({ signal }, 'stopping');
     await service.stop();
     log.info({}, 'stopped');
@@ -175,60 +199,16 @@ async function withStore(config: Config, act: (store: Store, keys: ServiceKeys) 
   }
 }
 
-function openStore(config: Config, log: Logger): Promise<Store> {
+function openStore(config: Config, log: Logger, onFailure: () => void = () => undefined): Promise<Store> {
   return openSqliteStore({
     directory: config.dataDirectory,
-    wallClock: () => Date.now(),
+    wallClock,
     monotonic: () => performance.now(),
     random,
     deployment: formatDeploymentId(random(10)),
     log: (level, message, facts) => log[level](facts, message),
+    onFailure,
   });
-}
-
-/** Makes a key, has it certified and writes it with all that a caller needs: the file is the identity. */
-async function writeProfile(
-  file: string,
-  {
-    name,
-    config,
-    store,
-    keys,
-  }: { readonly name: string; readonly config: Config; readonly store: Store; readonly keys: ServiceKeys },
-): Promise<void> {
-  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
-  const spki = publicKey.export({ type: 'spki', format: 'der' });
-  const lifetimeSeconds = config.identityCertificateLifetime;
-  const now = new Date(store.now());
-  const certificate = await issueClientCertificate(keys.authority, {
-    publicKey: spki,
-    subject: { name },
-    lifetimeSeconds,
-    now,
-    random,
-  });
-  const identity = {
-    name,
-    roles: ['operator'] as const,
-    keySha256: createHash('sha256').update(spki).digest('hex'),
-    expireTime: now.getTime() + lifetimeSeconds * 1000,
-  };
-  await store.putIdentity(identity, { actor: 'service' });
-  const profile = {
-    server: serverName(config),
-    authority: toPem(keys.authority.certificate),
-    certificate: toPem(certificate),
-    key: privateKey.export({ type: 'pkcs8', format: 'pem' }),
-  };
-  writePrivateFile(file, `${JSON.stringify(profile, null, 2)}\n`);
-}
-
-function serverName({ serverNames, listen }: Config): string {
-  return `${serverNames[0] ?? listen.host}:${listen.port}`;
-}
-
-function joinLine(config: Config, { authority }: ServiceKeys): string {
-  return `assay agent join --server ${serverName(config)} --service-fingerprint ${authority.fingerprint}`;
 }
 
 function say(line: string): void {
@@ -248,11 +228,16 @@ async function run(act: () => Promise<void>): Promise<void> {
       for (const problem of error.problems) process.stderr.write(`assayd: ${problem}\n`);
     else if (error instanceof SealError)
       process.stderr.write('assayd: the stored keys do not open: they were sealed under another root key\n');
-    else if (error instanceof StoreError) process.stderr.write(`assayd: ${error.message}\n`);
+    else if (error instanceof StoreError) process.stderr.write(`assayd: ${error.message}${causeOf(error)}\n`);
+    else if (error instanceof CaError) process.stderr.write(`assayd: ${error.message}\n`);
     else if (isSystemError(error)) process.stderr.write(`assayd: ${error.message}\n`);
     else throw error;
     process.exitCode = 1;
   }
+}
+
+function causeOf({ cause }: StoreError): string {
+  return cause instanceof Error && !(cause instanceof StoreError) ? `: ${cause.message}` : '';
 }
 
 /** An address in use, a directory that may not be written: the system says what is wrong. */
@@ -260,4 +245,9 @@ function isSystemError(error: unknown): error is NodeJS.ErrnoException {
   return error instanceof Error && typeof (error as NodeJS.ErrnoException).syscall === 'string';
 }
 
+// Who reads no further, as `head` does, has seen enough.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit();
+});
 await program.parseAsync();

@@ -39,6 +39,8 @@ export interface ServiceOptions {
   readonly store: Store;
   readonly root: KeyOptions['root'];
   readonly random: (size: number) => Buffer;
+  /** The machine's wall clock, milliseconds since 1970; everything but the deadlines of calls goes by the store's. */
+  readonly wallClock: () => number;
   readonly log: ServiceLog;
 }
 
@@ -74,14 +76,20 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
     services: bound,
     authorize: (context) => access.authorize(context),
     logger: log,
-    now: () => store.now(),
+    now: options.wallClock,
     newRequestId: () => random(8).toString('hex'),
     translateError,
     maxReceiveBytesOf: MAX_RECEIVE_BYTES,
   });
   const identity = tlsIdentity(keys.current);
   await feed.start();
-  const listener = await Listener.open({ server, identity, ...config.listen, logger: log }).catch((error: unknown) => {
+  const listener = await Listener.open({
+    server,
+    identity,
+    ...config.listen,
+    maxConnectionsPerAddress: config.maxConnectionsPerAddress,
+    logger: log,
+  }).catch((error: unknown) => {
     feed.close();
     throw error;
   });
@@ -138,7 +146,6 @@ function servicesOptions(
     store,
     feed,
     authorityCertificate: authority.certificate,
-    serviceCertificate: () => keys.current.serviceIdentity.certificate,
     beginner: new EnrollmentBeginner({ ...enrollment, now: () => store.now(), random }),
     limits,
     complete: {

@@ -9,6 +9,7 @@ import { STATUS_CODES } from '../proto/status.ts';
 import { AttestationError } from '../server/attestation/attestation-error.ts';
 import { CONFIG_KEYS, parseConfig } from '../server/config.ts';
 import { DEVIATION } from '../server/endorsement/deviation.ts';
+import { EndorsementError } from '../server/endorsement/endorsement-error.ts';
 import { EnrollmentError } from '../server/enrollment/enrollment-error.ts';
 import { resolvePolicyDraft } from '../server/policy/policy.ts';
 import { WatchError } from '../server/result/watch.ts';
@@ -110,6 +111,7 @@ describe('the page of reasons', () => {
     ['server/endorsement/ek-certificate.ts', 'ProfileRefusalCode', (code) => new EnrollmentError(code, 'text')],
     ['server/endorsement/key-sanity.ts', 'KeyRefusalCode', (code) => new EnrollmentError(code, 'text')],
     ['server/endorsement/verify-signature.ts', 'SignatureRefusalCode', (code) => new EnrollmentError(code, 'text')],
+    ['server/endorsement/endorsement-error.ts', 'EndorsementErrorCode', (code) => new EndorsementError(code, 'text')],
     ['server/attestation/attestation-error.ts', 'AttestationErrorCode', (code) => new AttestationError(code, 'text')],
     ['server/verifier/evidence-error.ts', 'EvidenceErrorCode', (code) => new EvidenceError(code, 'text')],
     ['server/verifier/collect-logs.ts', 'LogErrorCode', (code) => new LogError(code, 'text')],

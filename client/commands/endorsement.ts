@@ -1,39 +1,44 @@
 import type { Command } from 'commander';
 import { formatTable, formatTime, idOf } from '../output.ts';
 import type { Cell } from '../output.ts';
-import type { TrustAnchor } from '../sdk/resources.ts';
+import type { RevocationList, TrustAnchor } from '../sdk/resources.ts';
 import { collect, operatorCommand, readNamedFile, tell, withService, writeJson } from './context.ts';
 import type { Context, OperatorOptions } from './context.ts';
 import { MAX_INVENTORY_BYTES, parseInventoryFile } from './inventory-file.ts';
 
 const MAX_CERTIFICATES_BYTES = 1024 * 1024;
+const MAX_REVOCATION_LISTS_BYTES = 4 * 1024 * 1024;
 /** The service takes at most so many entries at once. */
 const INVENTORY_BATCH = 1000;
+
+interface ImportOptions extends OperatorOptions {
+  readonly anchor?: boolean;
+}
 
 /** `assay endorsement`. */
 export function addEndorsementCommands(context: Context, program: Command): void {
   const endorsement = program.command('endorsement').description('what says that a TPM is genuine');
 
-  operatorCommand(
-    context,
-    endorsement,
-    'import <files...>',
-    'add CA certificates of TPM manufacturers (PEM or DER)',
-  ).action((files: readonly string[], options: OperatorOptions) =>
-    withService(context, options, async (client) => {
-      const added: TrustAnchor[] = [];
-      let known = 0;
-      for (const file of files) {
-        const certificates = await readNamedFile(context, file, MAX_CERTIFICATES_BYTES, 'certificate file');
-        const answer = await client.endorsements.importAnchors(certificates, { signal: context.signal });
-        added.push(...answer.added);
-        known += answer.known;
-      }
-      if (options.output === 'json') return writeJson(context, { added: added.map(({ json }) => json), known });
-      if (added.length > 0) context.write(formatTable(ANCHOR_HEADER, added.map(anchorRow), context.style));
-      tell(context, options, `${added.length} added, ${known} known already`);
-    }),
-  );
+  operatorCommand(context, endorsement, 'import <files...>', 'add CA certificates of TPM manufacturers (PEM or DER)')
+    .option('--anchor', 'trust them as given, also those that another CA issued')
+    .action((files: readonly string[], options: ImportOptions) =>
+      withService(context, options, async (client) => {
+        const added: TrustAnchor[] = [];
+        let known = 0;
+        for (const file of files) {
+          const certificates = await readNamedFile(context, file, MAX_CERTIFICATES_BYTES, 'certificate file');
+          const answer = await client.endorsements.importAnchors(certificates, {
+            asAnchors: options.anchor ?? false,
+            signal: context.signal,
+          });
+          added.push(...answer.added);
+          known += answer.known;
+        }
+        if (options.output === 'json') return writeJson(context, { added: added.map(({ json }) => json), known });
+        if (added.length > 0) context.write(formatTable(ANCHOR_HEADER, added.map(anchorRow), context.style));
+        tell(context, options, `${added.length} added, ${known} known already`);
+      }),
+    );
 
   operatorCommand(context, endorsement, 'list', 'list CA certificates').action((options: OperatorOptions) =>
     withService(context, options, async (client) => {
@@ -51,7 +56,45 @@ export function addEndorsementCommands(context: Context, program: Command): void
       }),
   );
 
+  addRevocationListCommands(context, endorsement);
   addInventoryCommands(context, endorsement);
+}
+
+function addRevocationListCommands(context: Context, endorsement: Command): void {
+  const crl = endorsement.command('crl').description('certificate revocation lists of TPM manufacturers');
+
+  operatorCommand(context, crl, 'import <files...>', 'add revocation lists (PEM or DER); newer ones replace').action(
+    (files: readonly string[], options: OperatorOptions) =>
+      withService(context, options, async (client) => {
+        const added: RevocationList[] = [];
+        let known = 0;
+        for (const file of files) {
+          const lists = await readNamedFile(context, file, MAX_REVOCATION_LISTS_BYTES, 'revocation list');
+          const answer = await client.endorsements.importRevocationLists(lists, { signal: context.signal });
+          added.push(...answer.added);
+          known += answer.known;
+        }
+        if (options.output === 'json') return writeJson(context, { added: added.map(({ json }) => json), known });
+        if (added.length > 0) context.write(formatTable(LIST_HEADER, added.map(listRow), context.style));
+        tell(context, options, `${added.length} added, ${known} known already`);
+      }),
+  );
+
+  operatorCommand(context, crl, 'list', 'list revocation lists').action((options: OperatorOptions) =>
+    withService(context, options, async (client) => {
+      const lists = await collect(client.endorsements.revocationLists({ signal: context.signal }));
+      if (options.output === 'json') return writeJson(context, { revocationLists: lists.map(({ json }) => json) });
+      context.write(formatTable(LIST_HEADER, lists.map(listRow), context.style));
+    }),
+  );
+
+  operatorCommand(context, crl, 'remove <sha256>', 'remove a revocation list').action(
+    (list: string, options: OperatorOptions) =>
+      withService(context, options, async (client) => {
+        await client.endorsements.removeRevocationList(list, { signal: context.signal });
+        tell(context, options, `removed ${idOf(list)}`);
+      }),
+  );
 }
 
 function addInventoryCommands(context: Context, endorsement: Command): void {
@@ -105,6 +148,13 @@ const ANCHOR_HEADER = ['SHA256', 'KIND', 'NOT AFTER', 'SUBJECT'];
 
 function anchorRow(anchor: TrustAnchor): readonly Cell[] {
   return [idOf(anchor.name), anchor.anchor ? 'anchor' : 'intermediate', formatTime(anchor.notAfter), anchor.subject];
+}
+
+const LIST_HEADER = ['SHA256', 'ENTRIES', 'NUMBER', 'ISSUED', 'NEXT UPDATE', 'ISSUER'];
+
+function listRow(list: RevocationList): readonly Cell[] {
+  const { name, entryCount, number, thisUpdateTime, nextUpdateTime, issuer } = list;
+  return [idOf(name), String(entryCount), dash(number), formatTime(thisUpdateTime), formatTime(nextUpdateTime), issuer];
 }
 
 function dash(text: string): string {

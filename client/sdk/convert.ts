@@ -14,9 +14,14 @@ import type {
   AttestationResult as ResultMessage,
   WatchAttestationResultsResponse,
 } from '../../proto/gen/assay/v1/attestation_result_pb.ts';
-import { InventoryEntrySchema, TrustAnchorSchema } from '../../proto/gen/assay/v1/endorsement_pb.ts';
+import {
+  InventoryEntrySchema,
+  RevocationListSchema,
+  TrustAnchorSchema,
+} from '../../proto/gen/assay/v1/endorsement_pb.ts';
 import type {
   InventoryEntry as InventoryMessage,
+  RevocationList as RevocationListMessage,
   TrustAnchor as AnchorMessage,
 } from '../../proto/gen/assay/v1/endorsement_pb.ts';
 import { HostSchema, HostStateSchema } from '../../proto/gen/assay/v1/host_pb.ts';
@@ -34,6 +39,7 @@ import type {
   Identity,
   InventoryEntry,
   JsonObject,
+  RevocationList,
   RoleName,
   TrustAnchor,
   TrustPolicy,
@@ -121,6 +127,20 @@ export function fromProtoAnchor(message: AnchorMessage): TrustAnchor {
     notAfter: dateOf(message.notAfter),
     createTime: dateOf(message.createTime),
     json: jsonOf(TrustAnchorSchema, message),
+  };
+}
+
+export function fromProtoRevocationList(message: RevocationListMessage): RevocationList {
+  return {
+    name: message.name,
+    issuer: message.issuer,
+    issuerKeySha256: message.issuerKeySha256,
+    number: message.number,
+    thisUpdateTime: dateOf(message.thisUpdateTime),
+    nextUpdateTime: dateOf(message.nextUpdateTime),
+    entryCount: message.entryCount,
+    createTime: dateOf(message.createTime),
+    json: jsonOf(RevocationListSchema, message),
   };
 }
 

@@ -1,9 +1,9 @@
 import { EndorsementService } from '../../proto/gen/assay/v1/endorsement_pb.ts';
 import type { ServiceClient } from '../../proto/client.ts';
 import type { CallSettings, Connection } from './connection.ts';
-import { fromProtoAnchor, fromProtoInventoryEntry } from './convert.ts';
+import { fromProtoAnchor, fromProtoInventoryEntry, fromProtoRevocationList } from './convert.ts';
 import { allPages, PAGE_SIZE, resourceName } from './page.ts';
-import type { InventoryEntry, Page, TrustAnchor } from './resources.ts';
+import type { InventoryEntry, Page, RevocationList, TrustAnchor } from './resources.ts';
 
 /** One EK to register. */
 export interface InventoryItem {
@@ -13,7 +13,7 @@ export interface InventoryItem {
   readonly comment?: string;
 }
 
-/** CA certificates of TPM manufacturers, and the inventory of known EKs. */
+/** CA certificates of TPM manufacturers, their revocation lists, and the inventory of known EKs. */
 export class Endorsements {
   readonly #connection: Connection;
   readonly #client: ServiceClient<typeof EndorsementService>;
@@ -23,12 +23,16 @@ export class Endorsements {
     this.#client = connection.channel.client(EndorsementService);
   }
 
-  /** @param certificates PEM (one or many) or DER */
+  /**
+   * @param certificates PEM (one or many) or DER
+   * `asAnchors` makes anchors also of those that another CA issued.
+   */
   async importAnchors(
     certificates: Buffer,
-    settings?: CallSettings,
+    { asAnchors = false, ...settings }: CallSettings & { readonly asAnchors?: boolean } = {},
   ): Promise<{ readonly added: readonly TrustAnchor[]; readonly known: number }> {
-    const { added, known } = await this.#client.importTrustAnchors({ certificates }, this.#connection.call(settings));
+    const request = { certificates, asAnchors };
+    const { added, known } = await this.#client.importTrustAnchors(request, this.#connection.call(settings));
     return { added: added.map(fromProtoAnchor), known };
   }
 
@@ -46,6 +50,32 @@ export class Endorsements {
   async removeAnchor(anchor: string, settings?: CallSettings): Promise<void> {
     const name = resourceName('trustAnchors', anchor);
     await this.#client.removeTrustAnchor({ name }, this.#connection.call(settings));
+  }
+
+  /** @param revocationLists PEM (one or many) or DER; all are taken or none */
+  async importRevocationLists(
+    revocationLists: Buffer,
+    settings?: CallSettings,
+  ): Promise<{ readonly added: readonly RevocationList[]; readonly known: number }> {
+    const request = { revocationLists };
+    const { added, known } = await this.#client.importRevocationLists(request, this.#connection.call(settings));
+    return { added: added.map(fromProtoRevocationList), known };
+  }
+
+  async revocationListPage(pageToken: string, settings?: CallSettings): Promise<Page<RevocationList>> {
+    const request = { pageSize: PAGE_SIZE, pageToken };
+    const answer = await this.#client.listRevocationLists(request, this.#connection.call(settings));
+    return { items: answer.revocationLists.map(fromProtoRevocationList), nextPageToken: answer.nextPageToken };
+  }
+
+  revocationLists(settings?: CallSettings): AsyncGenerator<RevocationList> {
+    return allPages((token) => this.revocationListPage(token, settings));
+  }
+
+  /** @param list SHA-256 of the list (hexadecimal) or resource name */
+  async removeRevocationList(list: string, settings?: CallSettings): Promise<void> {
+    const name = resourceName('revocationLists', list);
+    await this.#client.removeRevocationList({ name }, this.#connection.call(settings));
   }
 
   /** At most 1000 at once. */

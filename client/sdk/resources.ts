@@ -121,6 +121,21 @@ export interface TrustAnchor {
   readonly json: JsonObject;
 }
 
+export interface RevocationList {
+  /** `revocationLists/{sha256}` */
+  readonly name: string;
+  readonly issuer: string;
+  /** SHA-256 of the issuer's SubjectPublicKeyInfo, hexadecimal. */
+  readonly issuerKeySha256: string;
+  /** CRL number, hexadecimal; empty when it has none. */
+  readonly number: string;
+  readonly thisUpdateTime: Date | undefined;
+  readonly nextUpdateTime: Date | undefined;
+  readonly entryCount: number;
+  readonly createTime: Date | undefined;
+  readonly json: JsonObject;
+}
+
 export interface InventoryEntry {
   /** `inventory/{fingerprint}` */
   readonly name: string;

@@ -24,6 +24,8 @@ export interface RoundContext {
   readonly challenge: Challenge;
   readonly applicable: ApplicablePolicy;
   readonly endorsed: boolean;
+  /** What an issuer of its EK certificates revoked, for people; null where nothing is. */
+  readonly revoked: string | null;
   /** When the endorsement ends by itself; null where it does not. */
   readonly endorsementEnds: number | null;
   readonly epochs: Epochs;
@@ -116,7 +118,7 @@ function appraisalInput(
   context: RoundContext,
   verified: VerifiedEvidence,
 ): Omit<AppraisalInput, 'banks' | 'banksProven'> {
-  const { host, applicable, epochs, endorsed } = context;
+  const { host, applicable, epochs, endorsed, revoked } = context;
   const { resetCount, restartCount } = verified.quote.clockInfo;
   return {
     applicable,
@@ -124,6 +126,7 @@ function appraisalInput(
     findings: verified.findings,
     pcrs: verified.pcrs,
     endorsed,
+    revoked,
     standing: host.findings,
     akName: host.ak.name,
     resetCount,

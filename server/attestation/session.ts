@@ -79,6 +79,7 @@ interface Known {
   readonly ak: AttestationKey;
   readonly applicable: ApplicablePolicy;
   readonly endorsed: boolean;
+  readonly revoked: string | null;
   readonly endorsementEnds: number | null;
   readonly epochs: Epochs;
 }
@@ -175,6 +176,7 @@ class AttestationSession {
       ak: attestationKeyOf(host),
       applicable,
       endorsed: endorsement.certified || endorsement.registered,
+      revoked: endorsement.revoked?.detail ?? null,
       endorsementEnds: endorsement.endsAt,
       epochs: { policy: epoch, endorsement: endorsement.epoch },
     };
@@ -206,7 +208,9 @@ class AttestationSession {
   async *#judge(context: RoundContext, evidence: RoundEvidence): AsyncGenerator<ServiceMessage, number, undefined> {
     const verdict = judgeRound(context, evidence);
     checkAnnouncements(evidence.logs, context.challenge.logs);
-    const logs = await this.#takeLogs(context.host.id, evidence);
+    // Held until the round is committed: its logs are in memory so long.
+    using _held = this.#services.logBudget.hold(context.host.id, evidence.logs);
+    const logs = await this.#takeLogs(evidence);
     if (verdict.kind === 'torn') {
       if (!isLaterBoot(context.host, verdict.quote)) {
         const attempt = await this.#services.store.countTorn(context.host.id, context.host.round);
@@ -250,8 +254,7 @@ class AttestationSession {
     return Math.round(interval * (1 - JITTER * unit));
   }
 
-  async #takeLogs(hostId: string, evidence: RoundEvidence): Promise<readonly LogPart[]> {
-    using _held = this.#services.logBudget.hold(hostId, evidence.logs);
+  async #takeLogs(evidence: RoundEvidence): Promise<readonly LogPart[]> {
     using chunks = withinTime(() => this.#receiveChunk());
     return await collectLogs(evidence.logs, chunks.next);
   }

@@ -1,4 +1,4 @@
-import { deriveKey, open, seal, SealError, sealedVersion } from '../identity/seal.ts';
+import { deriveKey, openWithMasters, seal, SealError } from '../identity/seal.ts';
 import type { SealingMaster } from '../identity/seal.ts';
 import type { ResultRecord } from '../store/records.ts';
 import { checkAnnouncements, collectLogs, withinTime } from '../verifier/collect-logs.ts';
@@ -97,6 +97,7 @@ export async function submitEvidence(
       challenge,
       applicable,
       endorsed: verdict.certified || verdict.registered,
+      revoked: verdict.revoked?.detail ?? null,
       endorsementEnds: verdict.endsAt,
       epochs: { policy: epoch, endorsement: verdict.epoch },
       tlsKeySha256: caller.tlsKeySha256,
@@ -124,10 +125,7 @@ export async function submitEvidence(
 
 function openChallenge(masters: readonly SealingMaster[], token: Buffer, hostId: string): SealedChallenge {
   try {
-    const version = sealedVersion(token);
-    const master = masters.find((candidate) => candidate.version === version);
-    if (master === undefined) throw new SealError('unknown_version', 'token is of an unknown key version');
-    const plaintext = open(deriveKey(master, USE), token, { associatedData: Buffer.from(hostId) });
+    const plaintext = openWithMasters(masters, token, { ...USE, associatedData: Buffer.from(hostId) });
     return JSON.parse(plaintext.toString('utf8')) as SealedChallenge;
   } catch (cause) {
     if (!(cause instanceof SealError)) throw cause;

@@ -5,7 +5,7 @@ import { compareNames } from './distinguished-name.ts';
 import { EXTENSION } from './extensions.ts';
 import { checkKeySanity } from './key-sanity.ts';
 import { findRevocation } from './revocation.ts';
-import type { RevocationList } from './revocation.ts';
+import type { ProvenRevocationList } from './revocation.ts';
 import { verifySignature } from './verify-signature.ts';
 import type { SignatureRefusalCode } from './verify-signature.ts';
 
@@ -54,7 +54,7 @@ export interface PathDemand {
   readonly now: Date;
   /** The purpose that the path is for; an issuer that names purposes must name it. */
   readonly extendedKeyUsage: string;
-  readonly revocationLists?: readonly RevocationList[];
+  readonly revocationLists?: readonly ProvenRevocationList[];
   /**
    * EKs outlive the intermediates that certified them. `at-issue` (the default) accepts an issuer that has expired if
    * it was valid when it issued the certificate below it, as the deviation ISSUER_EXPIRED; `now` refuses it.
@@ -97,7 +97,12 @@ export function verifyCertificatePath(leaf: Certificate, demand: PathDemand): Ve
         return refuse('EK_CERT_CHAIN_TOO_COMPLEX', 'too many certificates bear one name');
       const link = checkLink(step.path, issuer, demand, anchor);
       if (link.status === 'refused') {
-        if (nearest === undefined || step.path.length > nearest.depth)
+        const revoked = link.code === 'EK_CERT_REVOKED';
+        // Its own issuer says so: no other path makes that good.
+        if (revoked && step.path.length === 1) return link;
+        const nearer = nearest === undefined || step.path.length > nearest.depth;
+        // Of a revoked CA an operator must hear, however near the other ways came.
+        if (revoked || (nearer && nearest?.refusal.code !== 'EK_CERT_REVOKED'))
           nearest = { refusal: link, depth: step.path.length };
         continue;
       }

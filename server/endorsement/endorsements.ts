@@ -1,6 +1,9 @@
+import type { RevocationListRecord } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 import { parseCertificate } from './certificate.ts';
 import type { Certificate } from './certificate.ts';
+import { parseRevocationList } from './revocation.ts';
+import type { ProvenRevocationList } from './revocation.ts';
 import { verifyEk } from './verify-ek.ts';
 import type { EkRefusal, VerifiedEk } from './verify-ek.ts';
 
@@ -23,9 +26,11 @@ export interface EndorsementVerdict {
   readonly certified: boolean;
   /** Every EK is in the inventory. */
   readonly registered: boolean;
+  /** What an issuer revoked of the certificates and their chains; null where nothing is. */
+  readonly revoked: EkRefusal | null;
   /** When an endorsement ends by itself, milliseconds of the store's clock; null where it rests on no certificate. */
   readonly endsAt: number | null;
-  /** Version of anchors and inventory that this was judged from: what is committed on it must be fenced by it. */
+  /** Version of anchors, revocation lists and inventory that this was judged from: what is committed on it must be fenced by it. */
   readonly epoch: number;
 }
 
@@ -33,22 +38,29 @@ interface Anchors {
   readonly epoch: number;
   readonly trustAnchors: readonly Certificate[];
   readonly intermediates: readonly Certificate[];
+  /** By the fingerprint of the list. */
+  readonly revocationLists: ReadonlyMap<string, ProvenRevocationList>;
 }
 
-/** Trust anchors and inventory of the store; the anchors are parsed once per version. */
+type EndorsementSource = Pick<Store, 'epochs' | 'allTrustAnchors' | 'allRevocationLists' | 'findInventory' | 'now'>;
+
+/** Trust anchors, revocation lists and inventory of the store; what is parsed is parsed once per version, a list once. */
 export class Endorsements {
-  readonly #store: Pick<Store, 'epochs' | 'allTrustAnchors' | 'findInventory' | 'now'>;
+  readonly #store: EndorsementSource;
   #anchors: Promise<Anchors> | null = null;
 
-  constructor(store: Pick<Store, 'epochs' | 'allTrustAnchors' | 'findInventory' | 'now'>) {
+  constructor(store: EndorsementSource) {
     this.#store = store;
   }
 
   async judge(eks: readonly EndorsableEk[]): Promise<EndorsementVerdict> {
-    const { epoch, trustAnchors, intermediates } = await this.#current();
+    const { epoch, trustAnchors, intermediates, ...current } = await this.#current();
+    const revocationLists = [...current.revocationLists.values()];
     const now = new Date(this.#store.now());
     const certificates = eks.map(({ spki, certificate, chain }) =>
-      certificate.length === 0 ? null : verifyEk({ spki, certificate, chain, trustAnchors, intermediates, now }),
+      certificate.length === 0
+        ? null
+        : verifyEk({ spki, certificate, chain, trustAnchors, intermediates, revocationLists, now }),
     );
     const entries = await this.#store.findInventory(eks.map(({ fingerprint }) => fingerprint));
     const known = new Set(entries.map(({ fingerprint }) => fingerprint));
@@ -58,6 +70,7 @@ export class Endorsements {
       certificates,
       certified,
       registered,
+      revoked: certificates.find((verdict): verdict is EkRefusal => isRevoked(verdict)) ?? null,
       endsAt: certified && !registered ? firstEnd(certificates) : null,
       epoch,
     };
@@ -68,7 +81,7 @@ export class Endorsements {
     const present = await this.#anchors;
     if (present?.epoch === endorsement) return present;
     // The epoch is read before the anchors: should they be newer, whatever is committed on them is fenced and judged again.
-    this.#anchors = this.#read(endorsement);
+    this.#anchors = this.#read(endorsement, present?.revocationLists ?? new Map());
     try {
       return await this.#anchors;
     } catch (error) {
@@ -77,8 +90,9 @@ export class Endorsements {
     }
   }
 
-  async #read(epoch: number): Promise<Anchors> {
+  async #read(epoch: number, known: Anchors['revocationLists']): Promise<Anchors> {
     const records = await this.#store.allTrustAnchors();
+    const lists = await this.#store.allRevocationLists();
     const parsed = records.map(({ anchor, certificate }) => ({
       anchor,
       certificate: parseCertificate(Buffer.from(certificate, 'hex')),
@@ -87,8 +101,22 @@ export class Endorsements {
       epoch,
       trustAnchors: parsed.filter(({ anchor }) => anchor).map(({ certificate }) => certificate),
       intermediates: parsed.filter(({ anchor }) => !anchor).map(({ certificate }) => certificate),
+      revocationLists: new Map(
+        lists.map((record) => [record.fingerprint, known.get(record.fingerprint) ?? readList(record)]),
+      ),
     };
   }
+}
+
+/** Its signature was verified before it was kept; with it the certificate of the issuer, which may be gone by now. */
+function readList({ list, issuerKey }: RevocationListRecord): ProvenRevocationList {
+  const { issuer, thisUpdate, nextUpdate, revoked } = parseRevocationList(Buffer.from(list, 'hex'));
+  // A view of its name would hold all bytes of the list.
+  return { issuer: { ...issuer, raw: Buffer.from(issuer.raw) }, issuerKey, thisUpdate, nextUpdate, revoked };
+}
+
+function isRevoked(verdict: VerifiedEk | EkRefusal | null): boolean {
+  return verdict?.status === 'refused' && verdict.code === 'EK_CERT_REVOKED';
 }
 
 function firstEnd(certificates: EndorsementVerdict['certificates']): number {

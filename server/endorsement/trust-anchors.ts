@@ -1,6 +1,8 @@
 import { isSelfIssued, MAX_CERTIFICATE_BYTES, parseCertificate } from './certificate.ts';
 import type { Certificate } from './certificate.ts';
 import { DER_TAG, DerReader } from './der.ts';
+import { splitBundle } from './encoded-bundle.ts';
+import type { BundleKind } from './encoded-bundle.ts';
 import { EndorsementError } from './endorsement-error.ts';
 
 /** Certificates of a file that an operator imports, each once. */
@@ -19,8 +21,13 @@ export interface CertificateBundle {
 export const MAX_BUNDLE_BYTES = 4 * 1024 * 1024;
 export const MAX_BUNDLE_CERTIFICATES = 2048;
 
-const BEGIN = '-----BEGIN CERTIFICATE-----';
-const END = '-----END CERTIFICATE-----';
+const CERTIFICATES: BundleKind = {
+  label: 'CERTIFICATE',
+  noun: 'certificate',
+  file: 'file of certificates',
+  maxBytes: MAX_CERTIFICATE_BYTES,
+  maxCount: MAX_BUNDLE_CERTIFICATES,
+};
 
 /**
  * Reads PEM text with any number of certificates and anything between them, or certificates in DER one after
@@ -30,8 +37,7 @@ export function parseCertificateBundle(bytes: Uint8Array): CertificateBundle {
   if (bytes.length > MAX_BUNDLE_BYTES) throw new EndorsementError('too_large', 'file of certificates is too large');
   const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   const content = file[0] === DER_TAG.sequence ? withoutPadding(file) : file;
-  const encoded = file[0] === DER_TAG.sequence ? splitDer(content) : splitPem(file.toString('latin1'));
-  if (encoded.length === 0) throw new EndorsementError('malformed', 'file holds no certificate');
+  const encoded = splitBundle(content, CERTIFICATES);
   const found = new Map<string, Certificate>();
   const rejected: { readonly index: number; readonly reason: string }[] = [];
   encoded.forEach((der, index) => {
@@ -59,33 +65,4 @@ function withoutPadding(file: Buffer): Buffer {
   const rest = file.subarray(reader.offset);
   const padded = rest.every((byte) => byte === 0x00) || rest.every((byte) => byte === 0xff);
   return padded ? file.subarray(0, reader.offset) : file;
-}
-
-function splitDer(file: Buffer): Buffer[] {
-  const reader = new DerReader(file, 'file of certificates');
-  const encoded: Buffer[] = [];
-  while (!reader.done) {
-    encoded.push(reader.next().raw);
-    checkCount(encoded);
-  }
-  return encoded;
-}
-
-function splitPem(text: string): Buffer[] {
-  const encoded: Buffer[] = [];
-  for (let begin = text.indexOf(BEGIN); begin !== -1; begin = text.indexOf(BEGIN, begin + BEGIN.length)) {
-    const end = text.indexOf(END, begin);
-    if (end === -1) throw new EndorsementError('malformed', 'PEM text ends within a certificate');
-    const body = text.slice(begin + BEGIN.length, end);
-    // Base64 takes a third more than the bytes, line ends a little more.
-    if (body.length > MAX_CERTIFICATE_BYTES * 2) throw new EndorsementError('too_large', 'certificate is too large');
-    encoded.push(Buffer.from(body, 'base64'));
-    checkCount(encoded);
-  }
-  return encoded;
-}
-
-function checkCount(encoded: readonly Buffer[]): void {
-  if (encoded.length > MAX_BUNDLE_CERTIFICATES)
-    throw new EndorsementError('too_many', 'too many certificates in one file');
 }

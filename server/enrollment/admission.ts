@@ -18,9 +18,10 @@ export function decideAdmission(methods: readonly Admission[], verdict: Endorsem
   const refusals = verdict.certificates.filter(
     (certificate): certificate is EkRefusal => certificate?.status === 'refused',
   );
-  // A certificate of another key is no missing endorsement but a false statement: no way is open to that.
-  const forged = refusals.find(({ code }) => code === 'EK_CERT_KEY_MISMATCH');
-  if (forged !== undefined) throw new EnrollmentError(forged.code, forged.detail);
+  // A certificate of another key is no missing endorsement but a false statement, and one that its issuer took back is a warning
+  // about this very TPM: no way is open to these.
+  const forged = refusals.find(({ code }) => code === 'EK_CERT_KEY_MISMATCH') ?? verdict.revoked;
+  if (forged !== null) throw new EnrollmentError(forged.code, forged.detail);
   if (methods.includes('certificate') && verdict.certified) return { admission: 'certificate', state: 'active' };
   if (methods.includes('inventory') && verdict.registered) return { admission: 'inventory', state: 'active' };
   if (methods.includes('approval')) return { admission: 'approval', state: 'pending' };
@@ -34,7 +35,7 @@ export function decideAdmission(methods: readonly Admission[], verdict: Endorsem
 
 /**
  * What can be refused before any proof, without telling a stranger what the store knows of hosts and inventory: EK certificates
- * that do not hold where certificates are the only way in, and forged ones always.
+ * that do not hold where certificates are the only way in, forged and revoked ones always.
  */
 export function precheckAdmission(methods: readonly Admission[], verdict: EndorsementVerdict): void {
   const open = methods.includes('inventory') || methods.includes('approval');

@@ -40,6 +40,8 @@ export interface EnrollmentChallenge {
   readonly expireMillis: number;
   readonly token: Buffer;
   readonly signature: Buffer;
+  /** Of the key that signed, also where a rotation comes between. */
+  readonly serviceCertificate: Buffer;
 }
 
 /** The service's present keys: a rotation replaces `current`. */
@@ -47,7 +49,7 @@ export interface EnrollmentKeys {
   readonly current: {
     /** Newest first: it seals; all of them open. */
     readonly tokenMasters: readonly SealingMaster[];
-    readonly serviceIdentity: { readonly key: KeyObject };
+    readonly serviceIdentity: { readonly key: KeyObject; readonly certificate: Buffer };
   };
 }
 
@@ -108,8 +110,9 @@ export class EnrollmentBeginner {
       this.#newestMaster(),
       random,
     );
-    const signature = sign('sha256', transcript, this.#context.keys.current.serviceIdentity.key);
-    return { enrollmentId, nonce, credentials, tlsKeySha256, expireMillis, token, signature };
+    const { key, certificate: serviceCertificate } = this.#context.keys.current.serviceIdentity;
+    const signature = sign('sha256', transcript, key);
+    return { enrollmentId, nonce, credentials, tlsKeySha256, expireMillis, token, signature, serviceCertificate };
   }
 
   async #makeCredentials(

@@ -25,6 +25,7 @@ export interface EnrolledHost {
   readonly replacementPending: boolean;
   readonly hmac: Buffer;
   readonly signature: Buffer;
+  readonly serviceCertificate: Buffer;
 }
 
 export interface CompleteContext {
@@ -56,7 +57,9 @@ export async function completeEnrollment(
   checkAnnouncements(request.proof.logs, null);
   // Who is not admitted sends no logs. It is decided again when they are there, for by then it may have changed.
   await decide(context, enrollment);
-  const logs = await takeLogs(context, { holder: fingerprint, ...request });
+  // Held until the host is written: its logs are in memory so long.
+  using _held = context.logBudget.hold(fingerprint, request.proof.logs);
+  const logs = await takeLogs(request);
   for (let attempt = 0; attempt < MAX_FENCED; attempt++) {
     const enrolled = await admit(context, enrollment, logs);
     if (enrolled !== null) return enrolled;
@@ -64,16 +67,11 @@ export async function completeEnrollment(
   throw new EnrollmentError('ENROLLMENT_BUSY', 'the host or the endorsements keep changing; try again');
 }
 
-/** Takes the logs within their time and within what memory there is for them. */
-async function takeLogs(
-  context: CompleteContext,
-  request: {
-    readonly holder: string;
-    readonly proof: EnrollmentProof;
-    readonly nextChunk: () => Promise<LogChunk | null>;
-  },
-): Promise<readonly LogPart[]> {
-  using _held = context.logBudget.hold(request.holder, request.proof.logs);
+/** Takes the logs within their time. */
+async function takeLogs(request: {
+  readonly proof: EnrollmentProof;
+  readonly nextChunk: () => Promise<LogChunk | null>;
+}): Promise<readonly LogPart[]> {
   using chunks = withinTime(request.nextChunk);
   return await collectLogs(request.proof.logs, chunks.next);
 }
@@ -129,6 +127,7 @@ function answer(
   const none = Buffer.alloc(0);
   const akCertificate = replacementPending || outcome.host.state !== 'active' ? none : issued.akCertificate;
   const clientCertificate = replacementPending ? none : issued.clientCertificate;
+  const { key: serviceKey, certificate: serviceCertificate } = context.keys.current.serviceIdentity;
   const digest = enrollmentOutcomeDigest({
     transcript: state.transcript,
     proofMac: proof.hmac,
@@ -144,7 +143,8 @@ function answer(
     clientCertificate,
     replacementPending,
     hmac: enrollmentOutcomeMac(key, digest),
-    signature: sign('sha256', digest, context.keys.current.serviceIdentity.key),
+    signature: sign('sha256', digest, serviceKey),
+    serviceCertificate,
   };
 }
 

@@ -1,4 +1,4 @@
-import { deriveKey, open, sealedVersion, seal, SealError } from '../identity/seal.ts';
+import { deriveKey, openWithMasters, seal, SealError } from '../identity/seal.ts';
 import type { SealingKey, SealingMaster } from '../identity/seal.ts';
 import { EnrollmentError } from './enrollment-error.ts';
 
@@ -35,10 +35,8 @@ export function openState(token: Buffer, masters: readonly SealingMaster[]): Enr
   try {
     const enrollmentId = token.subarray(0, ID_BYTES);
     const sealed = token.subarray(ID_BYTES);
-    const version = sealedVersion(sealed);
-    const master = masters.find((candidate) => candidate.version === version);
-    if (master === undefined) throw new SealError('unknown_version', 'token is of an unknown key version');
-    const plaintext = open(keyOf(master, enrollmentId), sealed, { associatedData: associatedData(enrollmentId) });
+    const use = { purpose: PURPOSE, context: enrollmentId, associatedData: associatedData(enrollmentId) };
+    const plaintext = openWithMasters(masters, sealed, use);
     return JSON.parse(plaintext.toString('utf8'), (_key, value: unknown) => bytesOf(value)) as EnrollmentState;
   } catch (cause) {
     if (!(cause instanceof SealError)) throw cause;

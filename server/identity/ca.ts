@@ -30,7 +30,7 @@ const KEY_ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256' } as const;
 const SIGNING_ALGORITHM = { name: 'ECDSA', hash: 'SHA-256' } as const;
 const BACKDATE_MS = 5 * 60 * 1000;
 const AUTHORITY_YEARS = 10;
-const MAX_SERVER_NAMES = 64;
+export const MAX_SERVER_NAMES = 64;
 const MAX_SPKI_BYTES = 4096;
 
 export type CaErrorCode = 'bad_public_key' | 'bad_authority' | 'bad_lifetime' | 'bad_server_name';
@@ -249,6 +249,11 @@ function of(authority: CertificateAuthority): { readonly deployment: string } {
 function commonName(identity: Identity): string {
   if (identity.kind === 'host') return identity.host;
   return identity.kind === 'identity' ? identity.name : `assayd ${identity.kind}`;
+}
+
+/** Whether a name may stand in the TLS certificate: a DNS name, a wildcard, or an address. */
+export function isServerName(name: string): boolean {
+  return isIP(name) !== 0 || isDnsName(name);
 }
 
 function isDnsName(name: string): boolean {

@@ -29,6 +29,8 @@ export interface AppraisalInput {
   readonly banks: ReadonlySet<number>;
   readonly banksProven: boolean;
   readonly endorsed: boolean;
+  /** What an issuer of its EK certificates revoked, for people; null where nothing is. */
+  readonly revoked: string | null;
   /** Findings that stand since earlier rounds. */
   readonly standing: readonly string[];
   readonly akName: string;
@@ -121,6 +123,16 @@ function checkStanding(input: AppraisalInput, claims: Claims): Finding {
 }
 
 function checkEndorsement(input: AppraisalInput, policy: TrustPolicy | null, claims: Claims): Finding {
+  // Neither the inventory nor a lenient policy speaks for a TPM that its own maker warns about.
+  if (input.revoked !== null) {
+    claims.lower('instanceIdentity', UNTRUSTWORTHY);
+    return failed('endorsement', {
+      reason: 'EK_CERT_REVOKED',
+      observed: input.revoked,
+      expected: 'a certificate that no revocation list names',
+      message: "The certificate of the TPM's EK, or of a CA above it, was revoked by its issuer.",
+    });
+  }
   if (input.endorsed) {
     claims.raise('instanceIdentity', RECOGNISED);
     return passed('endorsement', "The TPM's EK is certified by a trust anchor or listed in the inventory.");

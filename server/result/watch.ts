@@ -1,3 +1,4 @@
+import { matchesLabels } from '../store/attachment.ts';
 import type { Change, Confirmation, ResultRecord, TrustStatus } from '../store/records.ts';
 import { presentResult } from '../store/own-verdicts.ts';
 import { StoreError } from '../store/store.ts';
@@ -49,9 +50,13 @@ interface Position {
   confirmation: number;
 }
 
-/** How often a watcher hears of validity: a quarter of the shortest one that it has seen, so that none runs out unheard. */
+/**
+ * How often a watcher hears of validity: a quarter of the shortest one that the last flush found, so that none runs out unheard, and
+ * one late flush does not hurry the watcher for ever.
+ */
 class Pace {
   #interval = MAX_FLUSH;
+  #fresh = false;
 
   /** Milliseconds. */
   get interval(): number {
@@ -60,7 +65,15 @@ class Pace {
 
   /** The validity of a verdict, milliseconds. */
   note(validity: number): void {
-    if (validity > 0) this.#interval = Math.max(MIN_FLUSH, Math.min(this.#interval, validity / 4));
+    if (validity <= 0) return;
+    const bound = this.#fresh ? MAX_FLUSH : this.#interval;
+    this.#interval = Math.max(MIN_FLUSH, Math.min(bound, validity / 4));
+    this.#fresh = false;
+  }
+
+  /** A flush begins: the first validity that it finds counts anew. One that finds none leaves the pace. */
+  begin(): void {
+    this.#fresh = true;
   }
 
   /** A lost stream has shortened the validity of its verdict, and confirms nothing. */
@@ -71,7 +84,7 @@ class Pace {
 
 /**
  * All present results, a bookmark, then every change in order, once; from a resume token on, only what came after it.
- * Confirmations come as the latest validity of each host, at least every third of the shortest validity seen.
+ * Confirmations come as the latest validity of each host, at least every third of the shortest validity among them.
  */
 export async function* watchResults(options: WatchOptions): AsyncGenerator<WatchEvent, void, undefined> {
   const { store, filter, signal } = options;
@@ -120,6 +133,7 @@ async function* flushConfirmations(
   position: Position,
   pace: Pace,
 ): AsyncGenerator<WatchEvent, void, undefined> {
+  pace.begin();
   for (;;) {
     const confirmations = await store.confirmationsSince(position.confirmation, PAGE);
     for (const confirmation of confirmations) {
@@ -156,9 +170,7 @@ export function matches(
 ): boolean {
   if (filter.hostIds.length > 0 && !filter.hostIds.includes(host.hostId)) return false;
   if (filter.statuses.length > 0 && !filter.statuses.includes(host.status)) return false;
-  return Object.entries(filter.matchLabels).every(
-    ([key, value]) => Object.hasOwn(host.labels, key) && host.labels[key] === value,
-  );
+  return matchesLabels(host.labels, filter.matchLabels);
 }
 
 async function changesAfter(store: WatchOptions['store'], revision: number): Promise<readonly Change[]> {

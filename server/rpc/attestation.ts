@@ -5,19 +5,17 @@ import type {
   AttestRequest,
   AttestResponseSchema,
   BootState,
-  SubmitEvidenceRequest,
 } from '../../proto/gen/assay/v1/attestation_pb.ts';
 import type { Handlers } from '../../proto/service.ts';
 import type { AgentMessage, BootHint, Renewal, ServiceMessage } from '../attestation/messages.ts';
 import { attestHost } from '../attestation/session.ts';
 import { createChallenge, submitEvidence } from '../attestation/single-round.ts';
 import type { SingleRoundServices } from '../attestation/single-round.ts';
-import type { LogChunk } from '../verifier/collect-logs.ts';
 import type { Access } from './access.ts';
 import { challengeToProto, logChunkFromProto, roundEvidenceFromProto } from './convert-evidence.ts';
 import { resultToProto } from './convert-result.ts';
 import { bytes, invalid, required, text } from './invalid.ts';
-import { nextMessageOf } from './next-message.ts';
+import { nextChunk, nextPartOf } from './parts.ts';
 
 const MAX_NAME = 66;
 const MAX_TOKEN = 16 * 1024;
@@ -74,8 +72,8 @@ export function attestationHandlers({
     },
 
     async submitEvidence(requests, context) {
-      const next = nextMessageOf(requests);
-      const first = await nextPart(next);
+      const next = nextPartOf(requests);
+      const first = await next();
       if (first?.case !== 'submission') throw invalid('part', 'the first message is the evidence');
       const { token, evidence } = first.value;
       const { result, renewal } = await submitEvidence(services, access.agent(context), {
@@ -115,20 +113,4 @@ function agentMessage(part: AttestRequest['part']): AgentMessage {
 
 function bootFromProto({ resetCount, restartCount }: BootState): BootHint {
   return { resetCount, restartCount };
-}
-
-async function nextPart(
-  next: () => Promise<SubmitEvidenceRequest | null>,
-): Promise<SubmitEvidenceRequest['part'] | null> {
-  const message = await next();
-  if (message === null) return null;
-  if (message.part.case === undefined) throw invalid('part', 'is not set');
-  return message.part;
-}
-
-async function nextChunk(next: () => Promise<SubmitEvidenceRequest | null>): Promise<LogChunk | null> {
-  const part = await nextPart(next);
-  if (part === null) return null;
-  if (part.case !== 'chunk') throw invalid('part', 'a chunk of a log is due');
-  return logChunkFromProto(part.value, 'chunk');
 }

@@ -10,6 +10,7 @@ import type { Store } from '../store/store.ts';
 import type { Access } from './access.ts';
 import { bytes, idOf, invalid, text } from './invalid.ts';
 import { fitPage, nextPageToken, pageOf } from './paging.ts';
+import { revocationListHandlers } from './revocation-lists.ts';
 
 const MAX_BUNDLE = 1024 * 1024;
 const MAX_CERTIFICATES = 1000;
@@ -26,14 +27,16 @@ export function endorsementHandlers({
   store,
 }: EndorsementHandlersOptions): Handlers<typeof EndorsementService> {
   return {
-    async importTrustAnchors({ certificates }, context) {
+    ...revocationListHandlers({ access, store }),
+
+    async importTrustAnchors({ certificates, asAnchors }, context) {
       const bundle = parseCertificateBundle(bytes(certificates, 'certificates', { min: 1, max: MAX_BUNDLE }));
       const [rejected] = bundle.rejected;
       if (rejected !== undefined)
         throw invalid('certificates', `certificate ${rejected.index + 1}: ${rejected.reason}`);
       const records = [
         ...bundle.anchors.map((each) => recordOf(each, true)),
-        ...bundle.intermediates.map((each) => recordOf(each, false)),
+        ...bundle.intermediates.map((each) => recordOf(each, asAnchors)),
       ];
       if (records.length > MAX_CERTIFICATES)
         throw invalid('certificates', `holds more than ${MAX_CERTIFICATES} certificates`);

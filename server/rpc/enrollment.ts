@@ -2,11 +2,7 @@ import { X509Certificate } from 'node:crypto';
 
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 
-import type {
-  BeginEnrollmentRequest,
-  CompleteEnrollmentRequest,
-  EnrollmentService,
-} from '../../proto/gen/assay/v1/enrollment_pb.ts';
+import type { BeginEnrollmentRequest, EnrollmentService } from '../../proto/gen/assay/v1/enrollment_pb.ts';
 import { addressBlock } from '../../proto/listener.ts';
 import type { Context, Handlers, Peer } from '../../proto/service.ts';
 import type { EnrollmentBeginner } from '../enrollment/begin.ts';
@@ -16,12 +12,11 @@ import type { EnrollmentCaller } from '../enrollment/prove.ts';
 import { EnrollmentError } from '../enrollment/enrollment-error.ts';
 import type { EnrollmentLimits } from '../enrollment/enrollment-limits.ts';
 import { MAX_EKS } from '../enrollment/ek-rules.ts';
-import type { LogChunk } from '../verifier/collect-logs.ts';
 import type { Access } from './access.ts';
-import { evidenceFromProto, logChunkFromProto } from './convert-evidence.ts';
+import { evidenceFromProto } from './convert-evidence.ts';
 import { hostToProto } from './convert-host.ts';
 import { bytes, invalid } from './invalid.ts';
-import { nextMessageOf } from './next-message.ts';
+import { nextChunk, nextPartOf } from './parts.ts';
 
 const MAX_PUBLIC_AREA = 1024;
 const MAX_CERTIFICATE = 8 * 1024;
@@ -33,7 +28,6 @@ export interface EnrollmentHandlersOptions {
   readonly beginner: EnrollmentBeginner;
   readonly complete: CompleteContext;
   readonly limits: EnrollmentLimits;
-  readonly serviceCertificate: () => Buffer;
   readonly authorityCertificate: Buffer;
 }
 
@@ -61,7 +55,6 @@ export function enrollmentHandlers(options: EnrollmentHandlersOptions): Handlers
       ...challenge,
       credentials: [...challenge.credentials],
       expireTime: timestampFromMs(challenge.expireMillis),
-      serviceCertificate: options.serviceCertificate(),
       authorityCertificate,
     };
   };
@@ -80,8 +73,8 @@ export function enrollmentHandlers(options: EnrollmentHandlersOptions): Handlers
     },
 
     async completeEnrollment(requests, context) {
-      const next = nextMessageOf(requests);
-      const first = await nextPart(next);
+      const next = nextPartOf(requests);
+      const first = await next();
       if (first?.case !== 'proof') throw invalid('part', 'the first message is the proof');
       const { value } = first;
       const enrolled = await completeEnrollment(complete, {
@@ -99,28 +92,12 @@ export function enrollmentHandlers(options: EnrollmentHandlersOptions): Handlers
         clientCertificate: enrolled.clientCertificate,
         authorityCertificate,
         hmac: enrolled.hmac,
-        serviceCertificate: options.serviceCertificate(),
+        serviceCertificate: enrolled.serviceCertificate,
         signature: enrolled.signature,
         replacementPending: enrolled.replacementPending,
       };
     },
   };
-}
-
-async function nextPart(
-  next: () => Promise<CompleteEnrollmentRequest | null>,
-): Promise<CompleteEnrollmentRequest['part'] | null> {
-  const message = await next();
-  if (message === null) return null;
-  if (message.part.case === undefined) throw invalid('part', 'is not set');
-  return message.part;
-}
-
-async function nextChunk(next: () => Promise<CompleteEnrollmentRequest | null>): Promise<LogChunk | null> {
-  const part = await nextPart(next);
-  if (part === null) return null;
-  if (part.case !== 'chunk') throw invalid('part', 'a chunk of a log is due');
-  return logChunkFromProto(part.value, 'chunk');
 }
 
 function callerOf(access: Access, context: Context): EnrollmentCaller {

@@ -2,6 +2,7 @@ import { StatusError } from '../../proto/status.ts';
 import type { StatusCode } from '../../proto/status.ts';
 import { AttestationError } from '../attestation/attestation-error.ts';
 import { EndorsementError } from '../endorsement/endorsement-error.ts';
+import type { EndorsementErrorCode } from '../endorsement/endorsement-error.ts';
 import { EnrollmentError } from '../enrollment/enrollment-error.ts';
 import { CaError } from '../identity/ca.ts';
 import { CommitQueueFull } from '../result/commit.ts';
@@ -33,11 +34,24 @@ const STATUS_OF_REASON: { readonly [reason: string]: StatusCode } = {
   ENROLLMENT_RATE: 'RESOURCE_EXHAUSTED',
   CHALLENGE_EXPIRED: 'DEADLINE_EXCEEDED',
   SHUTTING_DOWN: 'UNAVAILABLE',
+  REVOCATION_LIST_ISSUER_UNKNOWN: 'FAILED_PRECONDITION',
+  REVOCATION_LIST_NOT_YET_VALID: 'FAILED_PRECONDITION',
   REVISION_GONE: 'OUT_OF_RANGE',
   INCARNATION_CHANGED: 'OUT_OF_RANGE',
   LOG_TOO_LARGE: 'RESOURCE_EXHAUSTED',
   LOG_BUDGET: 'RESOURCE_EXHAUSTED',
   LOG_TOO_SLOW: 'DEADLINE_EXCEEDED',
+};
+
+const REASON_OF_ENDORSEMENT: Readonly<Record<EndorsementErrorCode, string>> = {
+  malformed: 'CERTIFICATE_INVALID',
+  too_large: 'CERTIFICATE_INVALID',
+  too_many: 'CERTIFICATE_INVALID',
+  unsupported: 'CERTIFICATE_INVALID',
+  list_invalid: 'REVOCATION_LIST_INVALID',
+  list_unsupported: 'REVOCATION_LIST_UNSUPPORTED',
+  list_issuer_unknown: 'REVOCATION_LIST_ISSUER_UNKNOWN',
+  list_not_yet_valid: 'REVOCATION_LIST_NOT_YET_VALID',
 };
 
 /** Milliseconds after which it makes sense to try again. */
@@ -55,6 +69,7 @@ const STORE_STATUS: Readonly<Record<StoreErrorCode, StatusCode>> = {
   etag_mismatch: 'ABORTED',
   wrong_state: 'FAILED_PRECONDITION',
   page_token: 'INVALID_ARGUMENT',
+  outdated: 'FAILED_PRECONDITION',
   out_of_range: 'OUT_OF_RANGE',
   locked: 'UNAVAILABLE',
   newer_schema: 'UNAVAILABLE',
@@ -73,7 +88,7 @@ export function translateError(error: unknown): StatusError | undefined {
   // Evidence that is not proven to be the caller's: nothing is said of the host, and nothing about it was changed.
   if (error instanceof EvidenceError) return statusOf(error.code, 'PERMISSION_DENIED', error);
   if (error instanceof LogError) return statusOf(error.code, 'INVALID_ARGUMENT', error);
-  if (error instanceof EndorsementError) return statusOf('CERTIFICATE_INVALID', 'INVALID_ARGUMENT', error);
+  if (error instanceof EndorsementError) return statusOf(REASON_OF_ENDORSEMENT[error.code], 'INVALID_ARGUMENT', error);
   if (error instanceof CaError && error.code === 'bad_public_key')
     return statusOf('PUBLIC_KEY_INVALID', 'INVALID_ARGUMENT', error);
   if (error instanceof CommitQueueFull) return statusOf('STORE_OVERLOADED', 'UNAVAILABLE', error);
@@ -99,6 +114,7 @@ const REASON_OF_STORE: { readonly [code: string]: string } = {
   already_exists: 'ALREADY_EXISTS',
   wrong_state: 'WRONG_STATE',
   page_token: 'PAGE_TOKEN_INVALID',
+  outdated: 'REVOCATION_LIST_OUTDATED',
   out_of_range: 'REVISION_GONE',
 };
 

@@ -41,10 +41,11 @@ export function assayServices(options: ServicesOptions): readonly BoundService[]
 
 const KIBIBYTE = 1024;
 
-/** Messages that are bounded more tightly than others: what everybody may send, and streams of logs in chunks of 256 KiB. */
+/** Messages that are bounded apart: what everybody may send, streams of logs in chunks of 256 KiB, and 4 MiB of revocation lists. */
 export const MAX_RECEIVE_BYTES: ReadonlyMap<string, number> = new Map([
   ['/assay.v1.EnrollmentService/BeginEnrollment', 64 * KIBIBYTE],
   ['/assay.v1.EnrollmentService/CompleteEnrollment', 512 * KIBIBYTE],
   ['/assay.v1.AttestationService/Attest', 512 * KIBIBYTE],
   ['/assay.v1.AttestationService/SubmitEvidence', 512 * KIBIBYTE],
+  ['/assay.v1.EndorsementService/ImportRevocationLists', (4 * KIBIBYTE + 1) * KIBIBYTE],
 ]);

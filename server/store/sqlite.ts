@@ -18,6 +18,8 @@ export interface SqliteStoreOptions extends ClockSource {
   readonly maxBytes?: number;
   /** Hears what an operator should know: the wall clock was behind, the store failed. */
   readonly log?: (level: 'warn' | 'error', message: string, facts: Readonly<Record<string, string | number>>) => void;
+  /** The store has failed for good: every call fails from now on. */
+  readonly onFailure?: (error: StoreError) => void;
 }
 
 interface Started {
@@ -41,7 +43,11 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
   // The emitted package holds .js where a checkout holds .ts.
   const file = import.meta.url.endsWith('.ts') ? './sqlite-worker.ts' : './sqlite-worker.js';
   const worker = new Worker(new URL(file, import.meta.url), { workerData: input, name: 'store' });
-  const link = new WorkerLink(worker, (error) => options.log?.('error', error.message, { code: error.code }));
+  const link = new WorkerLink(worker, (error) => {
+    const cause = error.cause instanceof Error ? error.cause.message : '';
+    options.log?.('error', error.message, { code: error.code, cause });
+    options.onFailure?.(error);
+  });
   try {
     const started = (await link.started()) as Started;
     const clock = new StoreClock(options, started.clockMark);

@@ -255,7 +255,7 @@ export interface PolicyStore {
 export interface EndorsementStore {
   allTrustAnchors(): Promise<readonly TrustAnchorRecord[]>;
   listTrustAnchors(page: PageRequest): Promise<Page<TrustAnchorRecord>>;
-  /** Returns those that were added; what was there already changes nothing. */
+  /** Returns those that were added, and intermediates that became anchors; what was there already changes nothing. */
   addTrustAnchors(
     anchors: readonly Omit<TrustAnchorRecord, 'createTime'>[],
     options: Actor,

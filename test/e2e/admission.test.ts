@@ -19,6 +19,19 @@ describe('admission by certificate', () => {
     expect(await deployment.operator.hosts.get(host.id)).toMatchObject({ state: 'ACTIVE', admission: 'certificate' });
   });
 
+  it('takes a TPM whose issuing CA alone is known, once that is imported as an anchor', async () => {
+    await using deployment = await Deployment.start({ admission: ['certificate'] });
+    await using host = await AttestedHost.start();
+    const issuer = host.tpm.caCertificates[0]?.path ?? '';
+
+    expect((await deployment.assay('endorsement', 'import', issuer)).stdout).toMatch(
+      / intermediate .*\n1 added, 0 known/,
+    );
+    expect((await host.join(deployment)).stderr).toMatch(/^assay: EK_CERT_UNKNOWN_CA: /);
+    expect((await deployment.assay('endorsement', 'import', '--anchor', issuer)).stdout).toMatch(/ anchor .*\n1 added/);
+    expect(await host.join(deployment)).toMatchObject({ code: 0, stdout: `enrolled as ${host.id} (ACTIVE)\n` });
+  });
+
   it('refuses a TPM without certificates', async () => {
     await using deployment = await Deployment.start({ admission: ['certificate'] });
     await using host = await AttestedHost.start({ ekCertificates: false });

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AttestedHost } from '../support/attested-host.ts';
 import { Deployment, policy } from '../support/deployment.ts';
 import { eventually, run, start } from '../support/programs.ts';
+import { openSwtpmCa } from '../support/swtpm-ca.ts';
 
 let deployment: Deployment;
 let host: AttestedHost;
@@ -167,6 +168,22 @@ describe('commands about endorsements', () => {
     const id = name.replace('trustAnchors/', '');
     expect(await printed('endorsement', 'remove', id)).toBe(`removed ${id}\n`);
     expect(await printed('endorsement', 'import', root ?? '')).toMatch(/^1 added, 0 known already$/m);
+  });
+
+  it('import, list and remove revocation lists', async () => {
+    const ca = await openSwtpmCa(host.tpm);
+    await deployment.operator.endorsements.importAnchors(Buffer.from(ca.certificate));
+    const crl = ['endorsement', 'crl'];
+    const file = await deployment.file('list.pem', ca.revoke([0x7f], 5));
+    expect(await printed(...crl, 'list')).toBe('SHA256  ENTRIES  NUMBER  ISSUED  NEXT UPDATE  ISSUER\n');
+    expect(await printed(...crl, 'import', file, file)).toMatch(/^1 added, 1 known already$/m);
+    expect(await json(...crl, 'import', file)).toEqual({ added: [], known: 1 });
+    expect(await printed(...crl, 'list')).toMatch(/^[0-9a-f]{64} +1 +05 +\S+Z +\S+Z +CN=swtpm-localca$/m);
+    const { revocationLists } = (await json(...crl, 'list')) as { revocationLists: { name: string }[] };
+    expect(revocationLists).toMatchObject([{ number: '05', entryCount: 1 }]);
+    const id = revocationLists[0]?.name.replace('revocationLists/', '') ?? '';
+    expect(await printed(...crl, 'remove', id)).toBe(`removed ${id}\n`);
+    expect(await deployment.assay(...crl, 'remove', id)).toMatchObject({ code: 1, stdout: '' });
   });
 
   it('import, list and remove registered keys', async () => {

@@ -38,6 +38,7 @@ describe('a configuration', () => {
       akCertificateLifetime: 30 * 24 * 3_600,
       identityCertificateLifetime: 90 * 24 * 3_600,
       historyRetention: 30 * 24 * 3_600,
+      maxConnectionsPerAddress: 1000,
       reflection: true,
       logLevel: 'info',
     });
@@ -54,6 +55,7 @@ agent_certificate_lifetime: 600s
 ak_certificate_lifetime: 90m
 identity_certificate_lifetime: 2h
 history_retention: 7d
+max_connections_per_address: 20000
 reflection: false
 log_level: debug
 `;
@@ -67,6 +69,7 @@ log_level: debug
       akCertificateLifetime: 5_400,
       identityCertificateLifetime: 7_200,
       historyRetention: 604_800,
+      maxConnectionsPerAddress: 20_000,
       reflection: false,
       logLevel: 'debug',
     });
@@ -80,13 +83,13 @@ log_level: debug
     ['listen: ":8443"', 'listen: '],
     ['data_directory: [a]', 'data_directory: must be text'],
     ['data_directory: 7', 'data_directory: must be text'],
-    ['server_names: []', 'server_names: must be a list of at least one entry'],
-    ['server_names: localhost', 'server_names: must be a list of at least one entry'],
+    ['server_names: []', 'server_names: must be a list of 1 to 64 entries'],
+    ['server_names: localhost', 'server_names: must be a list of 1 to 64 entries'],
     ['server_names: [ok, "a b"]', 'server_names: entry 2 '],
     ['server_names: [7]', 'server_names: entry 1 '],
     ['admission: [certificate, anybody]', 'admission: entry 2 '],
-    ['admission: []', 'admission: must be a list of at least one entry'],
-    ['admission:\n  certificate: true', 'admission: must be a list of at least one entry'],
+    ['admission: []', 'admission: must be a list of 1 to 64 entries'],
+    ['admission:\n  certificate: true', 'admission: must be a list of 1 to 64 entries'],
     ['agent_certificate_lifetime: 24', 'agent_certificate_lifetime: '],
     ['agent_certificate_lifetime: 9m', 'agent_certificate_lifetime: '],
     ['agent_certificate_lifetime: 91d', 'agent_certificate_lifetime: '],
@@ -95,6 +98,8 @@ log_level: debug
     ['ak_certificate_lifetime: 3651d', 'ak_certificate_lifetime: '],
     ['identity_certificate_lifetime: 0s', 'identity_certificate_lifetime: '],
     ['history_retention: 59m', 'history_retention: '],
+    ['max_connections_per_address: 0', 'max_connections_per_address: must be a whole number from 1 to 50000'],
+    ['server_names: [a..b]', 'server_names: entry 1 must be a DNS name or an address'],
     ['reflection: "yes"', 'reflection: must be true or false'],
     ['reflection: 1', 'reflection: must be true or false'],
     ['log_level: loud', 'log_level: must be one of '],

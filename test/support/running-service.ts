@@ -45,12 +45,14 @@ export async function startAssay(options: HouseOptions = {}): Promise<Running> {
       akCertificateLifetime: 30 * 24 * 3_600,
       identityCertificateLifetime: 90 * 24 * 3_600,
       historyRetention: 30 * 24 * 3_600,
+      maxConnectionsPerAddress: 1000,
       reflection: true,
       logLevel: 'info',
     },
     store: house.store,
     root: house.root,
     random,
+    wallClock: () => Date.now(),
     log: { error: (fields, message) => errors.push([fields, message]), warn: quiet, info: quiet, debug: quiet },
   });
   const channels: Channel[] = [];

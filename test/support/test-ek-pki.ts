@@ -1,10 +1,13 @@
-import { createPublicKey } from 'node:crypto';
+import { createHash, createPublicKey } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 
 import { parseCertificate } from '../../server/endorsement/certificate.ts';
-import { DER_TAG, encodeDer } from '../../server/endorsement/der.ts';
+import { DER_TAG, encodeDer, encodeUnsigned } from '../../server/endorsement/der.ts';
+import { parseRevocationList } from '../../server/endorsement/revocation.ts';
+import type { ProvenRevocationList } from '../../server/endorsement/revocation.ts';
 import type { EkEvidence } from '../../server/endorsement/verify-ek.ts';
-import { commonName, ext, makeCertificate, SIGNATURE, signDer, testKey, time, tpmName } from './test-ca.ts';
-import type { CertificateParts } from './test-ca.ts';
+import { commonName, ext, extension, makeCertificate, SIGNATURE, signDer, testKey, time, tpmName } from './test-ca.ts';
+import type { CertificateParts, TestKey } from './test-ca.ts';
 
 export const NOW = new Date('2027-06-01T00:00:00Z');
 const BEGIN = new Date('2020-01-01T00:00:00Z');
@@ -140,27 +143,64 @@ export function ecSpkiOffCurve(): Buffer {
   return spki;
 }
 
-export function revocationList(
-  serial: number,
-  change: { signer?: typeof rootKey; issuer?: Buffer; nextUpdate?: Date; extensions?: Buffer[] } = {},
-) {
-  const entries = encodeDer(
-    DER_TAG.sequence,
-    encodeDer(DER_TAG.sequence, Buffer.from([2, 1, serial]), time(day('2026-01-01'))),
-  );
-  const list =
-    change.extensions === undefined ? [] : [encodeDer(0xa0, encodeDer(DER_TAG.sequence, ...change.extensions))];
+export interface ListParts {
+  readonly signer?: { readonly privateKey: KeyObject };
+  readonly issuer?: Buffer;
+  readonly thisUpdate?: Date;
+  readonly nextUpdate?: Date;
+  readonly signature?: (typeof SIGNATURE)['ecdsaSha256' | 'rsaSha256' | 'ecdsaSha1'];
+  /** CRL number; none when left out. */
+  readonly number?: number;
+  readonly extensions?: readonly Buffer[];
+  /** Extensions of each entry. */
+  readonly entryExtensions?: readonly Buffer[];
+}
+
+/** A serial number of a certificate: one octet, or its magnitude. */
+export type Serial = number | Buffer;
+
+/** A revocation list of the test PKI's intermediate, unless told otherwise. */
+export function revocationList(serials: Serial | readonly Serial[], change: ListParts = {}): Buffer {
+  const kind = change.signature ?? SIGNATURE.ecdsaSha256;
+  const ofEntry = change.entryExtensions === undefined ? [] : [encodeDer(DER_TAG.sequence, ...change.entryExtensions)];
+  const all: readonly Serial[] = typeof serials === 'number' || Buffer.isBuffer(serials) ? [serials] : serials;
+  const since = time(day('2025-11-01'));
+  const entries = all.map((serial) => {
+    const magnitude = typeof serial === 'number' ? Buffer.from([serial]) : serial;
+    return encodeDer(DER_TAG.sequence, encodeUnsigned(magnitude), since, ...ofEntry);
+  });
+  const extensions = [...(change.extensions ?? [])];
+  if (change.number !== undefined) {
+    const value = Buffer.alloc(4);
+    value.writeUInt32BE(change.number);
+    extensions.push(extension('2.5.29.20', encodeUnsigned(value)));
+  }
   const tbs = encodeDer(
     DER_TAG.sequence,
     Buffer.from([2, 1, 1]),
-    SIGNATURE.ecdsaSha256.algorithm,
+    kind.algorithm,
     change.issuer ?? intermediateName,
-    time(day('2026-02-01')),
+    time(change.thisUpdate ?? day('2025-12-01')),
     time(change.nextUpdate ?? day('2028-01-01')),
-    entries,
-    ...list,
+    ...(entries.length === 0 ? [] : [encodeDer(DER_TAG.sequence, ...entries)]),
+    ...(extensions.length === 0 ? [] : [encodeDer(0xa0, encodeDer(DER_TAG.sequence, ...extensions))]),
   );
-  return signDer(tbs, SIGNATURE.ecdsaSha256, (change.signer ?? intermediateKey).privateKey);
+  return signDer(tbs, kind, (change.signer ?? intermediateKey).privateKey);
+}
+
+/** The same as it is after an import: proven to be signed by this key. */
+export function provenList(
+  serial: number,
+  { signer = intermediateKey, ...change }: Omit<ListParts, 'signer'> & { readonly signer?: TestKey } = {},
+): ProvenRevocationList {
+  const list = parseRevocationList(revocationList(serial, { signer, ...change }));
+  return { ...list, issuerKey: createHash('sha256').update(signer.spki).digest('hex') };
+}
+
+/** What `openssl` and operators write. */
+export function pem(label: string, der: Buffer): string {
+  const lines = der.toString('base64').match(/.{1,64}/g) ?? [];
+  return `-----BEGIN ${label}-----\n${lines.join('\n')}\n-----END ${label}-----\n`;
 }
 
 /** Intermediates in a row below the root, the last of which is the issuer of the EK certificate. */

@@ -9,7 +9,9 @@ import { objectName } from '../../tpm/crypto/name.ts';
 import { subjectPublicKeyInfo } from '../../tpm/crypto/public-key.ts';
 import { TPM_ALG_RSA } from '../../tpm/structures/constants.ts';
 import type { SingleRoundServices } from '../../server/attestation/single-round.ts';
+import { parseCertificate } from '../../server/endorsement/certificate.ts';
 import { Endorsements } from '../../server/endorsement/endorsements.ts';
+import { readRevocationLists } from '../../server/endorsement/revocation-lists.ts';
 import { parseCertificateBundle } from '../../server/endorsement/trust-anchors.ts';
 import { EnrollmentBeginner } from '../../server/enrollment/begin.ts';
 import type { BeginRequest, EnrollmentChallenge } from '../../server/enrollment/begin.ts';
@@ -28,6 +30,7 @@ import type { PolicyDraft } from '../../server/policy/policy.ts';
 import { RoundCommitter } from '../../server/result/commit.ts';
 import { ChangeFeed } from '../../server/result/feed.ts';
 import type { Admission } from '../../server/store/records.ts';
+import { revocationListRecord } from '../../server/rpc/revocation-lists.ts';
 import { openSqliteStore } from '../../server/store/sqlite.ts';
 import type { Store } from '../../server/store/store.ts';
 import { FakeClock } from '../server/store/contract/harness.ts';
@@ -156,6 +159,15 @@ export async function importAnchors(store: Store): Promise<void> {
   await store.addTrustAnchors(records, OPERATOR);
 }
 
+/** Imports one revocation list as the service does; answers its fingerprint. */
+export async function importRevocationList(store: Store, der: Buffer): Promise<string> {
+  const anchors = await store.allTrustAnchors();
+  const issuers = anchors.map(({ certificate }) => parseCertificate(Buffer.from(certificate, 'hex')));
+  const lists = readRevocationLists(der, { issuers, now: new Date(store.now()) });
+  await store.addRevocationLists(lists.map(revocationListRecord), OPERATOR);
+  return sha256(der);
+}
+
 /** The certificate of an EK by the test's PKI. */
 export function ekCertificate(tpm: SoftwareTpm, index = 0, change: Parameters<typeof makeEk>[0] = {}): Buffer {
   // keyEncipherment for RSA, keyAgreement for ECC.
@@ -245,6 +257,7 @@ export async function dump(store: Store): Promise<unknown> {
     logs: await Promise.all(hosts.map(({ id }) => store.logStates(id))),
     policies: await store.allPolicies(),
     anchors: await store.allTrustAnchors(),
+    revocationLists: await store.allRevocationLists(),
     inventory: (await store.listInventory(page)).items,
     identities: (await store.listIdentities(page)).items,
     audit: await store.listAudit(0, 1000),

@@ -162,7 +162,8 @@ async function readChain(tss: Tss, inventory: Inventory): Promise<readonly Buffe
   let size = 0;
   for (const index of [...inventory.nvIndexes].sort((a, b) => a - b)) {
     if (index < EK_CHAIN.first || index > EK_CHAIN.last || size > MAX_CHAIN_SIZE) continue;
-    const part = await readIndex(tss, index, inventory);
+    // The chain is a convenience: an index that only its vendor may read is passed over.
+    const part = await unlessRefused(readIndex(tss, index, inventory));
     if (part === undefined) continue;
     parts.push(part);
     size += part.length;

@@ -3,7 +3,7 @@ import { constants as fsConstants, accessSync } from 'node:fs';
 import { openShared } from './library.ts';
 import { TpmError } from './tpm-error.ts';
 
-/** One row per TCTI (TSS 2.0 TCTI specification): its library and the Debian package that has it. */
+/** The usual TCTIs (TSS 2.0 TCTI specification): library and Debian package. The loader finds any other by its name. */
 const TCTIS: ReadonlyMap<string, { readonly soname: string; readonly debianPackage: string }> = new Map([
   ['device', { soname: 'libtss2-tcti-device.so.0', debianPackage: 'libtss2-tcti-device0' }],
   ['swtpm', { soname: 'libtss2-tcti-swtpm.so.0', debianPackage: 'libtss2-tcti-swtpm0' }],
@@ -11,6 +11,8 @@ const TCTIS: ReadonlyMap<string, { readonly soname: string; readonly debianPacka
   ['tabrmd', { soname: 'libtss2-tcti-tabrmd.so.0', debianPackage: 'libtss2-tcti-tabrmd0' }],
 ]);
 
+/** No path: the loader would take one for a library to run. */
+const TCTI_KIND = /^[a-z][a-z0-9-]{0,31}$/;
 const MAX_NAME_LENGTH = 512;
 
 /**
@@ -20,11 +22,13 @@ const MAX_NAME_LENGTH = 512;
  */
 export function checkTctiName(name: string): void {
   const kind = name.split(':', 1)[0] ?? '';
-  const row = TCTIS.get(kind);
-  if (row === undefined || name.length > MAX_NAME_LENGTH || name.includes('\0')) {
-    throw new TpmError('INVALID_TCTI', `the TCTI name must begin with one of ${[...TCTIS.keys()].join(', ')}`);
+  if (!TCTI_KIND.test(kind) || name.length > MAX_NAME_LENGTH || name.includes('\0')) {
+    const usual = [...TCTIS.keys()].join(', ');
+    throw new TpmError('INVALID_TCTI', `the TCTI name must begin with the name of a TCTI, such as ${usual}`);
   }
-  openShared(row.soname, row.debianPackage);
+  const row = TCTIS.get(kind);
+  if (row === undefined) openShared(`libtss2-tcti-${kind}.so.0`, `libtss2-tcti-${kind}0`);
+  else openShared(row.soname, row.debianPackage);
 }
 
 /** Why a TCTI could not be opened, in words; the loader's code is the same for all reasons. */

@@ -18,7 +18,10 @@ export function listTrustAnchors(database: Database, page: PageRequest): Page<Tr
   return toPage(rows.map(toAnchor), page.limit, (anchor) => anchor.fingerprint);
 }
 
-/** Returns those that were added, as they are kept. Those that were there already, as they are given, change nothing. */
+/**
+ * Returns those that were added, as they are kept. An intermediate that is given as an anchor becomes one, and an anchor stays
+ * one; else what is there already changes nothing.
+ */
 export function addTrustAnchors(
   database: Database,
   now: number,
@@ -49,7 +52,7 @@ function putAnchor(tx: Transaction, anchor: Omit<TrustAnchorRecord, 'createTime'
   const changed = tx.run(
     `INSERT INTO trust_anchors (fingerprint, subject, anchor, not_after, certificate, create_time)
       VALUES (?, ?, ?, ?, ?, ?)
-      ON CONFLICT DO UPDATE SET anchor = excluded.anchor WHERE anchor <> excluded.anchor`,
+      ON CONFLICT DO UPDATE SET anchor = excluded.anchor WHERE anchor < excluded.anchor`,
     anchor.fingerprint,
     anchor.subject,
     anchor.anchor ? 1 : 0,
@@ -148,10 +151,10 @@ function groupMembers(tx: Transaction, group: string): readonly string[] {
 }
 
 /**
- * An anchor may change what any EK certificate is worth; it cannot touch a host without one.
- * `eks` is an array of records, of which the certificate is empty where there is none.
+ * An anchor or a revocation list may change what any EK certificate is worth; it cannot touch a host without one.
+ * `eks` is an array of records, of which the certificate is empty where there is none. Returns how many verdicts were dropped.
  */
-function certificatesChanged(tx: Transaction): number {
+export function certificatesChanged(tx: Transaction): number {
   tx.endorsementsChanged();
   const rows = tx.database.all(
     `SELECT h.id FROM results r JOIN hosts h ON h.id = r.host_id WHERE h.state = 'active' AND r.status <> 'none'

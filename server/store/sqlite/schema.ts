@@ -187,6 +187,20 @@ CREATE TABLE audit (
   hash TEXT NOT NULL
 ) STRICT;
 `,
+  `
+CREATE TABLE revocation_lists (
+  fingerprint TEXT PRIMARY KEY,
+  issuer TEXT NOT NULL,
+  issuer_key TEXT NOT NULL,
+  number TEXT NOT NULL,
+  this_update INTEGER NOT NULL,
+  next_update INTEGER,
+  entries INTEGER NOT NULL,
+  create_time INTEGER NOT NULL,
+  list TEXT NOT NULL,
+  UNIQUE (issuer_key, issuer)
+) STRICT;
+`,
 ];
 
 /** Version of the schema that this program writes. */

@@ -238,3 +238,49 @@ test('an inventory is read from lines, in batches, and a wrong line is named', a
   expect(await shell.assay('endorsement', 'inventory', 'import', '/inventory')).toBe(2);
   expect(shell.err).toContain('/inventory:2: not a SHA-256 in hexadecimal: abc');
 });
+
+test('revocation lists are imported file by file and shown as what they are', async () => {
+  const list = {
+    name: `revocationLists/${'ab'.repeat(32)}`,
+    issuer: 'CN=evil\u001b[2J',
+    number: '',
+    thisUpdateTime: new Date('2026-01-02T03:04:05.678Z'),
+    nextUpdateTime: undefined,
+    entryCount: 3,
+    json: { name: `revocationLists/${'ab'.repeat(32)}` },
+  };
+  const read: string[] = [];
+  shell.client = {
+    endorsements: {
+      importRevocationLists: async (bytes: Buffer) => {
+        read.push(bytes.toString());
+        return read.length === 1 ? { added: [list], known: 1 } : { added: [], known: 2 };
+      },
+    },
+  };
+  shell.files.set('/a.pem', 'a');
+  shell.files.set('/b.pem', 'b');
+  expect(await shell.assay('endorsement', 'crl', 'import', '/a.pem', '/b.pem')).toBe(0);
+  expect(read).toEqual(['a', 'b']);
+  expect(shell.out).toMatch(/^[ab]{64} +3 +- +2026-01-02T03:04:05Z +- +CN=evil\\u\{1b\}\[2J$/m);
+  expect(shell.out).toMatch(/^1 added, 3 known already$/m);
+  expect(await shell.assay('endorsement', 'crl', 'import', '/none')).toBe(2);
+  expect(shell.err).toContain('revocation list /none: not found');
+});
+
+test('certificates are imported as anchors only where that is said', async () => {
+  const asked: unknown[] = [];
+  shell.client = {
+    endorsements: {
+      importAnchors: async (_bytes: Buffer, { asAnchors }: { asAnchors: boolean }) => {
+        asked.push(asAnchors);
+        return { added: [], known: 1 };
+      },
+    },
+  };
+  shell.files.set('/ca.pem', 'a');
+  for (const option of [[], ['--anchor']]) {
+    expect(await shell.assay('endorsement', 'import', ...option, '/ca.pem')).toBe(0);
+  }
+  expect(asked).toEqual([false, true]);
+});

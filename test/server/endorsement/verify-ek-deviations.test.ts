@@ -3,7 +3,6 @@ import { describe, expect, it } from 'vitest';
 import { DER_TAG, encodeDer } from '../../../server/endorsement/der.ts';
 import type { DeviationCode } from '../../../server/endorsement/deviation.ts';
 import { ekFingerprint } from '../../../server/endorsement/ek-fingerprint.ts';
-import { parseRevocationList } from '../../../server/endorsement/revocation.ts';
 import { verifyEk } from '../../../server/endorsement/verify-ek.ts';
 import type { EkEvidence } from '../../../server/endorsement/verify-ek.ts';
 import { commonName, ext, extension, name, oid, SIGNATURE, testKey, tpmName } from '../../support/test-ca.ts';
@@ -14,7 +13,7 @@ import {
   ekModulus,
   makeEk,
   makeIntermediate,
-  revocationList,
+  provenList,
   rsaSpki,
   withEk,
   withExtensions,
@@ -94,7 +93,7 @@ describe('a departure that real hardware shows', () => {
     [
       'CRL_STALE',
       'a revocation list past its next update',
-      { revocationLists: [parseRevocationList(revocationList(0x18, { nextUpdate: day('2026-03-01') }))] },
+      { revocationLists: [provenList(0x18, { nextUpdate: day('2026-03-01') })] },
     ],
   ])('is accepted and reported as %s: %s', (code, _name, change) => {
     const verdict = verifyEk(ekEvidence(change));

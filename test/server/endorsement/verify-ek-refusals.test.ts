@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
+import { parseCertificate } from '../../../server/endorsement/certificate.ts';
 import { DER_TAG, encodeDer } from '../../../server/endorsement/der.ts';
-import { parseRevocationList } from '../../../server/endorsement/revocation.ts';
 import { verifyEk } from '../../../server/endorsement/verify-ek.ts';
 import type { EkEvidence, EkRefusalCode } from '../../../server/endorsement/verify-ek.ts';
 import { ext, extension, name, SIGNATURE, testKey, tpmName, VERSION_1 } from '../../support/test-ca.ts';
@@ -18,7 +18,7 @@ import {
   longChain,
   makeEk,
   makeIntermediate,
-  revocationList,
+  provenList,
   rocaSpki,
   rootKey,
   rootName,
@@ -240,20 +240,51 @@ describe('an EK is refused', () => {
       },
     ],
     ['EK_CERT_ISSUER_KEY', 'under an issuer with the ROCA fingerprint', withIntermediate({ spki: rocaSpki() })],
-    [
-      'EK_CERT_REVOKED',
-      'whose certificate is revoked',
-      { revocationLists: [parseRevocationList(revocationList(0x17))] },
-    ],
+    ['EK_CERT_REVOKED', 'whose certificate is revoked', { revocationLists: [provenList(0x17)] }],
     [
       'EK_CERT_REVOKED',
       'whose certificate is revoked by a stale list',
-      { revocationLists: [parseRevocationList(revocationList(0x17, { nextUpdate: day('2026-03-01') }))] },
+      { revocationLists: [provenList(0x17, { nextUpdate: day('2026-03-01') })] },
+    ],
+    [
+      'EK_CERT_REVOKED',
+      'whose certificate is revoked by a list that is issued later, as a clock that was set back has it',
+      { revocationLists: [provenList(0x17, { thisUpdate: day('2027-06-02') })] },
     ],
     [
       'EK_CERT_REVOKED',
       'whose intermediate is revoked',
-      { revocationLists: [parseRevocationList(revocationList(0x17, { issuer: rootName, signer: rootKey }))] },
+      { revocationLists: [provenList(0x17, { issuer: rootName, signer: rootKey })] },
+    ],
+    [
+      'EK_CERT_REVOKED',
+      'whose certificate is revoked, under another certificate of the issuer, which may not sign lists',
+      {
+        ...withIntermediate({ extensions: [ext.ca(0), ext.keyUsage(0x04)] }),
+        revocationLists: [provenList(0x17)],
+      },
+    ],
+    [
+      'EK_CERT_REVOKED',
+      'whose intermediate is revoked, beside one that the root did not sign',
+      {
+        intermediates: [
+          parseCertificate(makeIntermediate()),
+          parseCertificate(makeIntermediate({ serial: Buffer.from([0x20]), signer: intermediateKey.privateKey })),
+        ],
+        revocationLists: [provenList(0x17, { issuer: rootName, signer: rootKey })],
+      },
+    ],
+    [
+      'EK_CERT_REVOKED',
+      'whose certificate is revoked, beside a CA of the same name',
+      {
+        intermediates: [
+          parseCertificate(makeIntermediate({ extensions: [ext.ca(0), ext.keyUsage(0x06)], spki: rootKey.spki })),
+          parseCertificate(makeIntermediate()),
+        ],
+        revocationLists: [provenList(0x17)],
+      },
     ],
   ];
 

@@ -5,7 +5,6 @@ import { describe, expect, it } from 'vitest';
 import { parseCertificate } from '../../../server/endorsement/certificate.ts';
 import { DER_TAG, encodeDer } from '../../../server/endorsement/der.ts';
 import { ekFingerprint, hostIdOf } from '../../../server/endorsement/ek-fingerprint.ts';
-import { parseRevocationList } from '../../../server/endorsement/revocation.ts';
 import { checkEkKey, verifyEk } from '../../../server/endorsement/verify-ek.ts';
 import type { EkEvidence } from '../../../server/endorsement/verify-ek.ts';
 import { ext, extension, SIGNATURE, testKey } from '../../support/test-ca.ts';
@@ -19,7 +18,7 @@ import {
   longChain,
   makeIntermediate,
   makeRoot,
-  revocationList,
+  provenList,
   rootKey,
   rootName,
   rsaSpki,
@@ -95,17 +94,18 @@ describe('an EK certificate', () => {
         ...withRoot({ extensions: [ext.ca(1), ext.keyUsage(0x06), ext.ski('root')] }),
       },
     ],
-    ['a revocation list that names another serial', { revocationLists: [parseRevocationList(revocationList(0x18))] }],
-    [
-      'a revocation list that another key signed',
-      { revocationLists: [parseRevocationList(revocationList(0x17, { signer: rootKey }))] },
-    ],
-    [
-      'a revocation list of another issuer',
-      { revocationLists: [parseRevocationList(revocationList(0x17, { issuer: rootName }))] },
-    ],
+    ['a revocation list that names another serial', { revocationLists: [provenList(0x18)] }],
+    ['a revocation list that another key signed', { revocationLists: [provenList(0x17, { signer: rootKey })] }],
+    ['a revocation list of another issuer', { revocationLists: [provenList(0x17, { issuer: rootName })] }],
   ])('verifies with %s', (_name, change) => {
     expect(verifyEk(ekEvidence(change))).toMatchObject({ status: 'verified', deviations: [] });
+  });
+
+  it('verifies by another path where a CA of the first one is revoked', () => {
+    const other = makeIntermediate({ serial: Buffer.from([0x20]) });
+    const revocationLists = [provenList(0x17, { issuer: rootName, signer: rootKey })];
+    const intermediates = [makeIntermediate(), other].map((der) => parseCertificate(der));
+    expect(verifyEk(ekEvidence({ intermediates, revocationLists }))).toMatchObject({ status: 'verified' });
   });
 
   it('names the anchor that it chains to', () => {

@@ -11,11 +11,13 @@ import {
   enroll,
   finishEnrollment,
   importAnchors,
+  importRevocationList,
   openHouse,
   OPERATOR,
 } from '../../support/test-service.ts';
 import type { House } from '../../support/test-service.ts';
 import { testKey } from '../../support/test-ca.ts';
+import { day, revocationList } from '../../support/test-ek-pki.ts';
 
 const CERTIFIED = 'every EK certified';
 const HALF = 'one of two EKs certified';
@@ -124,6 +126,46 @@ describe('admission', () => {
       tlsKeySha256: Buffer.alloc(32),
     });
     expect(challenge.credentials).toHaveLength(1);
+  });
+
+  it.each<readonly Admission[]>([
+    ['certificate'],
+    ['inventory'],
+    ['approval'],
+    ['certificate', 'inventory', 'approval'],
+  ])(
+    'by %s refuses an EK whose certificate was revoked, before any credential, and stores nothing',
+    async (...ways) => {
+      await using house = await openHouse({ admission: ways });
+      const tpm = new SoftwareTpm({ eks: ['p256', 'p384'] });
+      await register(house, tpm, [0, 1]);
+      await importRevocationList(house.store, revocationList(0x17));
+      const before = await dump(house.store);
+      const begun = beginEnrollment(house, tpm, tpm.createAk(), {
+        certificates: [ekCertificate(tpm, 0, { serial: Buffer.from([0x18]) }), ekCertificate(tpm, 1)],
+      });
+      await expect(begun).rejects.toMatchObject({ code: 'EK_CERT_REVOKED' });
+      expect(await dump(house.store)).toEqual(before);
+    },
+  );
+
+  it('counts a revocation list that is imported between begin and completion', async () => {
+    await using house = await openHouse({ admission: ['certificate', 'approval'] });
+    const tpm = new SoftwareTpm();
+    const ak = tpm.createAk();
+    const { challenge, transcript, tls } = await beginEnrollment(house, tpm, ak);
+    await importRevocationList(house.store, revocationList(0x17));
+    const finished = finishEnrollment(house, answerEnrollment(tpm, ak, challenge, { transcript }), { tls });
+    await expect(finished).rejects.toMatchObject({ code: 'EK_CERT_REVOKED' });
+  });
+
+  it('by a stale revocation list that does not name the certificate is told as a deviation', async () => {
+    await using house = await openHouse();
+    await importRevocationList(house.store, revocationList(0x18, { nextUpdate: day('2025-12-15') }));
+    const tpm = new SoftwareTpm();
+    const { host } = await enroll(house, tpm, tpm.createAk());
+    expect(host.state).toBe('active');
+    expect(host.eks.map(({ deviations }) => deviations)).toEqual([['CRL_STALE']]);
   });
 
   it('counts an anchor that is imported between begin and completion', async () => {

@@ -60,6 +60,7 @@ export const BASE: AppraisalInput = {
   banks: new Set([TPM_ALG_SHA256]),
   banksProven: true,
   endorsed: true,
+  revoked: null,
   standing: [],
   akName: '000b',
   resetCount: 3,

@@ -122,6 +122,19 @@ const ROWS: readonly Row[] = [
     vector: { instanceIdentity: -2 },
   },
   {
+    name: 'an EK whose certificate was revoked, though the inventory has it',
+    input: { revoked: 'CN=TPM, serial 17' },
+    status: 'contraindicated',
+    reasons: ['EK_CERT_REVOKED'],
+    vector: { instanceIdentity: 96 },
+  },
+  {
+    name: 'an EK whose certificate was revoked, where the policy asks for no endorsement',
+    input: { endorsed: false, revoked: 'CN=TPM, serial 17', ...judgedBy(policy([{}], { allowUnendorsed: true })) },
+    status: 'contraindicated',
+    reasons: ['EK_CERT_REVOKED'],
+  },
+  {
     name: 'banks that are not proven',
     input: { banksProven: false },
     status: 'warning',

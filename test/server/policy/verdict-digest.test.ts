@@ -27,6 +27,7 @@ describe('digests', () => {
     ['no policy', { applicable: { kind: 'none' } }],
     ['another version of the policy', { applicable: { kind: 'policy', policy: policy([{}]), version: 5 } }],
     ['an EK that nobody vouches for', { endorsed: false }],
+    ['an EK whose certificate was revoked', { revoked: 'CN=TPM, serial 17' }],
     ['unproven banks', { banksProven: false }],
     ['other banks', { banks: new Set([TPM_ALG_SHA256, TPM_ALG_SHA384]) }],
     ['a standing finding', { standing: ['AK_REPLACED'] }],

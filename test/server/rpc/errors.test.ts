@@ -34,12 +34,17 @@ const ROWS: readonly (readonly [Error, string, string])[] = [
   [new WatchError('RESUME_TOKEN_INVALID', text), 'INVALID_ARGUMENT', 'RESUME_TOKEN_INVALID'],
   [new WatchError('REVISION_GONE', text), 'OUT_OF_RANGE', 'REVISION_GONE'],
   [new EndorsementError('malformed', text), 'INVALID_ARGUMENT', 'CERTIFICATE_INVALID'],
+  [new EndorsementError('list_invalid', text), 'INVALID_ARGUMENT', 'REVOCATION_LIST_INVALID'],
+  [new EndorsementError('list_unsupported', text), 'INVALID_ARGUMENT', 'REVOCATION_LIST_UNSUPPORTED'],
+  [new EndorsementError('list_issuer_unknown', text), 'FAILED_PRECONDITION', 'REVOCATION_LIST_ISSUER_UNKNOWN'],
+  [new EndorsementError('list_not_yet_valid', text), 'FAILED_PRECONDITION', 'REVOCATION_LIST_NOT_YET_VALID'],
   [new CaError('bad_public_key', text), 'INVALID_ARGUMENT', 'PUBLIC_KEY_INVALID'],
   [new CommitQueueFull(text), 'UNAVAILABLE', 'STORE_OVERLOADED'],
   [new StoreError('not_found', text), 'NOT_FOUND', 'NOT_FOUND'],
   [new StoreError('already_exists', text), 'ALREADY_EXISTS', 'ALREADY_EXISTS'],
   [new StoreError('etag_mismatch', text), 'ABORTED', 'ETAG_MISMATCH'],
   [new StoreError('wrong_state', text), 'FAILED_PRECONDITION', 'WRONG_STATE'],
+  [new StoreError('outdated', text), 'FAILED_PRECONDITION', 'REVOCATION_LIST_OUTDATED'],
   [new StoreError('page_token', text), 'INVALID_ARGUMENT', 'PAGE_TOKEN_INVALID'],
 ];
 

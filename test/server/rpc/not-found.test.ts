@@ -56,6 +56,7 @@ describe('a resource that is not there', () => {
     ],
     ['a policy to be deleted', () => policies().deleteTrustPolicy({ name: 'trustPolicies/gone' })],
     ['an anchor', () => endorsements().removeTrustAnchor({ name: `trustAnchors/${DIGEST}` })],
+    ['a revocation list', () => endorsements().removeRevocationList({ name: `revocationLists/${DIGEST}` })],
     ['an entry of the inventory', () => endorsements().removeInventoryEntry({ name: `inventory/${DIGEST}` })],
     ['an identity', () => identities().revokeIdentity({ name: 'identities/gone' })],
   ])('is NOT_FOUND: %s', async (_name, call) => {

@@ -3,7 +3,6 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Channel } from '../../../proto/client.ts';
 import { Role } from '../../../proto/gen/assay/v1/access_pb.ts';
 import { AttestationResultService, TrustStatus } from '../../../proto/gen/assay/v1/attestation_result_pb.ts';
-import { EndorsementService } from '../../../proto/gen/assay/v1/endorsement_pb.ts';
 import { HostService, HostState } from '../../../proto/gen/assay/v1/host_pb.ts';
 import { IdentityService } from '../../../proto/gen/assay/v1/identity_pb.ts';
 import { RuleSeverity, TrustPolicyService } from '../../../proto/gen/assay/v1/trust_policy_pb.ts';
@@ -13,7 +12,6 @@ import { startAssay, tlsIdentity } from '../../support/running-service.ts';
 import type { Running } from '../../support/running-service.ts';
 import { SoftwareTpm } from '../../support/software-tpm.ts';
 import { dump, enroll } from '../../support/test-service.ts';
-import { makeIntermediate, makeRoot } from '../../support/test-ek-pki.ts';
 
 let running: Running;
 let channel: Channel;
@@ -176,41 +174,6 @@ describe('trust policies', () => {
     const { problems } = await client().validateTrustPolicy({ trustPolicy: { ...POLICY, pcrRules: [{ bank: 'x' }] } });
     expect(problems.map(({ field }) => field)).toEqual(['pcr_rules[0].bank', 'pcr_rules[0].allowed']);
     expect((await client().listTrustPolicies({})).trustPolicies).toEqual([]);
-  });
-});
-
-describe('endorsements', () => {
-  const client = () => channel.client(EndorsementService);
-
-  it('are imported once, listed and removed', async () => {
-    const certificates = Buffer.concat([
-      makeRoot({ serial: Buffer.from([9]) }),
-      makeIntermediate({ serial: Buffer.from([9]) }),
-    ]);
-    const { added } = await client().importTrustAnchors({ certificates });
-    expect(added.map(({ anchor }) => anchor)).toEqual([true, false]);
-    expect(await client().importTrustAnchors({ certificates })).toMatchObject({ added: [], known: 2 });
-    const listed = (await client().listTrustAnchors({})).trustAnchors;
-    expect(listed).toHaveLength(4);
-    for (const { name } of added) await client().removeTrustAnchor({ name });
-    expect((await client().listTrustAnchors({})).trustAnchors).toHaveLength(2);
-  });
-
-  it('of the inventory are added, overwritten, listed page by page and removed', async () => {
-    const entries = ['a', 'b', 'c'].map((digit) => ({
-      name: `inventory/${digit.repeat(64)}`,
-      group: 'rack',
-      comment: '',
-    }));
-    expect(await client().importInventory({ entries })).toMatchObject({ added: 3, updated: 0 });
-    const others = entries.slice(1).map((entry) => ({ ...entry, comment: 'moved' }));
-    expect(await client().importInventory({ entries: others })).toMatchObject({ added: 0, updated: 2 });
-    const page = await client().listInventory({ pageSize: 2 });
-    const rest = await client().listInventory({ pageSize: 2, pageToken: page.nextPageToken });
-    expect([...page.entries, ...rest.entries].map(({ name }) => name)).toEqual(entries.map(({ name }) => name));
-    expect(rest.nextPageToken).toBe('');
-    await client().removeInventoryEntry({ name: entries[0]?.name ?? '' });
-    expect((await client().listInventory({})).entries).toHaveLength(2);
   });
 });
 

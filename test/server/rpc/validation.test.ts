@@ -218,6 +218,25 @@ const INVALID: readonly (readonly [string, () => Promise<unknown>, readonly stri
     ['certificates'],
   ],
   ['the removal of what is no anchor', () => endorsements().removeTrustAnchor({ name: 'trustAnchors/x' }), ['name']],
+  ['no revocation lists', () => endorsements().importRevocationLists({}), ['revocation_lists']],
+  [
+    'revocation lists above 4 MiB',
+    () => endorsements().importRevocationLists({ revocationLists: Buffer.alloc(4 * 1024 * 1024 + 1, 1) }),
+    ['revocation_lists'],
+  ],
+  [
+    'the removal of what is no revocation list',
+    () => endorsements().removeRevocationList({ name: `revocationLists/${DIGEST.toUpperCase()}` }),
+    ['name'],
+  ],
+  [
+    'a page of revocation lists by a token of the anchors',
+    async () => {
+      const { nextPageToken } = await endorsements().listTrustAnchors({ pageSize: 1 });
+      return endorsements().listRevocationLists({ pageToken: nextPageToken });
+    },
+    ['page_token'],
+  ],
   ['an empty inventory', () => endorsements().importInventory({ entries: [] }), ['entries']],
   [
     'an entry that is no fingerprint',

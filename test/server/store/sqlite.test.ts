@@ -150,6 +150,19 @@ describe('the SQLite store', () => {
     }
   });
 
+  it('brings a store of the first schema up to date, and keeps what it holds', async () => {
+    const first = await open(directory);
+    await affirmed(first, 'a');
+    const before = [await first.getHost('h-a'), await first.getResult('h-a'), await first.listAudit(0, 100)];
+    await first.close();
+    const database = new DatabaseSync(join(directory, 'assay.db'));
+    database.exec('DROP TABLE revocation_lists; UPDATE schema_version SET version = 1');
+    database.close();
+    const store = await start();
+    expect([await store.getHost('h-a'), await store.getResult('h-a'), await store.listAudit(0, 100)]).toEqual(before);
+    expect(await store.allRevocationLists()).toEqual([]);
+  });
+
   it('refuses a schema of a newer release and leaves it alone', async () => {
     await (await open(directory)).close();
     const database = new DatabaseSync(join(directory, 'assay.db'));

@@ -19,7 +19,8 @@ const SELECTION = [{ hash: TPM_ALG_SHA256, pcrs: [0, 1, 2] }];
 describe('opening a TPM', () => {
   it.each([
     { tcti: '', code: 'INVALID_TCTI' },
-    { tcti: 'cmd:tpm2_send', code: 'INVALID_TCTI' },
+    { tcti: 'libtss2-tcti-device.so.0', code: 'INVALID_TCTI' },
+    { tcti: 'nosuchtcti:x', code: 'LIBRARY_MISSING' },
     { tcti: './libevil.so:', code: 'INVALID_TCTI' },
     { tcti: `swtpm:path=/tmp/a\0b`, code: 'INVALID_TCTI' },
     { tcti: `swtpm:path=/${'a'.repeat(512)}`, code: 'INVALID_TCTI' },

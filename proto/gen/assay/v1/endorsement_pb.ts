@@ -297,7 +297,7 @@ export const RevocationListSchema: GenMessage<RevocationList> = /*@__PURE__*/
  */
 export type ImportRevocationListsRequest = Message<"assay.v1.ImportRevocationListsRequest"> & {
   /**
-   * PEM (one or many) or DER, at most 4 MiB in all, 100 lists, and 200000 entries in each.
+   * PEM (one or many) or DER, at most 4 MiB in all, 100 lists, and 100000 entries in each.
    *
    * @generated from field: bytes revocation_lists = 1;
    */

@@ -21,6 +21,9 @@ export function describeAudit(given: Given): void {
       const anchor = { fingerprint: digest('ca'), subject: 'CN=ca', anchor: true, notAfter: 1, certificate: '30' };
       await store.addTrustAnchors([anchor], OPERATOR);
       await store.removeTrustAnchor(digest('ca'), OPERATOR);
+      const list = { fingerprint: digest('crl'), issuer: 'CN=ca', issuerKey: digest('key'), number: '', list: '30' };
+      await store.addRevocationLists([{ ...list, thisUpdate: 1, nextUpdate: null, entries: 0 }], OPERATOR);
+      await store.removeRevocationList(digest('crl'), OPERATOR);
       await store.putInventory([{ fingerprint: digest('ek'), group: '', comment: '' }], OPERATOR);
       await store.removeInventory(digest('ek'), OPERATOR);
       await store.putIdentity({ name: 'bob', roles: ['auditor'], keySha256: digest('k'), expireTime: 9 }, OPERATOR);
@@ -43,6 +46,8 @@ export function describeAudit(given: Given): void {
         'policy.delete',
         'trustAnchor.add',
         'trustAnchor.remove',
+        'revocationList.add',
+        'revocationList.remove',
         'inventory.put',
         'inventory.remove',
         'identity.issue',
