@@ -288,13 +288,16 @@ describe('what a caller sends', () => {
     expect(error).toMatchObject({ code: 'RESOURCE_EXHAUSTED', reason: 'RESPONSE_TOO_LARGE' });
   });
 
-  test('a request that does not come is given up', async () => {
+  test.each([
+    ['a request', unary],
+    ['the first request of a stream', '/assay.v1.AttestationService/SubmitEvidence'],
+  ])('%s that does not come is given up', async (_name, path) => {
     await using service = await startTestService(echoServices(), { server: { requestTimeoutMillis: 50 } });
     const grpc = rawClient(service);
     const same = (bytes: Buffer) => bytes;
     const ended = Promise.withResolvers<ServiceError>();
     grpc
-      .makeBidiStreamRequest(unary, same, same, new Metadata())
+      .makeBidiStreamRequest(path, same, same, new Metadata())
       .on('error', ended.resolve)
       .on('data', () => undefined);
     expect(decodeStatus(await ended.promise)).toMatchObject({ code: 'DEADLINE_EXCEEDED', reason: 'REQUEST_TIMEOUT' });
