@@ -24,6 +24,8 @@ export const EXIT = {
   notAffirming: 5,
   /** The service has banned this host. */
   banned: 6,
+  /** Ended by a signal: 128 + SIGINT, as a shell shows it. */
+  interrupted: 130,
 } as const;
 
 /** Wrong usage that only a command itself can see: says what and where. */
@@ -53,7 +55,7 @@ const RPC_EXIT: Partial<Record<StatusCode, number>> = {
 };
 
 const RPC_HINTS: Partial<Record<StatusCode, string>> = {
-  UNAVAILABLE: 'is the service running, and does the profile name the right server?',
+  UNAVAILABLE: 'is the service running, and is its address right (in the profile, or --server)?',
   UNAUTHENTICATED: 'the certificate of the profile has expired, was revoked or is of another service',
   PERMISSION_DENIED: 'the roles of this identity do not allow it: an operator gives others by `assay identity issue`',
   ABORTED: 'somebody else changed it in between: read it anew and try again',
@@ -87,7 +89,8 @@ function describeRpcError(error: RpcError): Failure {
   const denied = code === 'PERMISSION_DENIED' && reason !== 'ROLE_MISSING';
   const hint = denied ? undefined : RPC_HINTS[code];
   return failure((denied ? undefined : RPC_EXIT[code]) ?? EXIT.failed, `${reason === '' ? code : reason}: ${message}`, [
-    ...fieldViolations.map(({ field, description }) => `${field}: ${description}`),
+    // Where there is one, the message often says it already.
+    ...fieldViolations.map(({ field, description }) => `${field}: ${description}`).filter((line) => line !== message),
     ...(hint === undefined ? [] : [`hint: ${hint}`]),
     ...(requestId === '' ? [] : [`request: ${requestId}`]),
   ]);

@@ -27,9 +27,6 @@ const now = (): Date => new Date();
 const random = (): number => Math.random();
 const ending = new AbortController();
 
-/** 128 + SIGINT: what a shell shows for an interrupted program. */
-const INTERRUPTED = 130;
-
 async function main(): Promise<number> {
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => ending.abort());
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -45,7 +42,7 @@ async function main(): Promise<number> {
     await makeProgram(context).parseAsync(process.argv);
     return exitCode;
   } catch (error) {
-    if (ending.signal.aborted) return INTERRUPTED;
+    if (ending.signal.aborted) return EXIT.interrupted;
     const { exitCode: failed, lines } = describeFailure(error);
     for (const line of lines) process.stderr.write(`${line}\n`);
     return failed;

@@ -97,9 +97,9 @@ async function enrol(tpm: Swtpm, service: Service): Promise<string> {
   const eks = host.endorsementKeys.map(({ algorithm }) => algorithm).join(' and ');
   show.proof(`the TPM is genuine: its endorsement keys (${eks}) are certified by the imported CA`);
   show.proof(
-    'the attestation key lives in that TPM: only it could open the credentials that the service sealed to these',
+    'the attestation key lives in that TPM: only it could open the credentials that the service sealed to these ' +
+      'endorsement keys and this attestation key (TPM2_MakeCredential, TPM2_ActivateCredential)',
   );
-  show.more('endorsement keys and this attestation key (TPM2_MakeCredential, TPM2_ActivateCredential)');
   show.proof(
     'the service is the pinned one: it signed the challenge, and it holds the secret that only this TPM could open',
   );
@@ -113,7 +113,7 @@ async function applyPolicy(tpm: Swtpm, host: string): Promise<void> {
   await device.close();
   const rules = values.map(({ index, value }) => {
     const what = BOOT.find(({ pcr }) => pcr === index)?.what ?? 'it';
-    return `  - bank: sha256\n    index: ${index}\n    allowed: [${value.toString('hex')}]\n    message: It is not ${what} that was approved.`;
+    return `  - bank: sha256\n    index: ${index}\n    allowed: [${value.toString('hex')}]\n    message: Not ${what} as approved.`;
   });
   const policy = `name: trustPolicies/approved-boot\nselector: {all_hosts: true}\nquote: {interval: 1s, validity: 5s}\npcr_rules:\n${rules.join('\n')}\n`;
   await writeFile(programs.policyFile, policy);
@@ -126,8 +126,8 @@ async function applyPolicy(tpm: Swtpm, host: string): Promise<void> {
 
 async function watchItTurn(tpm: Swtpm, host: string): Promise<void> {
   show.step('Attest it, for as long as it runs');
-  show.command('assay agent run          (on the host: a fresh nonce, a quote and a verdict every second)');
-  show.command('assay result watch       (anywhere: verdicts as they change)');
+  show.command('assay agent run       (on the host: nonce, quote and verdict every second)');
+  show.command('assay result watch    (anywhere: verdicts as they change)');
   await programs.startAgent();
   const affirmed = await programs.untilStatus(host, 'AFFIRMING', stopped.signal);
   show.verdict(affirmed);

@@ -299,6 +299,11 @@ export function isWritten(file: string): boolean {
   return there;
 }
 
+/** Takes back a file that was written and is worth nothing. */
+export function removePrivateFile(file: string): void {
+  rmSync(file, { force: true });
+}
+
 /** Where a file is written before it has its name. */
 function besideOf(file: string): string {
   return `${file}.new`;

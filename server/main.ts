@@ -9,7 +9,15 @@ import type { Logger } from 'pino';
 
 import { formatDeploymentId, isIdentityName } from '../proto/certificate-profile.ts';
 import { reportAudit } from './audit-report.ts';
-import { ConfigError, isWritten, makeRootKey, readConfig, readRootKey, writeConfig } from './config.ts';
+import {
+  ConfigError,
+  isWritten,
+  makeRootKey,
+  readConfig,
+  readRootKey,
+  removePrivateFile,
+  writeConfig,
+} from './config.ts';
 import type { Config } from './config.ts';
 import { CaError } from './identity/ca.ts';
 import { SealError } from './identity/seal.ts';
@@ -107,11 +115,13 @@ async function init(options: InitOptions): Promise<void> {
     const profile = join(config.dataDirectory, 'operator.json');
     // A profile that was moved to the operator's own machine must go on to be worth something.
     const issued = (await store.getIdentity('operator')) !== null;
-    if (!isWritten(profile) && !issued) {
+    if (!issued) {
+      // What stands there is of a process that was killed before the store knew of it.
+      removePrivateFile(profile);
       await writeOperatorProfile(profile, { name: 'operator', config, store, keys, random });
       say(`wrote the operator's profile ${profile}`);
     }
-    if (!isWritten(profile) && issued) say('The operator has a profile already; if it is lost, run assayd operator.');
+    if (!isWritten(profile)) say('The operator has a profile already; if it is lost, run assayd operator.');
     const { fingerprint } = keys.authority;
     say(`service fingerprint         ${fingerprint}`);
     say('');

@@ -2,7 +2,7 @@ import { createHash, generateKeyPairSync } from 'node:crypto';
 
 import { formatEndpoint } from '../proto/endpoint.ts';
 import { toPem } from '../proto/tls-identity.ts';
-import { ConfigError, isWritten, writePrivateFile } from './config.ts';
+import { ConfigError, isWritten, removePrivateFile, writePrivateFile } from './config.ts';
 import type { Config } from './config.ts';
 import { issueClientCertificate } from './identity/ca.ts';
 import type { ServiceKeys } from './identity/service-keys.ts';
@@ -18,7 +18,8 @@ export interface ProfileOptions {
 
 /**
  * Makes a key, has it certified and writes it with all that an operator needs: the file is the identity. A former key of this name
- * ends with it, so a file that is there already is refused before anything is changed. Throws {@link ConfigError}.
+ * ends with it, so a file that is there already is refused before anything is changed, and the new one is on disk before the store
+ * knows of it: whenever this ends, one of the two keys is in somebody's hands. Throws {@link ConfigError}.
  */
 export async function writeOperatorProfile(file: string, options: ProfileOptions): Promise<void> {
   const { name, config, store, keys, random } = options;
@@ -40,7 +41,6 @@ export async function writeOperatorProfile(file: string, options: ProfileOptions
     keySha256: createHash('sha256').update(spki).digest('hex'),
     expireTime: now.getTime() + lifetimeSeconds * 1000,
   };
-  await store.putIdentity(identity, { actor: 'service' });
   const profile = {
     server: serverAddress(config, config.listen.port),
     authority: toPem(keys.authority.certificate),
@@ -48,6 +48,12 @@ export async function writeOperatorProfile(file: string, options: ProfileOptions
     key: privateKey.export({ type: 'pkcs8', format: 'pem' }),
   };
   writePrivateFile(file, `${JSON.stringify(profile, null, 2)}\n`);
+  try {
+    await store.putIdentity(identity, { actor: 'service' });
+  } catch (error) {
+    removePrivateFile(file);
+    throw error;
+  }
 }
 
 /** What a host is told to join with. `port` is the one that is listened on, which the configuration may leave to the system. */

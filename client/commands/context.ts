@@ -132,6 +132,12 @@ export function tell(context: Context, options: Pick<OperatorOptions, 'output'>,
   if (options.output === 'table') context.write(`${escapeText(sentence)}\n`);
 }
 
+/** Says that something is done; a script reads the empty message that the service answered. */
+export function tellDone(context: Context, options: Pick<OperatorOptions, 'output'>, sentence: string): void {
+  if (options.output === 'json') writeJson(context, {});
+  else tell(context, options, sentence);
+}
+
 export async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
   const list: T[] = [];
   for await (const item of items) list.push(item);

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { formatTable, formatTime, idOf } from '../output.ts';
 import type { Cell } from '../output.ts';
 import type { RevocationList, TrustAnchor } from '../sdk/resources.ts';
-import { collect, operatorCommand, readNamedFile, tell, withService, writeJson } from './context.ts';
+import { collect, operatorCommand, readNamedFile, tell, tellDone, withService, writeJson } from './context.ts';
 import type { Context, OperatorOptions } from './context.ts';
 import { MAX_INVENTORY_BYTES, parseInventoryFile } from './inventory-file.ts';
 
@@ -52,7 +52,7 @@ export function addEndorsementCommands(context: Context, program: Command): void
     (anchor: string, options: OperatorOptions) =>
       withService(context, options, async (client) => {
         await client.endorsements.removeAnchor(anchor, { signal: context.signal });
-        tell(context, options, `removed ${idOf(anchor)}`);
+        tellDone(context, options, `removed ${idOf(anchor)}`);
       }),
   );
 
@@ -92,7 +92,7 @@ function addRevocationListCommands(context: Context, endorsement: Command): void
     (list: string, options: OperatorOptions) =>
       withService(context, options, async (client) => {
         await client.endorsements.removeRevocationList(list, { signal: context.signal });
-        tell(context, options, `removed ${idOf(list)}`);
+        tellDone(context, options, `removed ${idOf(list)}`);
       }),
   );
 }
@@ -139,7 +139,7 @@ function addInventoryCommands(context: Context, endorsement: Command): void {
     (fingerprint: string, options: OperatorOptions) =>
       withService(context, options, async (client) => {
         await client.endorsements.removeInventoryEntry(fingerprint, { signal: context.signal });
-        tell(context, options, `removed ${idOf(fingerprint)}`);
+        tellDone(context, options, `removed ${idOf(fingerprint)}`);
       }),
   );
 }

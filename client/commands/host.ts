@@ -4,7 +4,7 @@ import { formatFields, formatLabels, formatTable, formatTime, idOf, statusCell }
 import type { Cell } from '../output.ts';
 import { HOST_STATES } from '../sdk/resources.ts';
 import type { Host, HostState } from '../sdk/resources.ts';
-import { collect, collectLabel, collectWord, operatorCommand, tell, withService, writeJson } from './context.ts';
+import { collect, collectLabel, collectWord, operatorCommand, tellDone, withService, writeJson } from './context.ts';
 import type { Context, OperatorOptions } from './context.ts';
 
 /** `assay host`. */
@@ -109,7 +109,7 @@ export function addHostCommands(context: Context, program: Command): void {
     (id: string, options: OperatorOptions) =>
       withService(context, options, async (client) => {
         await client.hosts.delete(id, { signal: context.signal });
-        tell(context, options, `deleted ${idOf(id)}`);
+        tellDone(context, options, `deleted ${idOf(id)}`);
       }),
   );
 }

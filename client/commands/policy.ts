@@ -5,7 +5,7 @@ import { RpcError } from '../../proto/rpc-error.ts';
 import { EXIT, UsageError } from '../failure.ts';
 import { escapeText, formatLabels, formatTable, formatTime, idOf } from '../output.ts';
 import type { JsonObject, JsonValue, TrustPolicy } from '../sdk/resources.ts';
-import { collect, operatorCommand, readNamedFile, tell, withService, writeJson } from './context.ts';
+import { collect, operatorCommand, readNamedFile, tell, tellDone, withService, writeJson } from './context.ts';
 import type { Context, OperatorOptions } from './context.ts';
 import { MAX_POLICY_BYTES, parsePolicyFile } from './policy-file.ts';
 import type { PolicyDocument } from './policy-file.ts';
@@ -82,7 +82,7 @@ export function addPolicyCommands(context: Context, program: Command): void {
   ).action((name: string, options: OperatorOptions) =>
     withService(context, options, async (client) => {
       await client.policies.delete(name, {}, { signal: context.signal });
-      tell(context, options, `deleted ${idOf(name)}`);
+      tellDone(context, options, `deleted ${idOf(name)}`);
     }),
   );
 }

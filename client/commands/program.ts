@@ -21,6 +21,7 @@ Exit codes:
   ${EXIT.unauthorised}  not authorised
   ${EXIT.notAffirming}  result get: the host is not AFFIRMING
   ${EXIT.banned}  agent join: the service has banned this host
+  ${EXIT.interrupted}  interrupted
 
 Files:
   --profile FILE or ASSAY_PROFILE says who calls which service; default ~/.config/assay/profile.json.

@@ -62,9 +62,13 @@ export function describeVerdict(result: AttestationResult, style: TableStyle): s
     check.id,
     check.reason === '' ? '-' : check.reason,
     check.message,
-    check.observed,
-    check.expected,
   ]);
-  const header = ['CHECK', 'ID', 'REASON', 'MESSAGE', 'OBSERVED', 'EXPECTED'];
-  return rows.length === 0 ? fields : `${fields}\n${formatTable(header, rows, style)}`;
+  if (rows.length === 0) return fields;
+  // Digests stand below one another in a table of their own: beside the messages no terminal would hold them.
+  const values = result.checks.flatMap(({ id, observed, expected }) => [
+    ...(observed === '' ? [] : [[id, 'observed', observed]]),
+    ...(expected === '' ? [] : [[id, 'expected', expected]]),
+  ]);
+  const checks = formatTable(['CHECK', 'ID', 'REASON', 'MESSAGE'], rows, style);
+  return `${fields}\n${checks}${values.length === 0 ? '' : `\n${formatTable(['ID', 'WHAT', 'VALUE'], values, style)}`}`;
 }

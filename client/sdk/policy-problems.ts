@@ -71,14 +71,17 @@ function tryDecode(schema: DescMessage, field: DescField, value: JsonValue, path
     const message = text.replace(/^cannot decode \w+ ([\w.]+) from JSON: /, (_, name: string) =>
       name.startsWith('google.protobuf.') ? `not a ${name.slice('google.protobuf.'.length)}: ` : '',
     );
-    const isWord = field.enum !== undefined;
-    return [
-      {
-        path,
-        message: isWord ? `${message} is none of ${field.enum.values.map(({ name }) => name).join(', ')}` : message,
-      },
-    ];
+    return [{ path, message: `${message}${remedyOf(field)}` }];
   }
+}
+
+/** What may stand there, where the library does not say it. */
+function remedyOf(field: DescField): string {
+  if (field.enum !== undefined) {
+    const words = field.enum.values.filter(({ number }) => number !== 0).map(({ name }) => name);
+    return ` is none of ${words.join(', ')}`;
+  }
+  return field.message?.typeName === 'google.protobuf.Duration' ? ' (seconds, such as 60s)' : '';
 }
 
 /** Messages of this contract are looked into; those of protobuf itself have a JSON form of their own. */

@@ -29,11 +29,13 @@ export async function printCommands(
     `npx assay result get ${host}`,
     'npx assay result watch',
     `npx assay policy get approved-boot`,
-    `npx assay host revoke ${host} --reason "tampered with"`,
     '',
     ...grpcCommands(files, { host, server: service.server }),
+    '',
+    // Last: what is pasted after it sees a banned host.
+    `npx assay host revoke ${host} --reason "tampered with"`,
   ];
-  for (const command of commands) show.answer(command === '' ? ' ' : command);
+  for (const command of commands) show.answer(command);
   show.note('Everything runs until Ctrl-C.');
 }
 

@@ -1,6 +1,10 @@
 import type { AttestationResult } from '../../client/sdk/resources.ts';
 
 const WIDTH = 10;
+/** What stands left of a text: three spaces and who it is about. */
+const MARGIN = 3 + WIDTH;
+/** Of a line, where the terminal is wider or is none. */
+const LONGEST = 120;
 const SHOWN = /^(?:quote|clock|pcr-banks|pcr\.)/;
 
 /** Tells what happens, in plain words; colours only where a person looks. */
@@ -22,11 +26,11 @@ export class Demonstrator {
   }
 
   line(who: string, text: string): void {
-    this.#say(`   ${this.#paint('36', who.padEnd(WIDTH))}${text}\n`);
+    this.#say(`   ${this.#paint('36', who.padEnd(WIDTH))}${this.#fill(text)}\n`);
   }
 
   more(text: string): void {
-    this.#say(`   ${' '.repeat(WIDTH)}${text}\n`);
+    this.#say(`${' '.repeat(MARGIN)}${this.#fill(text)}\n`);
   }
 
   command(text: string): void {
@@ -38,7 +42,7 @@ export class Demonstrator {
   }
 
   proof(text: string): void {
-    this.#say(`   ${this.#paint('32', 'proven')}    ${text}\n`);
+    this.#say(`   ${this.#paint('32', 'proven'.padEnd(WIDTH))}${this.#fill(text)}\n`);
   }
 
   verdict(result: AttestationResult): void {
@@ -66,11 +70,27 @@ export class Demonstrator {
     for (const line of lastLines) this.#say(`   ${line}\n`);
   }
 
+  /** Breaks a text between words where the terminal would break it anywhere; its own indentation is kept. */
+  #fill(text: string): string {
+    const room = Math.min(this.#out.columns ?? LONGEST, LONGEST) - MARGIN;
+    const indent = /^ */.exec(text)?.[0] ?? '';
+    const lines: string[] = [];
+    let line = indent;
+    for (const word of text.trimStart().split(' ')) {
+      if (line.trimStart() !== '' && line.length + 1 + word.length > room) {
+        lines.push(line);
+        line = indent;
+      }
+      line = line.trimStart() === '' ? `${line}${word}` : `${line} ${word}`;
+    }
+    return [...lines, line].join(`\n${' '.repeat(MARGIN)}`);
+  }
+
   #say(text: string): void {
     this.#out.write(text);
   }
 
   #paint(code: string, text: string): string {
-    return this.#out.isTTY ? `\u001b[${code}m${text}\u001b[0m` : text;
+    return this.#out.isTTY && (process.env['NO_COLOR'] ?? '') === '' ? `\u001b[${code}m${text}\u001b[0m` : text;
   }
 }

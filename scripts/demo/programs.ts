@@ -109,7 +109,8 @@ export class Programs {
       if (child.exitCode !== null || child.signalCode !== null) continue;
       const exited = once(child, 'exit');
       child.kill('SIGTERM');
-      await Promise.race([exited, delay(8_000).then(() => child.kill('SIGKILL'))]);
+      // Not referenced: what is left of the time must not hold up the end of this process.
+      await Promise.race([exited, delay(8_000, undefined, { ref: false }).then(() => child.kill('SIGKILL'))]);
     }
   }
 

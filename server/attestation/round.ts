@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 import { attestationBinding, bankProofBinding, factsDigest } from '../../proto/transcript.ts';
 import { signingKeyOf } from '../../tpm/crypto/verify-signature.ts';
@@ -65,7 +65,7 @@ export function judgeRound(context: RoundContext, evidence: RoundEvidence): Roun
   const outcome = verifyEvidence(evidence, {
     ak: context.ak,
     extraData,
-    bankExtraData: bankProofBinding(extraData),
+    bankExtraData: challenge.selection === 'all' ? bankProofBinding(extraData) : Buffer.alloc(0),
     selection: challenge.selection,
     lastClock: { ...host.clock, clock: BigInt(host.clock.clock) },
   });
@@ -94,7 +94,7 @@ function judge(context: RoundContext, evidence: RoundEvidence, verified: Verifie
     streamEpoch: context.streamEpoch,
     verdict,
     verdictDigest: verdictDigest(verdict),
-    evidenceDigest: createHash('sha256').update(evidence.attest).update(evidence.signature).digest('hex'),
+    evidenceDigest: hash('sha256', Buffer.concat([evidence.attest, evidence.signature]), 'hex'),
     challengeTime: challenge.time,
     validity: validityOf(context),
     // The mark never goes back: a clone that once was behind stays behind.
@@ -103,8 +103,7 @@ function judge(context: RoundContext, evidence: RoundEvidence, verified: Verifie
     claimed: { ...evidence.facts },
     findings: regressed ? ['CLOCK_REGRESSED'] : [],
     tlsKeySha256: context.tlsKeySha256,
-    nextTlsKeySha256:
-      evidence.newTlsPublicKey.length === 0 ? '' : createHash('sha256').update(evidence.newTlsPublicKey).digest('hex'),
+    nextTlsKeySha256: evidence.newTlsPublicKey.length === 0 ? '' : hash('sha256', evidence.newTlsPublicKey, 'hex'),
   };
 }
 

@@ -241,10 +241,10 @@ class AttestationSession {
     this.#fenced = 0;
     this.#accepted = true;
     // A change from outside that came while the round was written has made it forget: then the next round reads anew.
-    if (this.#host !== null) this.#host = outcome.host;
+    if (this.#host !== null) this.#host = { ...context.host, ...outcome.moved };
     this.#logs = grown(this.#logs, round);
     yield { kind: 'result', result: outcome.result };
-    const askAgain = !outcome.host.banksProven && context.challenge.selection !== 'all';
+    const askAgain = !outcome.moved.banksProven && context.challenge.selection !== 'all';
     return askAgain ? 0 : this.#interval(context);
   }
 

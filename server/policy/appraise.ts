@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash as oneShotHash } from 'node:crypto';
 
 import { algorithmName, hashAlgorithmByName } from '../../tpm/structures/constants.ts';
 import type { ProvenPcrValues } from '../../tpm/crypto/pcr.ts';
@@ -85,7 +85,7 @@ export function appraise(input: AppraisalInput): Verdict {
 export function appraisalInputDigest(applicable: ApplicablePolicy, epochs: Epochs): string {
   const policy = applicable.kind === 'policy' ? `${applicable.policy.id}/${applicable.version}` : applicable.kind;
   const text = `assay.v1 appraisal input\nengine ${ENGINE_VERSION}\npolicy ${policy}\nendorsements ${epochs.endorsement}\n`;
-  return createHash('sha256').update(text).digest('hex');
+  return oneShotHash('sha256', text, 'hex');
 }
 
 /** Equal for equal verdicts: what a confirming round leaves as it is. */
@@ -94,9 +94,7 @@ export function verdictDigest(verdict: Verdict): string {
     // The clock moves with every quote; that it did is no new verdict.
     id === 'clock' ? [id, outcome, reason] : [id, outcome, reason, observed, expected, message],
   );
-  return createHash('sha256')
-    .update(JSON.stringify({ ...verdict, checks }))
-    .digest('hex');
+  return oneShotHash('sha256', JSON.stringify({ ...verdict, checks }), 'hex');
 }
 
 function checkStanding(input: AppraisalInput, claims: Claims): Finding {

@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { type ClockSource, StoreClock } from './clock.ts';
+import { FaultLog } from './fault-log.ts';
 import type { LogPart } from './records.ts';
 import type { OpenInput } from './sqlite/open.ts';
 import type { OperationMethods, OperationName } from './sqlite/operations.ts';
@@ -43,13 +44,24 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
   // The emitted package holds .js where a checkout holds .ts.
   const file = import.meta.url.endsWith('.ts') ? './sqlite-worker.ts' : './sqlite-worker.js';
   const worker = new Worker(new URL(file, import.meta.url), { workerData: input, name: 'store' });
-  const link = new WorkerLink(worker, (error) => {
-    const cause = error.cause instanceof Error ? error.cause.message : '';
-    options.log?.('error', error.message, { code: error.code, cause });
-    options.onFailure?.(error);
-  });
+  const faults = new FaultLog(
+    (error) => options.log?.('error', error.message, { code: error.code }),
+    options.monotonic,
+  );
+  let isOpen = false;
+  const link = new WorkerLink(
+    worker,
+    (error) => {
+      const cause = error.cause instanceof Error ? error.cause.message : '';
+      options.log?.('error', error.message, { code: error.code, cause });
+      options.onFailure?.(error);
+    },
+    // A store that does not open says why to whoever opens it.
+    (error) => void (isOpen && faults.note(error)),
+  );
   try {
     const started = (await link.started()) as Started;
+    isOpen = true;
     const clock = new StoreClock(options, started.clockMark);
     const behind = clock.behind();
     if (behind > 0) options.log?.('warn', 'the wall clock is behind the clock of the store', { milliseconds: behind });
@@ -143,9 +155,15 @@ class SqliteStore implements Store {
     });
     const answers = await this.#call('commitRounds', [messages], transfer);
     return answers.map((answer, index) => {
-      const verdict = rounds[index]?.verdict;
-      if (answer.outcome === 'fenced' || verdict === undefined) return { outcome: 'fenced' };
-      return { ...answer, result: { ...verdict, ...answer.result } };
+      const round = rounds[index];
+      if (answer.outcome === 'fenced' || round === undefined) return { outcome: 'fenced' };
+      // Only what this side does not have comes back from the worker: a host with its certificates is large.
+      const { verdict, clock, banks, banksProven, claimed } = round;
+      return {
+        outcome: answer.outcome,
+        result: { ...verdict, ...answer.result },
+        moved: { ...answer.moved, torn: 0, clock, banks, banksProven, claimed },
+      };
     });
   }
 

@@ -156,8 +156,25 @@ export interface RoundInput {
   readonly unreadable: readonly { readonly kind: LogKind; readonly reason: string }[];
 }
 
+/** What a committed round moves of its host, or may have moved: the rest is as it was when the fence held. */
+export type RoundMoves = Pick<
+  HostRecord,
+  | 'version'
+  | 'round'
+  | 'torn'
+  | 'streamEpoch'
+  | 'connected'
+  | 'clock'
+  | 'banks'
+  | 'banksProven'
+  | 'claimed'
+  | 'findings'
+  | 'tlsKeySha256'
+  | 'nextTlsKeySha256'
+>;
+
 export type RoundOutcome =
-  | { readonly outcome: 'changed' | 'confirmed'; readonly result: ResultRecord; readonly host: HostRecord }
+  | { readonly outcome: 'changed' | 'confirmed'; readonly result: ResultRecord; readonly moved: RoundMoves }
   | { readonly outcome: 'fenced' };
 
 export interface ResultFilter {

@@ -23,13 +23,19 @@ interface Waiting {
 /** Calls into a worker thread, answered in the order of their posting. A worker that ends fails every call, present and later. */
 export class WorkerLink {
   readonly #worker: Worker;
+  readonly #onRefusal: (error: StoreError) => void;
   readonly #waiting = new Map<number, Waiting>();
   #nextId = 1;
   #ended: StoreError | null = null;
 
-  /** `onFailure` hears of a worker that ended by itself. */
-  constructor(worker: Worker, onFailure: (error: StoreError) => void) {
+  /** `onFailure` hears of a worker that ended by itself, `onRefusal` of each call that the worker could not carry out. */
+  constructor(
+    worker: Worker,
+    onFailure: (error: StoreError) => void,
+    onRefusal: (error: StoreError) => void = () => undefined,
+  ) {
     this.#worker = worker;
+    this.#onRefusal = onRefusal;
     const fail = (message: string, cause?: unknown): void => {
       if (this.#ended !== null) return;
       const error = new StoreError('failed', message, cause === undefined ? {} : { cause });
@@ -77,8 +83,13 @@ export class WorkerLink {
   #settle(answer: AnswerMessage): void {
     const waiting = this.#waiting.get(answer.id);
     this.#waiting.delete(answer.id);
-    if (answer.ok) waiting?.resolve(answer.value);
-    else waiting?.reject(new StoreError(answer.code, answer.message));
+    if (answer.ok) {
+      waiting?.resolve(answer.value);
+      return;
+    }
+    const error = new StoreError(answer.code, answer.message);
+    waiting?.reject(error);
+    this.#onRefusal(error);
   }
 
   #end(error: StoreError): void {

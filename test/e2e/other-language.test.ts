@@ -145,7 +145,8 @@ describe.runIf(python)('a client in Python', () => {
     ]);
     expect(last(await again.end())).toMatchObject({ event: turn });
     expect(again.stdout).not.toContain('"initial": true');
-    expect(reasons(await deployment.operator.results.get(id))).toEqual(['PCR_MISMATCH']);
+    // Beside it RESULT_EXPIRED may stand by now: nobody attests any more.
+    expect(reasons(await deployment.operator.results.get(id))).toContain('PCR_MISMATCH');
   });
 
   it('learns the reason when its stream ends because the host was revoked', async () => {

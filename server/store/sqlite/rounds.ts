@@ -1,7 +1,7 @@
 import { isOtherBoot } from '../enroll-rules.ts';
 import { isExpired } from '../own-verdicts.ts';
 import type { HostRecord, TrustStatus } from '../records.ts';
-import { StoreError, type RoundInput } from '../store.ts';
+import { StoreError, type RoundInput, type RoundMoves } from '../store.ts';
 import { type Database, integer, optionalInteger } from './database.ts';
 import { getHost, saveMoving, saveStanding } from './hosts.ts';
 import { dropLogs, keepLogs } from './logs.ts';
@@ -30,9 +30,12 @@ export interface RoundMessage extends Omit<RoundInput, 'verdict'> {
   readonly verdictJson: string;
 }
 
+/** What of the host only the store can tell after a round; the rest is in the round. */
+export type StoredMoves = Omit<RoundMoves, 'torn' | 'clock' | 'banks' | 'banksProven' | 'claimed'>;
+
 /** What became of it; the verdict itself the caller has. */
 export type RoundAnswer =
-  | { readonly outcome: 'changed' | 'confirmed'; readonly result: ResultHead; readonly host: HostRecord }
+  | { readonly outcome: 'changed' | 'confirmed'; readonly result: ResultHead; readonly moved: StoredMoves }
   | { readonly outcome: 'fenced' };
 
 export function commitRounds(database: Database, now: number, rounds: readonly RoundMessage[]): readonly RoundAnswer[] {
@@ -72,7 +75,11 @@ function commitRound(tx: Transaction, input: RoundMessage): RoundAnswer {
     evidenceDigest: input.evidenceDigest,
   };
   if (confirms(present, input, tx.now)) {
-    return { outcome: 'confirmed', result: writeConfirmation(tx, present, { ...moved, lapseTime }), host };
+    return {
+      outcome: 'confirmed',
+      result: writeConfirmation(tx, present, { ...moved, lapseTime }),
+      moved: movesOf(host),
+    };
   }
   const { nodeName, labels } = host;
   const result = writeRevisionHead(
@@ -87,7 +94,7 @@ function commitRound(tx: Transaction, input: RoundMessage): RoundAnswer {
     present,
   );
   auditStatus(tx, present.result, result);
-  return { outcome: 'changed', result, host };
+  return { outcome: 'changed', result, moved: movesOf(host) };
 }
 
 /** A challenge of the future was drawn by a clock that has been set back since; a verdict that is over must not be told. */
@@ -148,6 +155,11 @@ function advance(host: HostRecord, input: RoundMessage): HostRecord {
     banksProven: input.banksProven,
     claimed: input.claimed,
   };
+}
+
+function movesOf(host: HostRecord): StoredMoves {
+  const { version, round, streamEpoch, connected, findings, tlsKeySha256, nextTlsKeySha256 } = host;
+  return { version, round, streamEpoch, connected, findings, tlsKeySha256, nextTlsKeySha256 };
 }
 
 function auditStatus(tx: Transaction, before: ResultHead, after: ResultHead): void {

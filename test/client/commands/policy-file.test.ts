@@ -67,7 +67,7 @@ test.each([
   {
     name: 'a word that is none of an enum',
     text: good.replace('RULE_SEVERITY_WARNING', 'loud'),
-    says: /^p\.yaml:9:5: pcr_rules\[0\]\.severity: "loud" is none of RULE_SEVERITY_UNSPECIFIED, /,
+    says: /^p\.yaml:9:5: pcr_rules\[0\]\.severity: "loud" is none of RULE_SEVERITY_WARNING, /,
   },
   {
     name: 'a time without unit',

@@ -33,7 +33,7 @@ class SlowStore {
 const turn = () => new Promise<void>((resolve) => void setImmediate(resolve));
 const round = (hostId: string) => ({ hostId }) as RoundInput;
 const outcomeOf = ({ hostId }: RoundInput) =>
-  ({ outcome: 'changed', result: { hostId }, host: {} }) as unknown as RoundOutcome;
+  ({ outcome: 'changed', result: { hostId }, moved: {} }) as unknown as RoundOutcome;
 const names = (count: number, prefix = 'h') => Array.from({ length: count }, (_, index) => `${prefix}-${index}`);
 
 describe('a committer', () => {
@@ -82,6 +82,32 @@ describe('a committer', () => {
     const next = committer.commit(round('b'));
     await store.end();
     expect(await next).toMatchObject({ outcome: 'changed' });
+  });
+
+  it('shares a flush to disk among rounds that come close together, and lets one that comes alone wait for nothing', async () => {
+    const store = new SlowStore();
+    const committer = new RoundCommitter(store, () => undefined);
+    const alone = committer.commit(round('alone'));
+    await turn();
+    expect(store.batches).toHaveLength(1);
+    await store.end();
+    await alone;
+    const close = [committer.commit(round('a'))];
+    await turn();
+    close.push(committer.commit(round('b')));
+    await store.end();
+    await Promise.all(close);
+    expect(store.batches.map((batch) => batch.length)).toEqual([1, 2]);
+  });
+
+  it('tells readers of no batch that only confirmed: no result has changed', async () => {
+    let told = 0;
+    const store = new SlowStore();
+    const committer = new RoundCommitter(store, () => void told++);
+    const confirmed = committer.commit(round('a'));
+    await store.end((input) => ({ ...outcomeOf(input), outcome: 'confirmed' }) as RoundOutcome);
+    await confirmed;
+    expect(told).toBe(0);
   });
 
   it('tells readers after each batch that is durable, and not after one that failed', async () => {

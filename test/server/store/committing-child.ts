@@ -18,5 +18,5 @@ for (let number = first.round; ; number++) {
   });
   const outcome = await commit(store, input);
   if (outcome.outcome !== 'changed') throw new Error(`round ${number} ended ${outcome.outcome}`);
-  process.stdout.write(`${outcome.host.round}\n`);
+  process.stdout.write(`${outcome.moved.round}\n`);
 }

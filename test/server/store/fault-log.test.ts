@@ -4,7 +4,7 @@ import { FaultLog } from '../../../server/store/fault-log.ts';
 import { StoreError } from '../../../server/store/store.ts';
 import type { StoreErrorCode } from '../../../server/store/store.ts';
 
-function noting(): { readonly told: string[]; note(code: StoreErrorCode, at: number): void } {
+function noting(): { readonly told: string[]; readonly note: (code: StoreErrorCode, at: number) => void } {
   const told: string[] = [];
   let now = 0;
   const log = new FaultLog(

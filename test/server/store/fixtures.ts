@@ -135,10 +135,10 @@ export async function commit(
 
 /** An enrolled host with an affirming result. */
 export async function affirmed(store: Store, name: string, change: Partial<EnrollInput> = {}): Promise<HostRecord> {
-  const { id } = await enrolled(store, name, change);
-  const outcome = await commit(store, await round(store, id));
+  const host = await enrolled(store, name, change);
+  const outcome = await commit(store, await round(store, host.id));
   if (outcome.outcome !== 'changed') throw new Error(`round of ${name} ended ${outcome.outcome}`);
-  return outcome.host;
+  return { ...host, ...outcome.moved };
 }
 
 export function policy(

@@ -14,7 +14,7 @@ export function describeRounds(given: Given): void {
       const outcome = await commit(given.store, input);
       expect(outcome).toMatchObject({
         outcome: 'changed',
-        host: {
+        moved: {
           version: host.version,
           round: 1,
           streamEpoch: 7,
@@ -24,7 +24,7 @@ export function describeRounds(given: Given): void {
         },
       });
       if (outcome.outcome === 'fenced') throw new Error('fenced');
-      expect(await given.store.getHost('h-a')).toEqual(outcome.host);
+      expect(await given.store.getHost('h-a')).toEqual({ ...host, ...outcome.moved });
       expect(await given.store.getResult('h-a')).toEqual(outcome.result);
       expect(outcome.result).toEqual({
         ...input.verdict,
@@ -49,7 +49,7 @@ export function describeRounds(given: Given): void {
       const outcome = await commit(given.store, input);
       expect(outcome).toMatchObject({
         outcome: 'confirmed',
-        host: { round: 2 },
+        moved: { round: 2 },
         result: {
           revision: 2,
           confirmations: 1,
@@ -169,7 +169,7 @@ export function describeRounds(given: Given): void {
       if (a === undefined || b === undefined || c === undefined) throw new Error('no rounds');
       const stale = { ...b, fence: { ...b.fence, round: 9 } };
       const outcomes = await given.store.commitRounds([c, stale, a, a]);
-      expect(outcomes.map((outcome) => ('host' in outcome ? outcome.host.id : outcome.outcome))).toEqual([
+      expect(outcomes.map((outcome) => ('result' in outcome ? outcome.result.hostId : outcome.outcome))).toEqual([
         'h-c',
         'fenced',
         'h-a',
@@ -191,10 +191,10 @@ export function describeRounds(given: Given): void {
       const host = await affirmed(given.store, 'a');
       const findings = ['CLOCK_REGRESSED', 'CLOCK_REGRESSED'];
       expect(await commit(given.store, await round(given.store, 'h-a', { findings }))).toMatchObject({
-        host: { findings: ['CLOCK_REGRESSED'], version: host.version + 1 },
+        moved: { findings: ['CLOCK_REGRESSED'], version: host.version + 1 },
       });
       expect(await commit(given.store, await round(given.store, 'h-a', { findings }))).toMatchObject({
-        host: { findings: ['CLOCK_REGRESSED'], version: host.version + 1 },
+        moved: { findings: ['CLOCK_REGRESSED'], version: host.version + 1 },
       });
     });
 
@@ -203,14 +203,16 @@ export function describeRounds(given: Given): void {
       const next = digest('renewed');
       const recorded = await commit(given.store, await round(given.store, 'h-a', { nextTlsKeySha256: next }));
       expect(recorded).toMatchObject({
-        host: { tlsKeySha256: host.tlsKeySha256, nextTlsKeySha256: next, version: host.version + 1 },
+        moved: { tlsKeySha256: host.tlsKeySha256, nextTlsKeySha256: next, version: host.version + 1 },
       });
       const former = await commit(given.store, await round(given.store, 'h-a'));
       expect(former).toMatchObject({
-        host: { tlsKeySha256: host.tlsKeySha256, nextTlsKeySha256: next, version: host.version + 1 },
+        moved: { tlsKeySha256: host.tlsKeySha256, nextTlsKeySha256: next, version: host.version + 1 },
       });
       const promoted = await commit(given.store, await round(given.store, 'h-a', { tlsKeySha256: next }));
-      expect(promoted).toMatchObject({ host: { tlsKeySha256: next, nextTlsKeySha256: '', version: host.version + 2 } });
+      expect(promoted).toMatchObject({
+        moved: { tlsKeySha256: next, nextTlsKeySha256: '', version: host.version + 2 },
+      });
     });
 
     it('counts torn rounds in a row until one is committed', async () => {

@@ -40,7 +40,7 @@ export function describeStreams(given: Given): void {
       await affirmed(given.store, 'a');
       expect(await commit(given.store, await round(given.store, 'h-a', { streamEpoch: 8 }))).toMatchObject({
         outcome: 'confirmed',
-        host: { streamEpoch: 8 },
+        moved: { streamEpoch: 8 },
       });
       await given.store.streamLost('h-a', 7, 0);
       expect(await given.store.getResult('h-a')).toMatchObject({ connectivity: 'connected' });
@@ -52,7 +52,7 @@ export function describeStreams(given: Given): void {
       expect(await commit(given.store, await round(given.store, 'h-a', { streamEpoch: 9 }))).toMatchObject({
         outcome: 'changed',
         result: { revision: 4, connectivity: 'connected' },
-        host: { connected: true, streamEpoch: 9 },
+        moved: { connected: true, streamEpoch: 9 },
       });
     });
 
@@ -60,11 +60,11 @@ export function describeStreams(given: Given): void {
       await affirmed(given.store, 'a');
       expect(await commit(given.store, await round(given.store, 'h-a', { streamEpoch: 0 }))).toMatchObject({
         outcome: 'confirmed',
-        host: { streamEpoch: 7, connected: true },
+        moved: { streamEpoch: 7, connected: true },
       });
       await enrolled(given.store, 'b');
       expect(await commit(given.store, await round(given.store, 'h-b', { streamEpoch: 0 }))).toMatchObject({
-        host: { streamEpoch: 0, connected: false },
+        moved: { streamEpoch: 0, connected: false },
         result: { connectivity: 'connected' },
       });
       await given.store.streamLost('h-b', 0, 0);

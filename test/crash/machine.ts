@@ -1,0 +1,110 @@
+/** A machine with a TPM that outlives its agents, and remembers all that it ever signed. */
+import { createHash } from 'node:crypto';
+
+import { hostIdOf } from '../../server/endorsement/ek-fingerprint.ts';
+import { encodeSizedPublicArea } from '../../tpm/structures/public-area.ts';
+import { TPM_ALG_SHA256 } from '../../tpm/structures/constants.ts';
+import { SoftwareTpm } from '../support/software-tpm.ts';
+import type { SoftwareAk } from '../support/software-tpm.ts';
+import { ekCertificate } from '../support/test-service.ts';
+import type { Signed } from './model/history.ts';
+import type { TpmAnswers, TpmCall } from './tpm-calls.ts';
+
+/** The PCR that policies speak of: zero from a reset on, until somebody tampers. */
+const WATCHED_PCR = 16;
+
+export class Machine {
+  readonly name: string;
+  readonly tpm = new SoftwareTpm();
+  /** `h-…` */
+  readonly hostId: string;
+  /** Hex, by the digest that results name: everything that was ever quoted. */
+  readonly signed = new Map<string, Signed>();
+  readonly #certified: boolean;
+  readonly #aks: SoftwareAk[] = [];
+  #cleared = 0;
+
+  /** @param options.certified whether the EK has a certificate that the service trusts */
+  constructor(name: string, options: { readonly certified: boolean }) {
+    this.name = name;
+    this.#certified = options.certified;
+    this.hostId = hostIdOf(this.tpm.ekSpki());
+  }
+
+  get tampered(): boolean {
+    const value = this.tpm.pcrs.get(TPM_ALG_SHA256)?.get(WATCHED_PCR);
+    return value === undefined || value.some((byte) => byte !== 0);
+  }
+
+  tamper(): void {
+    this.tpm.extend(WATCHED_PCR);
+  }
+
+  reboot(): void {
+    this.tpm.reset();
+  }
+
+  /** TPM2_Clear: the AKs of before do not load any more. */
+  clear(): void {
+    this.#cleared = this.#aks.length;
+  }
+
+  /** Answers what an agent asks of its TPM. `key_lost` where the TPM refuses the blob of an AK. */
+  answer<Name extends keyof TpmAnswers>(call: Extract<TpmCall, { readonly name: Name }>): TpmAnswers[Name];
+  answer(call: TpmCall): TpmAnswers[keyof TpmAnswers] {
+    switch (call.name) {
+      case 'endorsementKey':
+        return {
+          publicArea: this.tpm.ek(0).publicArea.raw,
+          certificate: this.#certified ? ekCertificate(this.tpm) : null,
+        };
+      case 'createAk': {
+        const ak = this.tpm.createAk();
+        this.#aks.push(ak);
+        return { publicBlob: encodeSizedPublicArea(ak.publicArea), privateBlob: Buffer.from([this.#aks.length - 1]) };
+      }
+      case 'loadAk':
+        return { publicArea: this.#ak(call.ak).publicArea.raw };
+      case 'activate':
+        return this.tpm.activate(this.#ak(call.ak), 0, call.credential);
+      case 'quote':
+        return this.#quote(this.#ak(call.ak), call);
+      case 'proveBanks':
+        return this.tpm.proveBanks(this.#ak(call.ak), { extraData: Buffer.from(call.qualifyingData) });
+      case 'activeBanks':
+        return this.tpm.activeBanks;
+      case 'readPcrs':
+        return [...this.tpm.read(call.selection)].flatMap(([hash, bank]) =>
+          [...bank].map(([index, value]) => ({ hash, index, value })),
+        );
+      case 'bootState': {
+        const { resetCount, restartCount } = this.tpm.clockInfo;
+        return { resetCount, restartCount };
+      }
+    }
+  }
+
+  #quote(ak: SoftwareAk, call: Extract<TpmCall, { readonly name: 'quote' }>): TpmAnswers['quote'] {
+    const { resetCount } = this.tpm.clockInfo;
+    const quote = this.tpm.quote(ak, { extraData: Buffer.from(call.qualifyingData), selection: call.selection });
+    const digest = createHash('sha256').update(quote.attest).update(quote.signature).digest('hex');
+    const akName = ak.name.toString('hex');
+    this.signed.set(digest, {
+      good: !this.tampered,
+      resetCount,
+      akName,
+      order: this.signed.size,
+      time: Date.now(),
+    });
+    return quote;
+  }
+
+  #ak(blob: Uint8Array): SoftwareAk {
+    const index = blob[0] ?? -1;
+    const ak = this.#aks[index];
+    if (ak === undefined || index < this.#cleared) throw new KeyLost('the blob does not load');
+    return ak;
+  }
+}
+
+export class KeyLost extends Error {}
