@@ -5,6 +5,7 @@ import type { DetailedPeerCertificate, PeerCertificate, TLSSocket } from 'node:t
 import { credentials } from '@grpc/grpc-js';
 import type { ChannelCredentials } from '@grpc/grpc-js';
 import { checkAuthorityFingerprint, EXTENDED_KEY_USAGE, parseFingerprint, verifyLeaf } from './certificate-profile.ts';
+import { formatEndpoint } from './endpoint.ts';
 import type { Endpoint } from './endpoint.ts';
 import { RpcError } from './rpc-error.ts';
 import { secureContextOptions, toPem } from './tls-identity.ts';
@@ -72,7 +73,11 @@ async function fetchChain(query: AuthorityQuery): Promise<readonly Buffer[]> {
     // Nothing can be verified by a CA that is not known yet; the chain is judged by the pin below, before it is used.
     rejectUnauthorized: false,
   });
-  const fail = (cause: unknown): void => reject(RpcError.local('UNAVAILABLE', 'service cannot be reached', cause));
+  const fail = (cause: unknown): void => {
+    const reason = cause instanceof Error ? `: ${cause.message}` : '';
+    const server = formatEndpoint(query);
+    reject(RpcError.local('UNAVAILABLE', `the service at ${server} cannot be reached${reason}`, cause));
+  };
   const abort = (): void => fail(query.signal?.reason);
   socket.once('secureConnect', () => resolve(chainOf(socket)));
   socket.once('error', fail);

@@ -91,7 +91,8 @@ export function readConfig(file: string): Config {
   try {
     text = readFileSync(file, 'utf8');
   } catch (error) {
-    throw new ConfigError([`${file}: cannot be read: ${error instanceof Error ? error.message : String(error)}`]);
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new ConfigError([`${file}: cannot be read (assayd init writes a first one): ${reason}`]);
   }
   return parseConfig(text, file);
 }
@@ -317,6 +318,9 @@ export function writeConfig(file: string, values: Partial<Record<Key, string | r
     const shown = JSON.stringify(value ?? CONFIG_KEYS[key].default);
     return [`# ${meaning}`, value === undefined ? `# ${key}: ${shown}` : `${key}: ${shown}`, ''];
   });
+  const text = `# Configuration of assayd\n\n${lines.join('\n')}`;
+  // Nothing is written that would have to be taken back by hand.
+  parseConfig(text, file);
   mkdirSync(dirname(resolve(file)), { recursive: true });
-  writeNewFile(file, `# Configuration of assayd\n\n${lines.join('\n')}`, 0o666);
+  writeNewFile(file, text, 0o666);
 }

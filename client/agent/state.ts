@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { AgentError } from './agent-error.ts';
 import { decodeState, encodeState } from './state-document.ts';
@@ -116,7 +116,7 @@ export class StateDirectory {
 
 async function checkDirectory(path: string, create: boolean): Promise<void> {
   try {
-    if (create) await mkdir(path, { recursive: true, mode: 0o700 });
+    if (create) await makeDirectory(resolve(path));
     const { mode, uid } = await stat(path);
     const own = process.getuid?.();
     if ((mode & 0o077) !== 0) {
@@ -127,7 +127,7 @@ async function checkDirectory(path: string, create: boolean): Promise<void> {
     }
   } catch (cause) {
     if (cause instanceof AgentError) throw cause;
-    if (isMissing(cause)) absent(path, cause);
+    if (!create && isMissing(cause)) absent(path, cause);
     throw new AgentError('state_unwritable', `the state directory ${path} cannot be used${reasonOf(cause)}`, { cause });
   }
 }
@@ -198,4 +198,25 @@ async function syncDirectory(path: string, disk: Disk): Promise<void> {
 /** `: EACCES` and the like; the message of a system error would repeat the path. */
 function reasonOf(cause: unknown): string {
   return cause instanceof Error && 'code' in cause && typeof cause.code === 'string' ? `: ${cause.code}` : '';
+}
+
+/** One directory after the other: the recursive call of Node does not end where the system refuses to say what is missing. */
+async function makeDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') return;
+    const parent = dirname(path);
+    if (code !== 'ENOENT' || parent === path || (await exists(parent))) throw error;
+    await makeDirectory(parent);
+    await mkdir(path, { mode: 0o700 });
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
 }
