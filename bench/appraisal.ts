@@ -1,0 +1,153 @@
+/** What the verifier computes, in one process and without a network: multiples of a P-256 verification, or of bare hashing. */
+import { hash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+
+import { appraise } from '../server/policy/appraise.ts';
+import type { ApplicablePolicy } from '../server/policy/appraise.ts';
+import { verifyEvidence } from '../server/verifier/verify-evidence.ts';
+import { verifyQuote } from '../server/verifier/verify-quote.ts';
+import { FACTS, demandOf } from '../test/support/evidence-builder.ts';
+import { conformancePath } from '../test/support/data.ts';
+import { SoftwareTpm } from '../test/support/software-tpm.ts';
+import { fileEntries, hashedData, makeList } from '../test/tpm/ima/list-builder.ts';
+import { attestationBinding, factsDigest } from '../proto/transcript.ts';
+import { readEventLog } from '../tpm/eventlog/read-event-log.ts';
+import { replayImaList } from '../tpm/ima/replay.ts';
+import { provePcrValues } from '../tpm/crypto/pcr.ts';
+import { TPM_ALG_SHA256 } from '../tpm/structures/constants.ts';
+import type { Benchmark } from './benchmark.ts';
+import type { Figure } from './figure.ts';
+import { p256VerificationMicros } from './floors.ts';
+import { POLICY_PCRS } from './fleet/make-fleet.ts';
+import { microsPerCall } from './measure.ts';
+
+/** A real machine's, Secure Boot on, 99 events in the sha256 bank. */
+const BOOT_LOG = ['keylime+keylime', 'test', 'data', 'create-mb-policy', 'binary_bios_measurements-secureboot'];
+const IMA_ENTRIES = 5_000;
+const IMA_PCR = 10;
+
+export const appraisal: Benchmark = {
+  name: 'appraisal',
+  about: 'verification and appraisal alone: a round, a Secure Boot log, an IMA list',
+  run(scale) {
+    const tiny = scale.tiny === true;
+    const repeat = (count: number) => (tiny ? { rounds: 1, count: 1 } : { rounds: 7, count });
+    const floor = { name: 'P-256 verification', value: p256VerificationMicros(tiny ? { rounds: 1, count: 10 } : {}) };
+    const log = readFileSync(conformancePath(...BOOT_LOG));
+    const { length: events } = readEventLog(log).log.events;
+    const figures: Figure[] = [
+      { name: 'verify and appraise one round', value: microsPerCall(roundOf(), repeat(1_000)), unit: 'us', floor },
+      {
+        name: `quote and Secure Boot log of ${events} events, uncached`,
+        value: microsPerCall(bootOf(log), repeat(200)),
+        unit: 'us',
+        floor,
+        goal: 4.5,
+      },
+      imaFigure(tiny ? 50 : IMA_ENTRIES, repeat(5)),
+    ];
+    return Promise.resolve(figures);
+  },
+};
+
+/** One round as a stream judges it, the policy of the fleet and its eight PCRs. */
+function roundOf(): () => void {
+  const tpm = new SoftwareTpm();
+  const ak = tpm.createAk();
+  const selection = [{ hash: TPM_ALG_SHA256, pcrs: POLICY_PCRS }];
+  const facts = factsDigest(FACTS);
+  const nonce = Buffer.alloc(32, 1);
+  const extraData = attestationBinding({ nonce, hostId: 'h-bench', tlsKeySha256: Buffer.alloc(32), facts });
+  const evidence = { ...tpm.quote(ak, { extraData, selection }), pcrValues: tpm.read(selection), bankProof: null };
+  const demand = demandOf(ak, extraData, { selection });
+  const zero = '00'.repeat(32);
+  const applicable: ApplicablePolicy = {
+    kind: 'policy',
+    version: 1,
+    policy: {
+      id: 'bench',
+      description: '',
+      selector: { matchLabels: {}, allHosts: true },
+      precedence: 0,
+      quote: {
+        interval: 60_000,
+        validity: 180_000,
+        disconnectGrace: 60_000,
+        allowUnprovenBanks: false,
+        allowUnendorsed: false,
+      },
+      pcrRules: POLICY_PCRS.map((index) => ({
+        bank: 'sha256',
+        index,
+        allowed: [zero],
+        severity: 'contraindicated',
+        message: '',
+      })),
+    },
+  };
+  return () => {
+    const outcome = verifyEvidence(evidence, demand);
+    if (outcome.kind !== 'verified') throw new Error('the evidence of the benchmark does not verify');
+    const { pcrs, findings } = outcome.evidence;
+    const { status } = appraise({
+      applicable,
+      epochs: { policy: 1, endorsement: 1 },
+      findings,
+      pcrs,
+      banks: new Set([TPM_ALG_SHA256]),
+      banksProven: true,
+      endorsed: true,
+      revoked: null,
+      standing: [],
+      akName: '',
+      resetCount: 1,
+      restartCount: 0,
+    });
+    if (status !== 'affirming') throw new Error(`the round of the benchmark is ${status}`);
+  };
+}
+
+/** A quote of the PCRs that a real log leads to is verified, the log read, checked and replayed against them. */
+function bootOf(log: Buffer): () => void {
+  const replayed = [...(readEventLog(log).replay.pcrs.get(TPM_ALG_SHA256) ?? [])];
+  const selection = [{ hash: TPM_ALG_SHA256, pcrs: replayed.map(([index]) => index) }];
+  const tpm = new SoftwareTpm();
+  for (const [index, value] of replayed) tpm.pcrs.get(TPM_ALG_SHA256)?.set(index, value);
+  const ak = tpm.createAk();
+  const extraData = Buffer.alloc(32, 1);
+  const quote = tpm.quote(ak, { extraData, selection });
+  const values = tpm.read(selection);
+  const { ak: known } = demandOf(ak, extraData);
+  return () => {
+    const { attested } = verifyQuote(known, quote, extraData);
+    const pcrs = provePcrValues(attested, values, TPM_ALG_SHA256);
+    const reading = readEventLog(log, { banks: [TPM_ALG_SHA256], pcrs });
+    if (!reading.pcrs.every(({ outcome }) => outcome === 'explained')) throw new Error('the log does not replay');
+  };
+}
+
+/**
+ * The list is followed to the value of the sha256 bank. The floor hashes what must be hashed and nothing else: of each entry the
+ * template data with SHA-1 (the hash that the list claims) and with SHA-256, and the extended value with SHA-256.
+ */
+function imaFigure(entries: number, repeat: { readonly rounds: number; readonly count: number }): Figure {
+  const plans = fileEntries(entries);
+  const list = makeList(plans);
+  const data = plans.map(hashedData);
+  const bare = (): Buffer => {
+    const state = Buffer.alloc(64);
+    for (const each of data) {
+      hash('sha1', each, 'binary');
+      state.write(hash('sha256', each, 'binary'), 32, 'latin1');
+      state.write(hash('sha256', state, 'binary'), 0, 'latin1');
+    }
+    return state.subarray(0, 32);
+  };
+  const target = new Map([[TPM_ALG_SHA256, new Map([[IMA_PCR, bare()]])]]);
+  const value = microsPerCall(() => {
+    const outcome = replayImaList(list, { target });
+    if (outcome.kind !== 'matched' || outcome.entries.length !== entries) throw new Error('the list does not replay');
+  }, repeat);
+  const floor = { name: 'bare hashing', value: microsPerCall(() => void bare(), repeat) };
+  return { name: `IMA list of ${entries} entries`, value, unit: 'us', floor, goal: 1.5 };
+}
