@@ -15,13 +15,17 @@ import { dirname, resolve } from 'node:path';
 import { LineCounter, isMap, isScalar, parseDocument } from 'yaml';
 import type { Node, Pair } from 'yaml';
 
+import type { Endpoint } from '../proto/endpoint.ts';
 import { isServerName, MAX_SERVER_NAMES } from './identity/ca.ts';
 import type { SealingMaster } from './identity/seal.ts';
+import { MAX_TOKEN_LIFETIME } from './identity/token-keys.ts';
 import type { Admission } from './store/records.ts';
 
 /** The configuration of `assayd`, with every default resolved. Times in seconds. */
 export interface Config {
-  readonly listen: { readonly host: string; readonly port: number };
+  readonly listen: Endpoint;
+  /** The HTTPS listener; null where there is none. */
+  readonly webListen: Endpoint | null;
   readonly dataDirectory: string;
   /** DNS names and addresses by which agents and callers reach the service. */
   readonly serverNames: readonly string[];
@@ -31,6 +35,7 @@ export interface Config {
   readonly akCertificateLifetime: number;
   readonly identityCertificateLifetime: number;
   readonly historyRetention: number;
+  readonly maxTokenTtl: number;
   readonly maxConnectionsPerAddress: number;
   readonly reflection: boolean;
   readonly logLevel: string;
@@ -54,6 +59,10 @@ const DAY = 24 * HOUR;
 /** One row per key: docs/operations.md shows the same table, and a test holds it to this one. */
 export const CONFIG_KEYS = {
   listen: { default: '0.0.0.0:8443', meaning: 'address and port of the gRPC listener; port 0 lets the system choose' },
+  web_listen: {
+    default: '',
+    meaning: 'address and port of the HTTPS listener, which serves the keys of tokens; empty for none',
+  },
   data_directory: { default: './assay-data', meaning: 'where the store lives; relative to the configuration file' },
   server_names: { default: ['localhost', '127.0.0.1'], meaning: 'DNS names and addresses in the TLS certificate' },
   root_key_file: {
@@ -72,6 +81,7 @@ export const CONFIG_KEYS = {
     meaning: 'life of the client certificate of an operator or program',
   },
   history_retention: { default: '30d', meaning: 'how long changes are kept for history and resumed watches' },
+  max_token_ttl: { default: '5m', meaning: 'longest life of a signed token; none outlives its result' },
   max_connections_per_address: {
     default: 1000,
     meaning:
@@ -139,7 +149,8 @@ class KeyReader {
     const dataDirectory = resolve(directory, this.#text('data_directory'));
     const rootKeyFile = this.#text('root_key_file');
     return {
-      listen: this.#listen(),
+      listen: this.#listen('listen'),
+      webListen: this.#text('web_listen') === '' ? null : this.#listen('web_listen'),
       dataDirectory,
       serverNames: this.#list('server_names', isServerName, 'a DNS name or an address'),
       rootKeyFile: rootKeyFile === '' ? resolve(dataDirectory, 'root.key') : resolve(directory, rootKeyFile),
@@ -155,6 +166,7 @@ class KeyReader {
         max: 3650 * DAY,
       }),
       historyRetention: this.#duration('history_retention', { min: HOUR, max: 3650 * DAY }),
+      maxTokenTtl: this.#duration('max_token_ttl', { min: 10, max: MAX_TOKEN_LIFETIME }),
       maxConnectionsPerAddress: this.#count('max_connections_per_address', { min: 1, max: 50_000 }),
       reflection: this.#flag('reflection'),
       logLevel: this.#choice('log_level', LOG_LEVELS),
@@ -211,12 +223,12 @@ class KeyReader {
     return this.#problem(key, `must be a time such as 90s, 10m, 24h or 30d, from ${min} s to ${max} s`, min);
   }
 
-  #listen(): Config['listen'] {
-    const match = /^(?:\[([0-9a-fA-F:.%]+)\]|([^:[\]]+)):([0-9]{1,5})$/.exec(this.#text('listen'));
+  #listen(key: 'listen' | 'web_listen'): Endpoint {
+    const match = /^(?:\[([0-9a-fA-F:.%]+)\]|([^:[\]]+)):([0-9]{1,5})$/.exec(this.#text(key));
     const host = match?.[1] ?? match?.[2] ?? '';
     const port = Number(match?.[3]);
     if (host !== '' && port <= 65_535) return { host, port };
-    return this.#problem('listen', 'must be HOST:PORT, such as 0.0.0.0:8443 or [::]:8443', {
+    return this.#problem(key, 'must be HOST:PORT, such as 0.0.0.0:8443 or [::]:8443', {
       host: '127.0.0.1',
       port: 0,
     });

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 
@@ -176,9 +176,11 @@ async function serve(file: string): Promise<void> {
         `the wall clock is ${Math.round(behind / 1000)} s behind the latest time in the store: set the clock, or, if it is right, run assayd accept-clock`,
       ]);
     }
-    const service = await startService({ config, store, root: readRootKey(config), random, wallClock, log });
+    const root = readRootKey(config);
+    const service = await startService({ config, store, root, random, wallClock, log, version: readVersion() });
     const { host, port } = service.address;
     log.info({ host, port, fingerprint: service.fingerprint, admission: config.admission }, 'serving');
+    if (service.webAddress !== null) log.info(service.webAddress, 'serving the keys of tokens by HTTPS');
     log.info({ join: joinLine(config, { port, fingerprint: service.fingerprint }) }, 'hosts join with this');
     const signal = await Promise.race([stopSignal(), failed.promise]);
     if (signal === STORE_FAILED) process.exitCode = 1;
@@ -188,6 +190,12 @@ async function serve(file: string): Promise<void> {
   } finally {
     await store.close();
   }
+}
+
+/** Version of the package that this program stands in. */
+function readVersion(): string {
+  const text = readFileSync(join(import.meta.dirname, '..', 'package.json'), 'utf8');
+  return (JSON.parse(text) as { readonly version: string }).version;
 }
 
 function stopSignal(): Promise<string> {

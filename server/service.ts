@@ -2,6 +2,7 @@ import { HealthRegistry } from '../proto/health.ts';
 import { Listener } from '../proto/listener.ts';
 import { makeReflection } from '../proto/reflection.ts';
 import { RpcServer } from '../proto/rpc-server.ts';
+import type { TlsIdentity } from '../proto/tls-identity.ts';
 import { subjectPublicKeyInfo } from '../tpm/crypto/public-key.ts';
 import type { Config } from './config.ts';
 import { Endorsements } from './endorsement/endorsements.ts';
@@ -11,14 +12,18 @@ import { Callers } from './identity/callers.ts';
 import { issueAkCertificate, issueClientCertificate } from './identity/ca.ts';
 import { loadServiceKeys } from './identity/service-keys.ts';
 import type { KeyOptions, ServiceKeys } from './identity/service-keys.ts';
+import { TokenKeys } from './identity/token-keys.ts';
 import { PolicyResolver } from './policy/policy-resolver.ts';
 import { RoundCommitter } from './result/commit.ts';
 import { ChangeFeed } from './result/feed.ts';
+import { TokenIssuer } from './result/issue-token.ts';
 import { Access } from './rpc/access.ts';
 import { translateError } from './rpc/errors.ts';
 import { assayServices, MAX_RECEIVE_BYTES } from './rpc/services.ts';
 import type { Store } from './store/store.ts';
 import { LogBudget } from './verifier/log-budget.ts';
+import { webDocuments } from './web/documents.ts';
+import { WebServer } from './web/web-server.ts';
 
 /** How soon what another replica wrote, and an expiry, is seen, milliseconds. */
 const POLL_INTERVAL = 500;
@@ -42,10 +47,14 @@ export interface ServiceOptions {
   /** The machine's wall clock, milliseconds since 1970; everything but the deadlines of calls goes by the store's. */
   readonly wallClock: () => number;
   readonly log: ServiceLog;
+  /** Version of the program, for tokens. */
+  readonly version: string;
 }
 
 export interface RunningService {
   readonly address: { readonly host: string; readonly port: number };
+  /** Of the HTTPS listener; null where none is configured. */
+  readonly webAddress: { readonly host: string; readonly port: number } | null;
   /** What agents pin. */
   readonly fingerprint: string;
   /** Ends streams, drains, writes what is in flight. The store stays open. */
@@ -58,6 +67,7 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
   const keyOptions: KeyOptions = { store, root: options.root, random, serverNames: config.serverNames };
   const keys: { current: ServiceKeys } = { current: await loadServiceKeys(keyOptions) };
   const { authority } = keys.current;
+  const tokenKeys = await TokenKeys.load(keyOptions);
   const feed = new ChangeFeed({
     store,
     pollInterval: POLL_INTERVAL,
@@ -65,7 +75,7 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
   });
   const committer = new RoundCommitter(store, () => feed.hint());
   const access = new Access(new Callers({ store, authorities: [authority.certificate] }), () => store.now());
-  const services = assayServices(servicesOptions(options, { keys, access, feed, committer }));
+  const services = assayServices(servicesOptions(options, { keys, tokenKeys, access, feed, committer }));
   const health = new HealthRegistry();
   const bound = [
     ...services,
@@ -83,43 +93,60 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
   });
   const identity = tlsIdentity(keys.current);
   await feed.start();
+  const { maxConnectionsPerAddress } = config;
   const listener = await Listener.open({
     server,
     identity,
     ...config.listen,
-    maxConnectionsPerAddress: config.maxConnectionsPerAddress,
+    maxConnectionsPerAddress,
     logger: log,
   }).catch((error: unknown) => {
     feed.close();
     throw error;
   });
+  const web = await openWeb(options, { identity, tokenKeys }).catch(async (error: unknown) => {
+    await listener.drain(0);
+    feed.close();
+    throw error;
+  });
   for (const { descriptor } of services) health.set(descriptor.typeName, 'serving');
   health.set('', 'serving');
-  const upkeep = setInterval(() => void keepUp(options, { keyOptions, keys, listener }), UPKEEP_INTERVAL);
+  const upkeep = setInterval(() => void keepUp(options, { keyOptions, keys, listeners: [listener, ...(web === null ? [] : [web])] }), UPKEEP_INTERVAL);
   return {
     address: listener.address(),
+    webAddress: web?.address() ?? null,
     fingerprint: authority.fingerprint,
     stop: async () => {
       clearInterval(upkeep);
       for (const { descriptor } of services) health.set(descriptor.typeName, 'not_serving');
       health.set('', 'not_serving');
-      await listener.drain(DRAIN_GRACE);
+      await Promise.all([listener.drain(DRAIN_GRACE), web?.close(DRAIN_GRACE)]);
       await committer.drain();
       feed.close();
     },
   };
 }
 
+/** The HTTPS listener, where the configuration has one. */
+function openWeb(
+  { config, log }: ServiceOptions,
+  { identity, tokenKeys }: { readonly identity: TlsIdentity; readonly tokenKeys: TokenKeys },
+): Promise<WebServer | null> {
+  if (config.webListen === null) return Promise.resolve(null);
+  return WebServer.open({ documents: webDocuments({ tokenKeys }), identity, ...config.webListen, logger: log });
+}
+
 interface Rooms {
   readonly keys: { readonly current: ServiceKeys };
+  readonly tokenKeys: TokenKeys;
   readonly access: Access;
   readonly feed: ChangeFeed;
   readonly committer: RoundCommitter;
 }
 
 function servicesOptions(
-  { config, store, random }: ServiceOptions,
-  { keys, access, feed, committer }: Rooms,
+  { config, store, random, version }: ServiceOptions,
+  { keys, tokenKeys, access, feed, committer }: Rooms,
 ): Parameters<typeof assayServices>[0] {
   const endorsements = new Endorsements(store);
   const { authority } = keys.current;
@@ -145,6 +172,15 @@ function servicesOptions(
     access,
     store,
     feed,
+    tokenKeys,
+    tokens: new TokenIssuer({
+      keys: tokenKeys,
+      deployment: store.deployment,
+      version,
+      maxLifetime: config.maxTokenTtl * 1000,
+      now: () => store.now(),
+      random,
+    }),
     authorityCertificate: authority.certificate,
     beginner: new EnrollmentBeginner({ ...enrollment, now: () => store.now(), random }),
     limits,
@@ -187,12 +223,16 @@ async function keepUp(
   {
     keyOptions,
     keys,
-    listener,
-  }: { readonly keyOptions: KeyOptions; readonly keys: { current: ServiceKeys }; readonly listener: Listener },
+    listeners,
+  }: {
+    readonly keyOptions: KeyOptions;
+    readonly keys: { current: ServiceKeys };
+    readonly listeners: readonly Pick<Listener, 'updateCredentials'>[];
+  },
 ): Promise<void> {
   try {
     keys.current = await loadServiceKeys(keyOptions);
-    listener.updateCredentials(tlsIdentity(keys.current));
+    for (const listener of listeners) listener.updateCredentials(tlsIdentity(keys.current));
     const dropped = await store.compact(store.now() - config.historyRetention * 1000);
     log.debug({ dropped }, 'old changes dropped');
   } catch (error) {
@@ -200,7 +240,7 @@ async function keepUp(
   }
 }
 
-function tlsIdentity({ serverTls, authority }: ServiceKeys): Parameters<Listener['updateCredentials']>[0] {
+function tlsIdentity({ serverTls, authority }: ServiceKeys): TlsIdentity {
   return {
     certificateChain: [serverTls.certificate, authority.certificate],
     privateKey: serverTls.key.export({ type: 'pkcs8', format: 'pem' }) as string,

@@ -2,9 +2,6 @@ import { createPrivateKey, createPublicKey, generateKeyPairSync, X509Certificate
 import type { KeyObject } from 'node:crypto';
 import { isIP } from 'node:net';
 
-import type { KeyRecord } from '../store/records.ts';
-import { StoreError } from '../store/store.ts';
-import type { Store } from '../store/store.ts';
 import {
   createAuthority,
   exportAuthority,
@@ -13,8 +10,9 @@ import {
   issueServiceIdentityCertificate,
 } from './ca.ts';
 import type { CertificateAuthority } from './ca.ts';
-import { deriveKey, open, seal, sealedVersion } from './seal.ts';
 import type { SealingMaster } from './seal.ts';
+import { newestOrMake, unseal } from './stored-keys.ts';
+import type { NewKey, StoredKeyOptions } from './stored-keys.ts';
 
 const DAY_SECONDS = 24 * 3600;
 const SERVICE_LIFETIME = 365 * DAY_SECONDS;
@@ -31,11 +29,7 @@ export interface ServiceKeys {
   readonly tokenMasters: readonly SealingMaster[];
 }
 
-export interface KeyOptions {
-  readonly store: Pick<Store, 'listKeys' | 'addKey' | 'deployment' | 'now'>;
-  /** Seals every secret in the store; from a file or the environment, never in the store itself. */
-  readonly root: SealingMaster;
-  readonly random: (size: number) => Buffer;
+export interface KeyOptions extends StoredKeyOptions {
   /** DNS names and addresses of the TLS certificate. */
   readonly serverNames: readonly string[];
 }
@@ -92,7 +86,7 @@ async function loadLeaf(
   options: KeyOptions,
   kind: LeafKind,
 ): Promise<{ readonly certificate: Buffer; readonly key: KeyObject }> {
-  const make = async (): Promise<{ readonly certificate: Buffer; readonly secret: Buffer }> => {
+  const make = async (): Promise<NewKey> => {
     const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
     const certificate = await kind.issue(publicKey.export({ type: 'spki', format: 'der' }), issuing(options));
     return { certificate, secret: privateKey.export({ type: 'pkcs8', format: 'der' }) };
@@ -114,46 +108,6 @@ async function loadTokenMasters(options: KeyOptions): Promise<readonly SealingMa
   );
   const records = await options.store.listKeys('token');
   return records.map((record) => ({ version: record.version, secret: unseal(options, record) }));
-}
-
-/** The newest version of a key that suits, or a new one. Of two replicas that make one at once, the second takes the first's. */
-async function newestOrMake(
-  options: KeyOptions,
-  purpose: string,
-  make: () => Promise<{ readonly certificate: Buffer; readonly secret: Buffer }>,
-  suits: (record: KeyRecord) => boolean = () => true,
-): Promise<KeyRecord> {
-  const [newest] = await options.store.listKeys(purpose);
-  if (newest !== undefined && suits(newest)) return newest;
-  const version = (newest?.version ?? 0) + 1;
-  const { certificate, secret } = await make();
-  const sealed = seal(sealingKey(options.root, purpose, version), {
-    plaintext: secret,
-    associatedData: certificate,
-    random: options.random,
-  });
-  try {
-    const key = { purpose, version, certificate: certificate.toString('hex'), sealed: sealed.toString('hex') };
-    return await options.store.addKey(key, { actor: 'service' });
-  } catch (error) {
-    if (!(error instanceof StoreError) || error.code !== 'already_exists') throw error;
-    const [other] = await options.store.listKeys(purpose);
-    if (other === undefined) throw error;
-    return other;
-  }
-}
-
-function unseal({ root }: KeyOptions, record: KeyRecord): Buffer {
-  const token = Buffer.from(record.sealed, 'hex');
-  if (sealedVersion(token) !== root.version)
-    throw new TypeError('the store was sealed under another version of the root key');
-  return open(sealingKey(root, record.purpose, record.version), token, {
-    associatedData: Buffer.from(record.certificate, 'hex'),
-  });
-}
-
-function sealingKey(root: SealingMaster, purpose: string, version: number) {
-  return deriveKey(root, { purpose: 'stored key', context: `${purpose}/${version}` });
 }
 
 function issuing({ store, random }: KeyOptions): { readonly now: Date; readonly random: (size: number) => Buffer } {

@@ -38,6 +38,10 @@ const CONNECTIVITY: Readonly<Record<ResultRecord['connectivity'], Connectivity>>
 const MAX_HOSTS = 100;
 const MAX_LABELS = 16;
 
+export function statusToProto(status: TrustStatus): ProtoStatus {
+  return STATUSES[status];
+}
+
 export function resultToProto(result: ResultRecord): MessageInitShape<typeof AttestationResultSchema> {
   return {
     name: `hosts/${result.hostId}/attestationResults/${result.revision}`,

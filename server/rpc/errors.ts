@@ -6,6 +6,7 @@ import type { EndorsementErrorCode } from '../endorsement/endorsement-error.ts';
 import { EnrollmentError } from '../enrollment/enrollment-error.ts';
 import { CaError } from '../identity/ca.ts';
 import { CommitQueueFull } from '../result/commit.ts';
+import { TokenError } from '../result/issue-token.ts';
 import { WatchError } from '../result/watch.ts';
 import { StoreError } from '../store/store.ts';
 import type { StoreErrorCode } from '../store/store.ts';
@@ -91,6 +92,7 @@ export function translateError(error: unknown): StatusError | undefined {
   if (error instanceof EndorsementError) return statusOf(REASON_OF_ENDORSEMENT[error.code], 'INVALID_ARGUMENT', error);
   if (error instanceof CaError && error.code === 'bad_public_key')
     return statusOf('PUBLIC_KEY_INVALID', 'INVALID_ARGUMENT', error);
+  if (error instanceof TokenError) return statusOf(error.code, 'FAILED_PRECONDITION', error);
   if (error instanceof CommitQueueFull) return statusOf('STORE_OVERLOADED', 'UNAVAILABLE', error);
   if (error instanceof StoreError) return storeStatus(error);
   return undefined;

@@ -10,12 +10,14 @@ import type {
 import type { Context, Handlers } from '../../proto/service.ts';
 import { StatusError } from '../../proto/status.ts';
 import type { ChangeFeed } from '../result/feed.ts';
+import type { TokenIssuer } from '../result/issue-token.ts';
 import { watchResults } from '../result/watch.ts';
 import type { WatchEvent } from '../result/watch.ts';
 import type { ResultRecord } from '../store/records.ts';
 import type { Page, Store } from '../store/store.ts';
 import type { Access } from './access.ts';
 import { filterFromProto, resultToProto } from './convert-result.ts';
+import { tokenDemandFromProto, tokenToProto } from './convert-token.ts';
 import { idOf, invalid } from './invalid.ts';
 import { fitPage, nextPageToken, pageOf } from './paging.ts';
 
@@ -27,19 +29,23 @@ export interface ResultHandlersOptions {
   readonly access: Access;
   readonly store: Store;
   readonly feed: ChangeFeed;
+  readonly tokens: TokenIssuer;
 }
 
 export function resultHandlers({
   access,
   store,
   feed,
+  tokens,
 }: ResultHandlersOptions): Handlers<typeof AttestationResultService> {
   return {
-    async getAttestationResult({ host }) {
+    async getAttestationResult({ host, token }) {
+      const demand = token === undefined ? undefined : tokenDemandFromProto(token);
       const result = await store.getResult(idOf(host, { collection: 'hosts', field: 'host', isId: isHostId }));
       if (result === null)
         throw new StatusError({ code: 'NOT_FOUND', reason: 'NOT_FOUND', message: `${host} is not known` });
-      return { result: resultToProto(result) };
+      if (demand === undefined) return { result: resultToProto(result) };
+      return { result: resultToProto(result), token: tokenToProto(await tokens.issueResult(result, demand)) };
     },
 
     async listAttestationResults(request) {

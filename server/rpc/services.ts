@@ -4,6 +4,8 @@ import { EndorsementService } from '../../proto/gen/assay/v1/endorsement_pb.ts';
 import { EnrollmentService } from '../../proto/gen/assay/v1/enrollment_pb.ts';
 import { HostService } from '../../proto/gen/assay/v1/host_pb.ts';
 import { IdentityService } from '../../proto/gen/assay/v1/identity_pb.ts';
+import { ReportService } from '../../proto/gen/assay/v1/report_pb.ts';
+import { TokenKeyService } from '../../proto/gen/assay/v1/token_pb.ts';
 import { TrustPolicyService } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
 import { bindService } from '../../proto/service.ts';
 import type { BoundService } from '../../proto/service.ts';
@@ -16,15 +18,21 @@ import { hostHandlers } from './hosts.ts';
 import type { HostHandlersOptions } from './hosts.ts';
 import { identityHandlers } from './identities.ts';
 import type { IdentityHandlersOptions } from './identities.ts';
+import { reportHandlers } from './reports.ts';
+import type { ReportHandlersOptions } from './reports.ts';
 import { resultHandlers } from './results.ts';
 import type { ResultHandlersOptions } from './results.ts';
+import { tokenKeyHandlers } from './token-keys.ts';
+import type { TokenKeyHandlersOptions } from './token-keys.ts';
 import { trustPolicyHandlers } from './trust-policies.ts';
 
 export type ServicesOptions = EnrollmentHandlersOptions &
   AttestationHandlersOptions &
   HostHandlersOptions &
   IdentityHandlersOptions &
-  ResultHandlersOptions;
+  ResultHandlersOptions &
+  ReportHandlersOptions &
+  TokenKeyHandlersOptions;
 
 /** Every service of `assay.v1` with its handlers. */
 export function assayServices(options: ServicesOptions): readonly BoundService[] {
@@ -35,6 +43,8 @@ export function assayServices(options: ServicesOptions): readonly BoundService[]
     bindService(TrustPolicyService, trustPolicyHandlers(options)),
     bindService(EndorsementService, endorsementHandlers(options)),
     bindService(AttestationResultService, resultHandlers(options)),
+    bindService(ReportService, reportHandlers(options)),
+    bindService(TokenKeyService, tokenKeyHandlers(options)),
     bindService(IdentityService, identityHandlers(options)),
   ];
 }
@@ -45,6 +55,7 @@ const KIBIBYTE = 1024;
 export const MAX_RECEIVE_BYTES: ReadonlyMap<string, number> = new Map([
   ['/assay.v1.EnrollmentService/BeginEnrollment', 64 * KIBIBYTE],
   ['/assay.v1.EnrollmentService/CompleteEnrollment', 512 * KIBIBYTE],
+  ['/assay.v1.TokenKeyService/ListTokenKeys', KIBIBYTE],
   ['/assay.v1.AttestationService/Attest', 512 * KIBIBYTE],
   ['/assay.v1.AttestationService/SubmitEvidence', 512 * KIBIBYTE],
   ['/assay.v1.EndorsementService/ImportRevocationLists', (4 * KIBIBYTE + 1) * KIBIBYTE],

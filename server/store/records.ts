@@ -188,6 +188,27 @@ export interface Confirmation {
   readonly confirmations: number;
 }
 
+/** All hosts of a filter together, as they stood at one revision and time. */
+export interface PlatformRecord {
+  /** The store's clock. */
+  readonly time: number;
+  readonly revision: number;
+  /** How many hosts a version of a policy gave which status; policy '' and 0 where none judged. */
+  readonly groups: readonly {
+    readonly policyId: string;
+    readonly policyVersion: number;
+    readonly status: TrustStatus;
+    readonly hosts: number;
+  }[];
+  /** Of the verdicts that hold: the oldest challenge and the earliest end; null where none holds. */
+  readonly oldestChallenge: number | null;
+  readonly earliestValidUntil: number | null;
+  /** Hosts that are not affirming, worst status first, then by id; its revision time is when it fell. As many as asked for. */
+  readonly exceptions: readonly ResultRecord[];
+  /** The versions that judged. */
+  readonly policies: readonly PolicyRecord[];
+}
+
 /** How a policy chooses hosts; the rest of it is opaque to the store. */
 export interface PolicyAttachment {
   readonly matchLabels: Readonly<Record<string, string>>;

@@ -104,6 +104,7 @@ class SqliteStore implements Store {
   readonly confirmationsSince = this.#operation('confirmationsSince');
   readonly heads = this.#operation('heads');
   readonly snapshot = this.#operation('snapshot');
+  readonly platform = this.#operation('platform');
   readonly logStates = this.#operation('logStates');
   readonly readLog = this.#operation('readLog');
   readonly epochs = this.#operation('epochs');

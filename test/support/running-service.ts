@@ -37,6 +37,7 @@ export async function startAssay(options: HouseOptions = {}): Promise<Running> {
   const service = await startService({
     config: {
       listen: { host: '127.0.0.1', port: 0 },
+      webListen: { host: '127.0.0.1', port: 0 },
       dataDirectory: '',
       serverNames: SERVER_NAMES,
       rootKeyFile: '',
@@ -45,6 +46,7 @@ export async function startAssay(options: HouseOptions = {}): Promise<Running> {
       akCertificateLifetime: 30 * 24 * 3_600,
       identityCertificateLifetime: 90 * 24 * 3_600,
       historyRetention: 30 * 24 * 3_600,
+      maxTokenTtl: 300,
       maxConnectionsPerAddress: 1000,
       reflection: true,
       logLevel: 'info',
@@ -53,6 +55,7 @@ export async function startAssay(options: HouseOptions = {}): Promise<Running> {
     root: house.root,
     random,
     wallClock: () => Date.now(),
+    version: '1.2.3',
     log: { error: (fields, message) => errors.push([fields, message]), warn: quiet, info: quiet, debug: quiet },
   });
   const channels: Channel[] = [];

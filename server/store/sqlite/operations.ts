@@ -16,6 +16,7 @@ import { approveHost, deleteHost, replaceHost, revokeHost, updateHost } from './
 import { findByEks, getHost, listHosts } from './hosts.ts';
 import { addKey, getIdentity, listAudit, listIdentities, listKeys, putIdentity, revokeIdentity } from './identities.ts';
 import { logStates, readLog } from './logs.ts';
+import { platform } from './platform.ts';
 import { allPolicies, deletePolicy, getPolicy, listPolicies, putPolicy } from './policies.ts';
 import {
   changesSince,
@@ -81,6 +82,7 @@ const TABLE: Operations = {
   confirmationsSince: (database, _now, sequence, limit) => confirmationsSince(database, sequence, limit),
   heads: (database) => heads(database),
   snapshot,
+  platform,
   compact,
   logStates: (database, _now, hostId) => logStates(database, hostId),
   readLog: (database, _now, hostId, kind, offset, limit) => readLog(database, hostId, kind, offset, limit),

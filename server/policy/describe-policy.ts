@@ -1,0 +1,61 @@
+import type { PcrRule, TrustPolicy } from './policy.ts';
+
+/** Values of one rule that a sentence names. */
+const NAMED_VALUES = 3;
+
+/** Each kind of rule has a row: what it requires of a host, a sentence for each. */
+const DESCRIPTIONS: readonly ((policy: TrustPolicy) => readonly string[])[] = [
+  describeEndorsement,
+  describeBanks,
+  describeTimes,
+  ({ pcrRules }) => pcrRules.map(describePcrRule),
+];
+
+/** What a policy requires, in words, for people who do not read policies. */
+export function describePolicy(policy: TrustPolicy): readonly string[] {
+  return DESCRIPTIONS.flatMap((describe) => describe(policy));
+}
+
+function describeEndorsement({ quote }: TrustPolicy): readonly string[] {
+  return [
+    quote.allowUnendorsed
+      ? 'The TPM is certified by its manufacturer, listed in the inventory, or approved by an operator on first use.'
+      : 'The TPM is certified by its manufacturer or listed in the inventory.',
+  ];
+}
+
+function describeBanks({ quote }: TrustPolicy): readonly string[] {
+  return [
+    quote.allowUnprovenBanks
+      ? 'It need not be proven which PCR banks of the TPM are active.'
+      : 'The TPM has proven which of its PCR banks are active.',
+  ];
+}
+
+function describeTimes({ quote }: TrustPolicy): readonly string[] {
+  const { interval, validity, disconnectGrace } = quote;
+  return [
+    `Evidence is asked for every ${inWords(interval)}; a verdict holds for ${inWords(validity)} from its challenge, and for ${inWords(disconnectGrace)} once the host is no longer connected.`,
+  ];
+}
+
+function describePcrRule({ bank, index, allowed, severity, message }: PcrRule): string {
+  const named = allowed.slice(0, NAMED_VALUES).join(', ');
+  const more = allowed.length > NAMED_VALUES ? ` and ${allowed.length - NAMED_VALUES} more` : '';
+  const values = allowed.length === 1 ? named : `one of ${allowed.length} values (${named}${more})`;
+  const otherwise = severity === 'warning' ? 'a warning' : 'contraindicated';
+  return `PCR ${index} of the ${bank} bank holds ${values}; else the host is ${otherwise}.${message === '' ? '' : ` ${message}`}`;
+}
+
+const UNITS: readonly (readonly [string, number])[] = [
+  ['d', 86_400_000],
+  ['h', 3_600_000],
+  ['min', 60_000],
+  ['s', 1_000],
+];
+
+/** The largest unit that the time is a whole number of. */
+function inWords(milliseconds: number): string {
+  const [unit, size] = UNITS.find(([, each]) => milliseconds >= each && milliseconds % each === 0) ?? ['ms', 1];
+  return `${milliseconds / size} ${unit}`;
+}

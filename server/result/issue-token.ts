@@ -1,0 +1,159 @@
+import { SignJWT } from 'jose';
+
+import {
+  EAR_PROFILE,
+  EAR_SUBMODULE,
+  EAR_TYPE,
+  isBetterThanClaims,
+  REPORT_PROFILE,
+  REPORT_TYPE,
+  TOKEN_ALGORITHM,
+} from '../../proto/token-profile.ts';
+import type { TokenKeys } from '../identity/token-keys.ts';
+import { isExpired } from '../store/own-verdicts.ts';
+import type { ResultRecord } from '../store/records.ts';
+
+/** How long a token says that nothing is known of a host, or nothing good: the next round may end that. Milliseconds. */
+const NEGATIVE_LIFETIME = 60_000;
+const JTI_BYTES = 16;
+
+export type TokenErrorCode = 'RESULT_LAPSED';
+
+/** There is nothing to sign. */
+export class TokenError extends Error {
+  override readonly name = 'TokenError';
+  readonly code: TokenErrorCode;
+
+  constructor(code: TokenErrorCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** For whom a token is; '' and empty for whoever it may be. */
+export interface TokenDemand {
+  readonly audience: string;
+  readonly nonce: Buffer;
+}
+
+export interface SignedToken {
+  readonly jwt: string;
+  /** Milliseconds. */
+  readonly expires: number;
+}
+
+export interface TokenIssuerOptions {
+  readonly keys: Pick<TokenKeys, 'signer'>;
+  readonly deployment: string;
+  /** Version of the service. */
+  readonly version: string;
+  /** Milliseconds. */
+  readonly maxLifetime: number;
+  /** The store's clock, milliseconds. */
+  readonly now: () => number;
+  readonly random: (size: number) => Buffer;
+}
+
+/** Signs results and reports as tokens (docs/tokens.md). */
+export class TokenIssuer {
+  readonly #options: TokenIssuerOptions;
+
+  constructor(options: TokenIssuerOptions) {
+    this.#options = options;
+  }
+
+  /** An EAR of one host, which never outlives its result. Throws {@link TokenError} RESULT_LAPSED. */
+  async issueResult(result: ResultRecord, demand: TokenDemand): Promise<SignedToken> {
+    const { maxLifetime, now, version } = this.#options;
+    const time = now();
+    if (isExpired(result, time) || result.checks.some(({ reason }) => reason === 'RESULT_EXPIRED')) throw lapsed();
+    const known = result.status === 'affirming' || result.status === 'warning';
+    const lifetime = known ? maxLifetime : Math.min(maxLifetime, NEGATIVE_LIFETIME);
+    const expires = Math.min(time + lifetime, result.validUntil ?? Number.POSITIVE_INFINITY);
+    const claims = {
+      sub: `hosts/${result.hostId}`,
+      eat_profile: EAR_PROFILE,
+      ear_status: result.status,
+      ear_verifier_id: { developer: 'assay', build: `assayd ${version}` },
+      submods: { [EAR_SUBMODULE]: appraisalOf(result) },
+    };
+    return this.#sign(claims, { type: EAR_TYPE, time, expires, demand });
+  }
+
+  /** A platform report, given as JSON of its protobuf message. */
+  issueReport(report: object, demand: TokenDemand): Promise<SignedToken> {
+    const time = this.#options.now();
+    const claims = { sub: 'platform', assay_profile: REPORT_PROFILE, assay_report: report };
+    return this.#sign(claims, { type: REPORT_TYPE, time, expires: time + this.#options.maxLifetime, demand });
+  }
+
+  async #sign(
+    claims: Readonly<Record<string, unknown>>,
+    token: {
+      readonly type: string;
+      readonly time: number;
+      readonly expires: number;
+      readonly demand: TokenDemand;
+    },
+  ): Promise<SignedToken> {
+    const { deployment, keys, random } = this.#options;
+    const { audience, nonce } = token.demand;
+    const issued = Math.floor(token.time / 1000);
+    const expires = Math.floor(token.expires / 1000);
+    // Whole seconds: of a result with less than one left nothing can be signed.
+    if (expires <= issued) throw lapsed();
+    const { keyId, privateKey } = await keys.signer();
+    const payload = {
+      iss: `assay://${deployment}`,
+      ...claims,
+      ...(audience === '' ? {} : { aud: audience }),
+      ...(nonce.length === 0 ? {} : { eat_nonce: nonce.toString('base64url') }),
+      iat: issued,
+      exp: expires,
+      jti: random(JTI_BYTES).toString('base64url'),
+    };
+    const header = { alg: TOKEN_ALGORITHM, typ: token.type, kid: keyId };
+    const jwt = await new SignJWT(payload).setProtectedHeader(header).sign(privateKey);
+    return { jwt, expires: expires * 1000 };
+  }
+}
+
+/** The submodule: what EAR and AR4SI name first, then what Assay adds, under names of its own. */
+function appraisalOf(result: ResultRecord): object {
+  const { status, vector } = result;
+  if (isBetterThanClaims(status, Object.values(vector) as number[])) {
+    throw new TypeError('the status of a result is better than its claims');
+  }
+  return {
+    ear_status: status,
+    ear_trustworthiness_vector: {
+      'instance-identity': vector.instanceIdentity,
+      configuration: vector.configuration,
+      executables: vector.executables,
+      hardware: vector.hardware,
+    },
+    ...(result.policyId === ''
+      ? {}
+      : { ear_appraisal_policy_ids: [`trustPolicies/${result.policyId}@${result.policyVersion}`] }),
+    ear_attester_claims: {
+      assay_ak_name: result.akName,
+      ...(result.evidenceDigest === '' ? {} : { assay_evidence_digest: result.evidenceDigest }),
+      assay_reset_count: result.resetCount,
+      assay_restart_count: result.restartCount,
+    },
+    ear_verifier_claims: {
+      assay_revision: result.revision,
+      ...(result.inputDigest === '' ? {} : { assay_appraisal_input_digest: result.inputDigest }),
+      ...(result.challengeTime === 0 ? {} : { assay_challenge_time: Math.floor(result.challengeTime / 1000) }),
+      ...(result.validUntil === null ? {} : { assay_valid_until: Math.floor(result.validUntil / 1000) }),
+      ...(result.nodeName === '' ? {} : { assay_node_name: result.nodeName }),
+      assay_reasons: [
+        ...new Set(result.checks.filter(({ outcome }) => outcome !== 'passed').map(({ reason }) => reason)),
+      ],
+    },
+  };
+}
+
+function lapsed(): TokenError {
+  return new TokenError('RESULT_LAPSED', 'the validity of the verdict has ended, and a token must not outlive it');
+}

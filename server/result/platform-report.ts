@@ -1,0 +1,106 @@
+import { describePolicy } from '../policy/describe-policy.ts';
+import type { TrustPolicy } from '../policy/policy.ts';
+import type { CheckRecord, PlatformRecord, ResultRecord, TrustStatus } from '../store/records.ts';
+import type { Store } from '../store/store.ts';
+
+/** Bounds of a report, so that it fits a message and a token whatever policies and hosts say. */
+const MAX_POLICIES = 32;
+const MAX_REQUIREMENTS = 64;
+const MAX_REASONS = 4;
+const MAX_SENTENCE = 512;
+
+export type StatusCounts = Readonly<Record<TrustStatus, number>>;
+
+/** A list that may have been cut, with the length that it had. */
+export interface Cut<T> {
+  readonly listed: readonly T[];
+  readonly total: number;
+}
+
+export interface PolicyReport {
+  readonly id: string;
+  readonly version: number;
+  readonly description: string;
+  readonly requirements: Cut<string>;
+  readonly hosts: StatusCounts;
+}
+
+export interface HostException {
+  readonly result: ResultRecord;
+  readonly reasons: Cut<Pick<CheckRecord, 'id' | 'reason' | 'message'>>;
+}
+
+/** The security status of the platform at one time. */
+export interface PlatformReport {
+  readonly deployment: string;
+  readonly time: number;
+  readonly revision: number;
+  readonly matchLabels: Readonly<Record<string, string>>;
+  readonly hosts: StatusCounts;
+  readonly policies: Cut<PolicyReport>;
+  readonly oldestChallenge: number | null;
+  readonly earliestValidUntil: number | null;
+  readonly exceptions: Cut<HostException>;
+}
+
+/** Reads and words the report: every number in it is of one state of the store. */
+export async function reportPlatform(
+  store: Pick<Store, 'platform' | 'deployment'>,
+  demand: { readonly matchLabels: Readonly<Record<string, string>>; readonly maxExceptions: number },
+): Promise<PlatformReport> {
+  const { matchLabels, maxExceptions } = demand;
+  const record = await store.platform(matchLabels, { exceptions: maxExceptions, policies: MAX_POLICIES });
+  const hosts = countStatuses(record.groups);
+  const judging = new Set(record.groups.flatMap((group) => (group.policyId === '' ? [] : [keyOf(group)])));
+  return {
+    deployment: store.deployment,
+    time: record.time,
+    revision: record.revision,
+    matchLabels,
+    hosts,
+    policies: { listed: record.policies.map((policy) => reportPolicy(policy, record)), total: judging.size },
+    oldestChallenge: record.oldestChallenge,
+    earliestValidUntil: record.earliestValidUntil,
+    exceptions: { listed: record.exceptions.map(reportException), total: hostCount(hosts) - hosts.affirming },
+  };
+}
+
+export function hostCount(counts: StatusCounts): number {
+  return counts.none + counts.affirming + counts.warning + counts.contraindicated;
+}
+
+function reportPolicy(policy: PlatformRecord['policies'][number], { groups }: PlatformRecord): PolicyReport {
+  const { id, version } = policy;
+  // The body was written from this very shape; the store gives back what it was given.
+  const body = JSON.parse(policy.body) as TrustPolicy;
+  const requirements = describePolicy(body);
+  return {
+    id,
+    version,
+    description: cutText(body.description),
+    requirements: { listed: requirements.slice(0, MAX_REQUIREMENTS).map(cutText), total: requirements.length },
+    hosts: countStatuses(groups.filter((group) => group.policyId === id && group.policyVersion === version)),
+  };
+}
+
+function reportException(result: ResultRecord): HostException {
+  const open = result.checks.filter(({ outcome }) => outcome !== 'passed');
+  const listed = open.slice(0, MAX_REASONS).map(({ id, reason, message }) => ({ id, reason, message: cutText(message) }));
+  return { result, reasons: { listed, total: open.length } };
+}
+
+function countStatuses(groups: PlatformRecord['groups']): StatusCounts {
+  const counts = { none: 0, affirming: 0, warning: 0, contraindicated: 0 };
+  for (const { status, hosts } of groups) counts[status] += hosts;
+  return counts;
+}
+
+function keyOf({ policyId, policyVersion }: PlatformRecord['groups'][number]): string {
+  return `${policyId}@${policyVersion}`;
+}
+
+/** Whole code points; what is cut off shows as an ellipsis. */
+function cutText(text: string): string {
+  if (text.length <= MAX_SENTENCE) return text;
+  return `${Array.from(text.slice(0, MAX_SENTENCE)).slice(0, -1).join('')}…`;
+}
