@@ -8,6 +8,7 @@ import { AgentError } from './agent/agent-error.ts';
 import { escapeText } from './output.ts';
 import { plainMessage } from './sdk/plain-message.ts';
 import { SdkError } from './sdk/sdk-error.ts';
+import { TokenRefusal } from './sdk/token-refusal.ts';
 
 /** Exit codes of `assay`, for scripts. They are part of the documented interface. */
 export const EXIT = {
@@ -20,7 +21,7 @@ export const EXIT = {
   unreachable: 3,
   /** The service answers, and not to this caller. */
   unauthorised: 4,
-  /** `result get`: the host is not AFFIRMING. */
+  /** `result get` and `token verify`: the host is not AFFIRMING. */
   notAffirming: 5,
   /** The service has banned this host. */
   banned: 6,
@@ -68,6 +69,10 @@ export function describeFailure(error: unknown): Failure {
   if (error instanceof RpcError) return describeRpcError(error);
   if (error instanceof SdkError) {
     return failure(error.code === 'bad_answer' ? EXIT.failed : EXIT.usage, error.message, error.problems);
+  }
+  if (error instanceof TokenRefusal) {
+    const exitCode = error.code === 'KEYS_UNREACHABLE' ? EXIT.unreachable : EXIT.failed;
+    return failure(exitCode, `${error.code}: ${error.message}`);
   }
   if (error instanceof AgentError) return describeAgentError(error);
   if (error instanceof TpmError) return describeTpmError(error);

@@ -19,6 +19,7 @@ import { describeFailure, EXIT } from './failure.ts';
 import { makeHumanLog } from './log.ts';
 import { sleep } from './sdk/backoff.ts';
 import { connect } from './sdk/client.ts';
+import { fetchJwks } from './sdk/jwks.ts';
 import { parseAddress } from './sdk/profile.ts';
 
 /** The `assay` program: puts the house together. Clock, randomness, files and processes enter here and are passed on. */
@@ -63,6 +64,8 @@ function makeContext(environment: Environment, setExitCode: (code: number) => vo
     exists,
     writeSecretFile,
     connect: (profile) => connect({ ...profile, now, random }),
+    now,
+    fetchJwks: (url, authority) => fetchJwks({ url, authority, now, signal: ending.signal }),
     makeKey: () => {
       const privateKey = makeTlsKey();
       return { privateKey, publicKey: publicKeyDer(privateKey) };

@@ -31,7 +31,8 @@ export function isTrustTier(value: unknown): value is TrustTier {
 
 /** The tier of a claim's code point, a signed 8-bit integer (AR4SI §2.3.2). Throws RangeError for any other number. */
 export function tierOfClaim(value: number): TrustTier {
-  if (!Number.isInteger(value) || value < -128 || value > 127) throw new RangeError('a claim is a signed 8-bit integer');
+  if (!Number.isInteger(value) || value < -128 || value > 127)
+    throw new RangeError('a claim is a signed 8-bit integer');
   if (value >= -1 && value <= 1) return 'none';
   if (value >= -32 && value <= 31) return 'affirming';
   return value >= -96 && value <= 95 ? 'warning' : 'contraindicated';

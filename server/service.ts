@@ -111,7 +111,10 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
   });
   for (const { descriptor } of services) health.set(descriptor.typeName, 'serving');
   health.set('', 'serving');
-  const upkeep = setInterval(() => void keepUp(options, { keyOptions, keys, listeners: [listener, ...(web === null ? [] : [web])] }), UPKEEP_INTERVAL);
+  const upkeep = setInterval(
+    () => void keepUp(options, { keyOptions, keys, listeners: [listener, ...(web === null ? [] : [web])] }),
+    UPKEEP_INTERVAL,
+  );
   return {
     address: listener.address(),
     webAddress: web?.address() ?? null,

@@ -35,6 +35,9 @@ export interface Context {
   /** Writes a file of mode 0600. */
   readonly writeSecretFile: (path: string, text: string) => Promise<void>;
   readonly connect: (profile: Profile) => AssayClient;
+  readonly now: () => Date;
+  /** Fetches a key set from a service that is known by its CA (DER). */
+  readonly fetchJwks: (url: URL, authority: Buffer) => Promise<Buffer>;
   /** A new P-256 key: PKCS#8 PEM, and its SubjectPublicKeyInfo (DER). */
   readonly makeKey: () => { readonly privateKey: string; readonly publicKey: Buffer };
   readonly agent: {
@@ -94,7 +97,7 @@ export async function withService<T>(
   }
 }
 
-async function readProfile(context: Context, path: string): Promise<Profile> {
+export async function readProfile(context: Context, path: string): Promise<Profile> {
   const text = (await readNamedFile(context, path, MAX_PROFILE_BYTES, 'profile')).toString('utf8');
   try {
     return parseProfile(text);

@@ -8,8 +8,11 @@ import { addHostCommands } from './host.ts';
 import { addIdentityCommands } from './identity.ts';
 import { addInspectImaCommand } from './inspect-ima.ts';
 import { addInspectCommands } from './inspect.ts';
+import { addKeyCommands } from './key.ts';
 import { addPolicyCommands } from './policy.ts';
+import { addReportCommand } from './report.ts';
 import { addResultCommands } from './result.ts';
+import { addTokenCommands } from './token.ts';
 import { addVersionCommand } from './version.ts';
 
 const EXIT_CODES = `
@@ -19,7 +22,7 @@ Exit codes:
   ${EXIT.usage}  wrong usage
   ${EXIT.unreachable}  the service does not answer
   ${EXIT.unauthorised}  not authorised
-  ${EXIT.notAffirming}  result get: the host is not AFFIRMING
+  ${EXIT.notAffirming}  result get, token verify: the host is not AFFIRMING
   ${EXIT.banned}  agent join: the service has banned this host
   ${EXIT.interrupted}  interrupted
 
@@ -47,6 +50,9 @@ export function makeProgram(context: Context): Command {
   addResultCommands(context, program);
   addEndorsementCommands(context, program);
   addIdentityCommands(context, program);
+  addTokenCommands(context, program);
+  addReportCommand(context, program);
+  addKeyCommands(context, program);
   addInspectCommands(context, program);
   addVersionCommand(context, program);
   addInspectImaCommand(context, program);

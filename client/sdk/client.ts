@@ -4,7 +4,9 @@ import { Endorsements } from './endorsements.ts';
 import { Hosts } from './hosts.ts';
 import { Identities } from './identities.ts';
 import { Policies } from './policies.ts';
+import { Reports } from './reports.ts';
 import { Results } from './results.ts';
+import { TokenKeys } from './token-keys.ts';
 import { attestationService, enrollmentService } from './attester.ts';
 import type { AttestationService, EnrollmentService } from './evidence.ts';
 
@@ -15,6 +17,8 @@ export interface AssayClient {
   readonly endorsements: Endorsements;
   readonly identities: Identities;
   readonly results: Results;
+  readonly reports: Reports;
+  readonly tokenKeys: TokenKeys;
   /** For Attesters. */
   readonly enrollment: EnrollmentService;
   readonly attestation: AttestationService;
@@ -34,6 +38,8 @@ export function connect(options: ConnectOptions): AssayClient {
     endorsements: new Endorsements(connection),
     identities: new Identities(connection),
     results: new Results(connection, options.random),
+    reports: new Reports(connection),
+    tokenKeys: new TokenKeys(connection),
     enrollment: enrollmentService(connection),
     attestation: attestationService(connection),
     close: () => connection.close(),

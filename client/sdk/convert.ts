@@ -28,6 +28,8 @@ import { HostSchema, HostStateSchema } from '../../proto/gen/assay/v1/host_pb.ts
 import type { Host as HostMessage } from '../../proto/gen/assay/v1/host_pb.ts';
 import { IdentitySchema } from '../../proto/gen/assay/v1/identity_pb.ts';
 import type { Identity as IdentityMessage } from '../../proto/gen/assay/v1/identity_pb.ts';
+import { TokenKeySchema } from '../../proto/gen/assay/v1/token_pb.ts';
+import type { Token as TokenMessage, TokenKey as TokenKeyMessage } from '../../proto/gen/assay/v1/token_pb.ts';
 import { TrustPolicySchema } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
 import type { TrustPolicy as PolicyMessage } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
 import type {
@@ -41,6 +43,8 @@ import type {
   JsonObject,
   RevocationList,
   RoleName,
+  Token,
+  TokenKey,
   TrustAnchor,
   TrustPolicy,
   TrustStatus,
@@ -165,6 +169,21 @@ export function fromProtoIdentity(message: IdentityMessage): Identity {
   };
 }
 
+export function fromProtoTokenKey(message: TokenKeyMessage): TokenKey {
+  return {
+    keyId: message.keyId,
+    version: message.version,
+    createTime: dateOf(message.createTime),
+    retireTime: dateOf(message.retireTime),
+    publishEndTime: dateOf(message.publishEndTime),
+    json: jsonOf(TokenKeySchema, message),
+  };
+}
+
+export function fromProtoToken(message: TokenMessage): Token {
+  return { jwt: message.jwt, expireTime: dateOf(message.expireTime) };
+}
+
 /** Undefined for an event that this release does not know; its resume token still counts. */
 export function fromProtoWatchEvent({ event }: WatchAttestationResultsResponse): WatchEvent | undefined {
   switch (event.case) {
@@ -192,7 +211,7 @@ export function enumNumber<E extends number>(schema: GenEnum<E>, word: string): 
   return value.number as E;
 }
 
-function enumWord(schema: DescEnum, value: number): string {
+export function enumWord(schema: DescEnum, value: number): string {
   return schema.value[value]?.localName ?? `UNKNOWN_${value}`;
 }
 
@@ -207,6 +226,6 @@ export function dateOf(time: Timestamp | undefined): Date | undefined {
   return time === undefined ? undefined : timestampDate(time);
 }
 
-function jsonOf<Schema extends DescMessage>(schema: Schema, message: MessageShape<Schema>): JsonObject {
+export function jsonOf<Schema extends DescMessage>(schema: Schema, message: MessageShape<Schema>): JsonObject {
   return toJson(schema, message) as JsonObject;
 }

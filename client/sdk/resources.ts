@@ -155,6 +155,32 @@ export interface Identity {
   readonly json: JsonObject;
 }
 
+/** What a token shall be good for. */
+export interface TokenRequest {
+  /** Who will check it; absent for whoever it may be. */
+  readonly audience?: string;
+  /** 8 to 64 bytes that come back in it. */
+  readonly nonce?: Uint8Array;
+}
+
+export interface Token {
+  /** JSON Web Token in its compact form. */
+  readonly jwt: string;
+  readonly expireTime: Date | undefined;
+}
+
+/** A key that signs tokens, or did. */
+export interface TokenKey {
+  /** `kid` of its tokens. */
+  readonly keyId: string;
+  readonly version: bigint;
+  readonly createTime: Date | undefined;
+  /** When the next key took its place; undefined for the one that signs. */
+  readonly retireTime: Date | undefined;
+  readonly publishEndTime: Date | undefined;
+  readonly json: JsonObject;
+}
+
 /** One event of a watch. */
 export type WatchEvent =
   | { readonly kind: 'change'; readonly result: AttestationResult; readonly initial: boolean }

@@ -1,9 +1,9 @@
 import { AttestationResultService, TrustStatusSchema } from '../../proto/gen/assay/v1/attestation_result_pb.ts';
 import type { ServiceClient } from '../../proto/client.ts';
 import type { CallSettings, Connection } from './connection.ts';
-import { enumNumber, fromProtoResult, fromProtoWatchEvent, required } from './convert.ts';
+import { enumNumber, fromProtoResult, fromProtoToken, fromProtoWatchEvent, required } from './convert.ts';
 import { allPages, PAGE_SIZE, resourceName } from './page.ts';
-import type { AttestationResult, Page, ResultFilter } from './resources.ts';
+import type { AttestationResult, Page, ResultFilter, Token, TokenRequest } from './resources.ts';
 import { watch } from './watch.ts';
 import type { WatchMessage, WatchNotice, WatchOptions } from './watch.ts';
 
@@ -23,6 +23,13 @@ export class Results {
     const request = { host: resourceName('hosts', host) };
     const answer = await this.#client.getAttestationResult(request, this.#connection.call(settings));
     return fromProtoResult(required(answer.result, 'result'));
+  }
+
+  /** The result of a host as a signed token; a verdict whose validity has ended has none. */
+  async token(host: string, token: TokenRequest = {}, settings?: CallSettings): Promise<Token> {
+    const request = { host: resourceName('hosts', host), token: { ...token } };
+    const answer = await this.#client.getAttestationResult(request, this.#connection.call(settings));
+    return fromProtoToken(required(answer.token, 'token'));
   }
 
   async page(

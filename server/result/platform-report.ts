@@ -5,9 +5,11 @@ import type { Store } from '../store/store.ts';
 
 /** Bounds of a report, so that it fits a message and a token whatever policies and hosts say. */
 const MAX_POLICIES = 32;
-const MAX_REQUIREMENTS = 64;
+const MAX_REQUIREMENTS = 32;
 const MAX_REASONS = 4;
-const MAX_SENTENCE = 512;
+/** Of a sentence, bytes of UTF-8: what a policy requires, and what a check found. */
+const MAX_REQUIREMENT = 512;
+const MAX_MESSAGE = 256;
 
 export type StatusCounts = Readonly<Record<TrustStatus, number>>;
 
@@ -77,15 +79,20 @@ function reportPolicy(policy: PlatformRecord['policies'][number], { groups }: Pl
   return {
     id,
     version,
-    description: cutText(body.description),
-    requirements: { listed: requirements.slice(0, MAX_REQUIREMENTS).map(cutText), total: requirements.length },
+    description: cutText(body.description, MAX_REQUIREMENT),
+    requirements: {
+      listed: requirements.slice(0, MAX_REQUIREMENTS).map((sentence) => cutText(sentence, MAX_REQUIREMENT)),
+      total: requirements.length,
+    },
     hosts: countStatuses(groups.filter((group) => group.policyId === id && group.policyVersion === version)),
   };
 }
 
 function reportException(result: ResultRecord): HostException {
   const open = result.checks.filter(({ outcome }) => outcome !== 'passed');
-  const listed = open.slice(0, MAX_REASONS).map(({ id, reason, message }) => ({ id, reason, message: cutText(message) }));
+  const listed = open
+    .slice(0, MAX_REASONS)
+    .map(({ id, reason, message }) => ({ id, reason, message: cutText(message, MAX_MESSAGE) }));
   return { result, reasons: { listed, total: open.length } };
 }
 
@@ -99,8 +106,12 @@ function keyOf({ policyId, policyVersion }: PlatformRecord['groups'][number]): s
   return `${policyId}@${policyVersion}`;
 }
 
-/** Whole code points; what is cut off shows as an ellipsis. */
-function cutText(text: string): string {
-  if (text.length <= MAX_SENTENCE) return text;
-  return `${Array.from(text.slice(0, MAX_SENTENCE)).slice(0, -1).join('')}…`;
+/** Whole characters; what is cut off shows as an ellipsis. */
+function cutText(text: string, maxBytes: number): string {
+  if (Buffer.byteLength(text) <= maxBytes) return text;
+  // Bytes of a character that was cut through decode to one replacement character, or several.
+  return `${Buffer.from(text)
+    .subarray(0, maxBytes)
+    .toString('utf8')
+    .replace(/\uFFFD+$/, '')}…`;
 }

@@ -48,12 +48,7 @@ export function platform(
   };
 }
 
-function readExceptions(
-  database: Database,
-  now: number,
-  scope: string,
-  limit: number,
-): PlatformRecord['exceptions'] {
+function readExceptions(database: Database, now: number, scope: string, limit: number): PlatformRecord['exceptions'] {
   const rows = database.all(
     `${PRESENT_SQL}
       WHERE ${IN_SCOPE} AND ${STATUS_NOW} <> 'affirming'
@@ -69,12 +64,10 @@ function readExceptions(
   });
 }
 
-function readPolicies(
-  database: Database,
-  groups: PlatformRecord['groups'],
-  limit: number,
-): readonly PolicyRecord[] {
-  const versions = new Map(groups.map(({ policyId: id, policyVersion: version }) => [`${id}/${version}`, { id, version }]));
+function readPolicies(database: Database, groups: PlatformRecord['groups'], limit: number): readonly PolicyRecord[] {
+  const versions = new Map(
+    groups.map(({ policyId: id, policyVersion: version }) => [`${id}/${version}`, { id, version }]),
+  );
   return [...versions.values()]
     .filter(({ id }) => id !== '')
     .slice(0, limit)

@@ -16,6 +16,10 @@ export class Shell {
   exitCode = 0;
   readonly files = new Map<string, string>();
   readonly joined: JoinOptions[] = [];
+  /** Present time. */
+  time = new Date();
+  /** Addresses of key sets that were fetched; what answers stands in {@link files} under the address. */
+  readonly fetched: string[] = [];
   /** The parts of the client that a test needs. */
   client: { [Part in keyof AssayClient]?: unknown } = {};
   readonly authority: TestAuthority;
@@ -65,6 +69,11 @@ export class Shell {
       exists: async (path) => this.files.has(path),
       writeSecretFile: async (path, text) => void this.files.set(path, text),
       connect: () => ({ close: () => undefined, ...this.client }) as unknown as AssayClient,
+      now: () => this.time,
+      fetchJwks: async (url) => {
+        this.fetched.push(url.href);
+        return Buffer.from(this.files.get(url.href) ?? '');
+      },
       makeKey: () => {
         const privateKey = makeTlsKey();
         return { privateKey, publicKey: publicKeyDer(privateKey) };

@@ -1,0 +1,34 @@
+import { TokenKeyService } from '../../proto/gen/assay/v1/token_pb.ts';
+import type { ServiceClient } from '../../proto/client.ts';
+import type { CallSettings, Connection } from './connection.ts';
+import { fromProtoTokenKey, required } from './convert.ts';
+import type { TokenKey } from './resources.ts';
+
+export interface PublishedKeys {
+  /** Newest first; the first one signs. */
+  readonly keys: readonly TokenKey[];
+  /** JSON Web Key Set (RFC 7517). */
+  readonly jwks: string;
+}
+
+/** The keys that sign tokens. */
+export class TokenKeys {
+  readonly #connection: Connection;
+  readonly #client: ServiceClient<typeof TokenKeyService>;
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+    this.#client = connection.channel.client(TokenKeyService);
+  }
+
+  async list(settings?: CallSettings): Promise<PublishedKeys> {
+    const { tokenKeys, jwks } = await this.#client.listTokenKeys({}, this.#connection.call(settings));
+    return { keys: tokenKeys.map(fromProtoTokenKey), jwks };
+  }
+
+  /** Makes the next key; answers it. */
+  async rotate(settings?: CallSettings): Promise<TokenKey> {
+    const answer = await this.#client.rotateTokenKey({}, this.#connection.call(settings));
+    return fromProtoTokenKey(required(answer.tokenKey, 'token key'));
+  }
+}
