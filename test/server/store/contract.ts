@@ -8,6 +8,7 @@ import { givenStore, type StorePlace } from './contract/harness.ts';
 import { describeHosts } from './contract/hosts.ts';
 import { describeIdentities } from './contract/identities.ts';
 import { describeLogs } from './contract/logs.ts';
+import { describePlatform } from './contract/platform.ts';
 import { describePolicies } from './contract/policies.ts';
 import { describeReplacement } from './contract/replacement.ts';
 import { describeRounds } from './contract/rounds.ts';
@@ -26,6 +27,7 @@ export function describeStoreContract(name: string, makePlace: () => Promise<Sto
     describeExpiry(given);
     describeLogs(given);
     describeWatching(given);
+    describePlatform(given);
     describePolicies(given);
     describeEndorsements(given);
     describeIdentities(given);
