@@ -31,7 +31,9 @@ export function addKeyCommands(context: Context, program: Command): void {
   operatorCommand(context, key, 'rotate', 'make a new key, which signs from now on').action(
     (options: OperatorOptions) =>
       withService(context, options, async (client) => {
-        const made = await client.tokenKeys.rotate({ signal: context.signal });
+        const { signal } = context;
+        const [signing] = (await client.tokenKeys.list({ signal })).keys;
+        const made = await client.tokenKeys.rotate(signing?.keyId ?? '', { signal });
         if (options.output === 'json') return writeJson(context, made.json);
         tell(context, options, `version ${made.version} signs from now on: ${made.keyId}`);
       }),

@@ -26,9 +26,9 @@ export class TokenKeys {
     return { keys: tokenKeys.map(fromProtoTokenKey), jwks };
   }
 
-  /** Makes the next key; answers it. */
-  async rotate(settings?: CallSettings): Promise<TokenKey> {
-    const answer = await this.#client.rotateTokenKey({}, this.#connection.call(settings));
+  /** Makes the next key in place of the one that signs now, whose id must be named; answers it. */
+  async rotate(keyId: string, settings?: CallSettings): Promise<TokenKey> {
+    const answer = await this.#client.rotateTokenKey({ keyId }, this.#connection.call(settings));
     return fromProtoTokenKey(required(answer.tokenKey, 'token key'));
   }
 }

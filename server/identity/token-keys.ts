@@ -69,9 +69,13 @@ export class TokenKeys {
     return this.#reading;
   }
 
-  /** Makes the next key, which signs from now on. Of two rotations at once the second takes the first's key. */
-  async rotate(actor: Actor): Promise<TokenKey> {
+  /**
+   * Makes the next key, which signs from now on in place of the named one; of two at once the second takes the first's key.
+   * Throws StoreError etag_mismatch where another signs, wrong_state where too many are published.
+   */
+  async rotate(keyId: string, actor: Actor): Promise<TokenKey> {
     const published = await this.#read(MAX_PUBLISHED);
+    if (published[0]?.keyId !== keyId) throw new StoreError('etag_mismatch', 'another key signs by now');
     if (published.length >= MAX_PUBLISHED) {
       throw new StoreError('wrong_state', `${MAX_PUBLISHED} keys are published already: wait for the oldest to end`);
     }

@@ -43,8 +43,8 @@ function describePcrRule({ bank, index, allowed, severity, message }: PcrRule): 
   const named = allowed.slice(0, NAMED_VALUES).join(', ');
   const more = allowed.length > NAMED_VALUES ? ` and ${allowed.length - NAMED_VALUES} more` : '';
   const values = allowed.length === 1 ? named : `one of ${allowed.length} values (${named}${more})`;
-  const otherwise = severity === 'warning' ? 'a warning' : 'contraindicated';
-  return `PCR ${index} of the ${bank} bank holds ${values}; else the host is ${otherwise}.${message === '' ? '' : ` ${message}`}`;
+  const otherwise = severity === 'warning' ? 'that is a warning' : 'the host is contraindicated';
+  return `PCR ${index} of the ${bank} bank holds ${values}; else ${otherwise}.${message === '' ? '' : ` ${message}`}`;
 }
 
 const UNITS: readonly (readonly [string, number])[] = [
@@ -54,8 +54,10 @@ const UNITS: readonly (readonly [string, number])[] = [
   ['s', 1_000],
 ];
 
+const SMALLEST = ['ms', 1] as const;
+
 /** The largest unit that the time is a whole number of. */
 function inWords(milliseconds: number): string {
-  const [unit, size] = UNITS.find(([, each]) => milliseconds >= each && milliseconds % each === 0) ?? ['ms', 1];
+  const [unit, size] = UNITS.find(([, each]) => milliseconds >= each && milliseconds % each === 0) ?? SMALLEST;
   return `${milliseconds / size} ${unit}`;
 }

@@ -4,6 +4,9 @@ import { formatJwks } from '../identity/token-keys.ts';
 import type { TokenKeys } from '../identity/token-keys.ts';
 import type { Access } from './access.ts';
 import { tokenKeyToProto } from './convert-token.ts';
+import { invalid, text } from './invalid.ts';
+
+const MAX_KEY_ID = 64;
 
 export interface TokenKeyHandlersOptions {
   readonly access: Access;
@@ -17,8 +20,10 @@ export function tokenKeyHandlers({ access, tokenKeys }: TokenKeyHandlersOptions)
       return { tokenKeys: keys.map(tokenKeyToProto), jwks: formatJwks(keys) };
     },
 
-    async rotateTokenKey(_request, context) {
-      return { tokenKey: tokenKeyToProto(await tokenKeys.rotate(access.actor(context))) };
+    async rotateTokenKey({ keyId }, context) {
+      if (keyId === '') throw invalid('key_id', 'is required');
+      const made = await tokenKeys.rotate(text(keyId, 'key_id', MAX_KEY_ID), access.actor(context));
+      return { tokenKey: tokenKeyToProto(made) };
     },
   };
 }

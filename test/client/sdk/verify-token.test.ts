@@ -38,7 +38,9 @@ async function refusal(jwt: string, expected?: Partial<TokenExpectation>): Promi
   return (error as TokenRefusal).code;
 }
 
-const submods = (change: Json, others: Json = {}): Json => ({ submods: { 'tpm20-host': appraisal(change), ...others } });
+const submods = (change: Json, others: Json = {}): Json => ({
+  submods: { 'tpm20-host': appraisal(change), ...others },
+});
 const vector = (change: Json): Json => ({ 'instance-identity': 2, executables: 3, ...change });
 /** The claims as text with a piece of it exchanged, as no JSON writer would have it. */
 const rewritten = (from: string, to: string): string => {
@@ -179,7 +181,11 @@ const REFUSALS: readonly Refusal[] = [
     'TOKEN_STATUS',
     submods({ ear_trustworthiness_vector: vector({ 'new-claim': -33 }) }),
   ),
-  claims('affirming without a claim that affirms', 'TOKEN_STATUS', submods({ ear_trustworthiness_vector: { hardware: 1 } })),
+  claims(
+    'affirming without a claim that affirms',
+    'TOKEN_STATUS',
+    submods({ ear_trustworthiness_vector: { hardware: 1 } }),
+  ),
   claims('better than its submodule', 'TOKEN_STATUS', submods({ ear_status: 'warning' })),
   claims('better than a submodule of which nothing is known', 'TOKEN_STATUS', submods({ ear_status: 'none' })),
   claims(
@@ -244,8 +250,7 @@ const REFUSALS: readonly Refusal[] = [
   {
     name: 'a name twice in the header',
     code: 'TOKEN_MALFORMED',
-    jwt: () =>
-      makeToken(signer, earClaims(), `{"alg":"none","alg":"ES256","typ":"eat+jwt","kid":"${signer.keyId}"}`),
+    jwt: () => makeToken(signer, earClaims(), `{"alg":"none","alg":"ES256","typ":"eat+jwt","kid":"${signer.keyId}"}`),
   },
   { name: 'a payload that is a list', code: 'TOKEN_MALFORMED', jwt: () => makeToken(signer, '[1]') },
   { name: 'a payload that is no JSON', code: 'TOKEN_MALFORMED', jwt: () => makeToken(signer, '{') },

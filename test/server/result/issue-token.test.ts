@@ -134,7 +134,14 @@ describe('a token of a result', () => {
       status: 'none' as const,
       vector: { instanceIdentity: 0, configuration: 0, executables: 0, hardware: 0 },
       checks: [
-        { id: 'evidence', outcome: 'error', reason: 'AWAITING_EVIDENCE', observed: '', expected: '', message: '' } as const,
+        {
+          id: 'evidence',
+          outcome: 'error',
+          reason: 'AWAITING_EVIDENCE',
+          observed: '',
+          expected: '',
+          message: '',
+        } as const,
       ],
       policyId: '',
       policyVersion: 0,

@@ -11,6 +11,8 @@ import { EndorsementService } from '../../../proto/gen/assay/v1/endorsement_pb.t
 import { EnrollmentService } from '../../../proto/gen/assay/v1/enrollment_pb.ts';
 import { HostService } from '../../../proto/gen/assay/v1/host_pb.ts';
 import { IdentityService } from '../../../proto/gen/assay/v1/identity_pb.ts';
+import { ReportService } from '../../../proto/gen/assay/v1/report_pb.ts';
+import { TokenKeyService } from '../../../proto/gen/assay/v1/token_pb.ts';
 import { TrustPolicyService } from '../../../proto/gen/assay/v1/trust_policy_pb.ts';
 import { RpcError } from '../../../proto/rpc-error.ts';
 import { issueClientCertificate } from '../../../server/identity/ca.ts';
@@ -29,6 +31,8 @@ const SERVICES = [
   EnrollmentService,
   HostService,
   IdentityService,
+  ReportService,
+  TokenKeyService,
   TrustPolicyService,
 ];
 const CALLERS = ['anonymous', 'agent', 'operator', 'orchestrator', 'relying_party', 'consumer', 'auditor'] as const;
@@ -127,12 +131,13 @@ describe('access', () => {
   });
 
   it('lets nobody but an operator change trust, and an auditor only read', () => {
-    const changing = /^(?:Create(?!Challenge)|Update|Delete|Approve|Revoke|Import|Remove|Issue)/;
+    const changing = /^(?:Create(?!Challenge)|Update|Delete|Approve|Revoke|Import|Remove|Issue|Rotate)/;
     for (const method of METHODS) {
       const { roles } = getOption(method, access);
       if (changing.test(method.name)) expect(roles, method.name).toEqual([Role.OPERATOR]);
       if (roles.includes(Role.AUDITOR)) expect(method.name).toMatch(/^(?:Get|List|Watch|Validate)/);
-      if (roles.includes(Role.ANONYMOUS)) expect(method.parent.typeName).toBe('assay.v1.EnrollmentService');
+      const open = method.parent.typeName === 'assay.v1.EnrollmentService' || method.name === 'ListTokenKeys';
+      expect(roles.includes(Role.ANONYMOUS), method.name).toBe(open);
     }
   });
 

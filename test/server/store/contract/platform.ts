@@ -26,7 +26,12 @@ export function describePlatform(given: Given): void {
       await judged('b', 'contraindicated');
       await enrolled(given.store, 'd');
       const record = await read();
-      expect(groups(record)).toEqual(['@0 none 1', 'base@1 affirming 1', 'base@1 contraindicated 1', 'base@1 warning 1']);
+      expect(groups(record)).toEqual([
+        '@0 none 1',
+        'base@1 affirming 1',
+        'base@1 contraindicated 1',
+        'base@1 warning 1',
+      ]);
       expect(fallen(record)).toEqual(['h-b contraindicated', 'h-c warning', 'h-d none']);
       expect(record.policies.map(({ id, version }) => `${id}@${version}`)).toEqual(['base@1']);
       expect(record).toMatchObject({ time: given.store.now(), revision: (await given.store.heads()).revision });
@@ -59,7 +64,10 @@ export function describePlatform(given: Given): void {
       for (const when of ['before', 'after']) {
         const record = await read();
         expect(groups(record), when).toEqual(['base@1 affirming 1', 'base@1 none 1']);
-        expect(record, when).toMatchObject({ oldestChallenge: start + MINUTE, earliestValidUntil: start + 11 * MINUTE });
+        expect(record, when).toMatchObject({
+          oldestChallenge: start + MINUTE,
+          earliestValidUntil: start + 11 * MINUTE,
+        });
         expect(record.exceptions, when).toMatchObject([
           { hostId: 'h-a', status: 'none', revisionTime: start + 10 * MINUTE, validUntil: null },
         ]);

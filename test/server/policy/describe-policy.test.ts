@@ -1,0 +1,69 @@
+import { describe, expect, it } from 'vitest';
+
+import { describePolicy } from '../../../server/policy/describe-policy.ts';
+import { resolvePolicyDraft } from '../../../server/policy/policy.ts';
+import type { PolicyDraft, TrustPolicy } from '../../../server/policy/policy.ts';
+
+const VALUES = ['00', '11', '22', '33', '44'].map((byte) => byte.repeat(32));
+
+function policy(change: Partial<PolicyDraft> = {}, quote: Partial<PolicyDraft['quote']> = {}): TrustPolicy {
+  const outcome = resolvePolicyDraft({
+    id: 'base',
+    description: '',
+    selector: { matchLabels: {}, allHosts: true },
+    precedence: 0,
+    pcrRules: [{ bank: 'sha256', index: 7, allowed: [VALUES[0] ?? ''], severity: undefined, message: '' }],
+    ...change,
+    quote: {
+      interval: 60_000,
+      validity: 180_000,
+      disconnectGrace: 90_000,
+      allowUnprovenBanks: false,
+      allowUnendorsed: false,
+      ...quote,
+    },
+  });
+  if ('problems' in outcome) throw new Error(JSON.stringify(outcome.problems));
+  return outcome.policy;
+}
+
+describe('a policy in words', () => {
+  it('has a sentence for each thing that it requires', () => {
+    expect(describePolicy(policy())).toEqual([
+      'The TPM is certified by its manufacturer or listed in the inventory.',
+      'The TPM has proven which of its PCR banks are active.',
+      'Evidence is asked for every 1 min; a verdict holds for 3 min from its challenge, and for 90 s once the host is no longer connected.',
+      `PCR 7 of the sha256 bank holds ${VALUES[0]}; else the host is contraindicated.`,
+    ]);
+  });
+
+  it('says what it lets pass', () => {
+    const [endorsement, banks] = describePolicy(policy({}, { allowUnendorsed: true, allowUnprovenBanks: true }));
+    expect(endorsement).toContain('or approved by an operator on first use');
+    expect(banks).toContain('need not be proven');
+  });
+
+  it('names a few of many values, what another value means, and what the operator says', () => {
+    const rule = { bank: 'sha256', index: 4, allowed: VALUES, severity: 'warning', message: 'Ask Ada.' } as const;
+    const sentence = describePolicy(policy({ pcrRules: [rule] })).at(-1);
+    expect(sentence).toBe(
+      `PCR 4 of the sha256 bank holds one of 5 values (${VALUES.slice(0, 3).join(', ')} and 2 more); else that is a warning. Ask Ada.`,
+    );
+  });
+
+  it('has times in the unit that they are whole in', () => {
+    const times = { interval: 86_400_000, validity: 2 * 86_400_000, disconnectGrace: 1_500 };
+    expect(describePolicy(policy({}, times))[2]).toBe(
+      'Evidence is asked for every 1 d; a verdict holds for 2 d from its challenge, and for 1500 ms once the host is no longer connected.',
+    );
+    expect(describePolicy(policy({}, { disconnectGrace: 0 }))[2]).toContain('and for 0 ms once');
+  });
+
+  it('leaves out no rule', () => {
+    const pcrRules = [0, 4, 7].map((index) => ({
+      ...{ bank: 'sha256', index, allowed: [VALUES[1] ?? ''], severity: undefined, message: '' },
+    }));
+    const words = describePolicy(policy({ pcrRules })).join('\n');
+    for (const { index } of pcrRules) expect(words).toContain(`PCR ${index} `);
+  });
+});
