@@ -30,6 +30,7 @@ describe('a configuration', () => {
   it.each(['', '# nothing but a comment\n', '---\n'])('of %j has every default', (text) => {
     expect(parseConfig(text, FILE)).toEqual({
       listen: { host: '0.0.0.0', port: 8443 },
+      webListen: null,
       dataDirectory: '/etc/assay/assay-data',
       serverNames: ['localhost', '127.0.0.1'],
       rootKeyFile: '/etc/assay/assay-data/root.key',
@@ -38,6 +39,7 @@ describe('a configuration', () => {
       akCertificateLifetime: 30 * 24 * 3_600,
       identityCertificateLifetime: 90 * 24 * 3_600,
       historyRetention: 30 * 24 * 3_600,
+      maxTokenTtl: 300,
       maxConnectionsPerAddress: 1000,
       reflection: true,
       logLevel: 'info',
@@ -47,6 +49,7 @@ describe('a configuration', () => {
   it('takes every key', () => {
     const text = `
 listen: "[::1]:0"
+web_listen: 192.0.2.1:8444
 data_directory: /var/lib/assay
 server_names: [assay.example.org, "*.example.org", 192.0.2.1, "2001:db8::1", assay.example.org]
 root_key_file: keys/root.key
@@ -55,12 +58,14 @@ agent_certificate_lifetime: 600s
 ak_certificate_lifetime: 90m
 identity_certificate_lifetime: 2h
 history_retention: 7d
+max_token_ttl: 1h
 max_connections_per_address: 20000
 reflection: false
 log_level: debug
 `;
     expect(parseConfig(text, FILE)).toEqual({
       listen: { host: '::1', port: 0 },
+      webListen: { host: '192.0.2.1', port: 8444 },
       dataDirectory: '/var/lib/assay',
       serverNames: ['assay.example.org', '*.example.org', '192.0.2.1', '2001:db8::1'],
       rootKeyFile: '/etc/assay/keys/root.key',
@@ -69,6 +74,7 @@ log_level: debug
       akCertificateLifetime: 5_400,
       identityCertificateLifetime: 7_200,
       historyRetention: 604_800,
+      maxTokenTtl: 3_600,
       maxConnectionsPerAddress: 20_000,
       reflection: false,
       logLevel: 'debug',
@@ -81,6 +87,8 @@ log_level: debug
     ['listen: localhost', 'listen: '],
     ['listen: "localhost:99999"', 'listen: '],
     ['listen: ":8443"', 'listen: '],
+    ['web_listen: 8444', 'web_listen: '],
+    ['web_listen: localhost', 'web_listen: '],
     ['data_directory: [a]', 'data_directory: must be text'],
     ['data_directory: 7', 'data_directory: must be text'],
     ['server_names: []', 'server_names: must be a list of 1 to 64 entries'],
@@ -98,6 +106,8 @@ log_level: debug
     ['ak_certificate_lifetime: 3651d', 'ak_certificate_lifetime: '],
     ['identity_certificate_lifetime: 0s', 'identity_certificate_lifetime: '],
     ['history_retention: 59m', 'history_retention: '],
+    ['max_token_ttl: 9s', 'max_token_ttl: '],
+    ['max_token_ttl: 61m', 'max_token_ttl: '],
     ['max_connections_per_address: 0', 'max_connections_per_address: must be a whole number from 1 to 50000'],
     ['server_names: [a..b]', 'server_names: entry 1 must be a DNS name or an address'],
     ['reflection: "yes"', 'reflection: must be true or false'],
