@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { formatTable, formatTime } from '../output.ts';
 import type { Cell } from '../output.ts';
 import type { TokenKey } from '../sdk/resources.ts';
-import { operatorCommand, tell, withService, writeJson } from './context.ts';
+import { operatorCommand, tell, tellDone, withService, writeJson } from './context.ts';
 import type { Context, OperatorOptions } from './context.ts';
 
 /** `assay key`. */
@@ -37,6 +37,18 @@ export function addKeyCommands(context: Context, program: Command): void {
         if (options.output === 'json') return writeJson(context, made.json);
         tell(context, options, `version ${made.version} signs from now on: ${made.keyId}`);
       }),
+  );
+
+  operatorCommand(
+    context,
+    key,
+    'withdraw <key>',
+    'publish a former key no more, as when it was stolen: its tokens are refused, good ones too',
+  ).action((keyId: string, options: OperatorOptions) =>
+    withService(context, options, async (client) => {
+      await client.tokenKeys.withdraw(keyId, { signal: context.signal });
+      tellDone(context, options, `withdrawn: ${keyId}`);
+    }),
   );
 }
 

@@ -31,4 +31,9 @@ export class TokenKeys {
     const answer = await this.#client.rotateTokenKey({ keyId }, this.#connection.call(settings));
     return fromProtoTokenKey(required(answer.tokenKey, 'token key'));
   }
+
+  /** A former key is published no more: its tokens are refused by whoever asks for the keys again. */
+  async withdraw(keyId: string, settings?: CallSettings): Promise<void> {
+    await this.#client.withdrawTokenKey({ keyId }, this.#connection.call(settings));
+  }
 }

@@ -6,7 +6,7 @@ import type { SealingKey, SealingMaster } from './seal.ts';
 
 /** Where keys are kept, and what seals them there. */
 export interface StoredKeyOptions {
-  readonly store: Pick<Store, 'listKeys' | 'addKey' | 'deployment' | 'now'>;
+  readonly store: Pick<Store, 'listKeys' | 'addKey' | 'withdrawKey' | 'deployment' | 'now'>;
   /** Seals every secret in the store; from a file or the environment, never in the store itself. */
   readonly root: SealingMaster;
   readonly random: (size: number) => Buffer;

@@ -84,12 +84,22 @@ export class TokenKeys {
     return this.signer();
   }
 
+  /** A former key is published no more, as when somebody else has it. Throws StoreError not_found, or wrong_state for the one that signs. */
+  async withdraw(keyId: string, actor: Actor): Promise<void> {
+    const found = (await this.#read(MAX_PUBLISHED)).find((key) => key.keyId === keyId);
+    if (found === undefined) throw new StoreError('not_found', 'no such key is published');
+    await this.#options.store.withdrawKey(PURPOSE, found.version, actor);
+  }
+
   async #read(limit: number): Promise<readonly TokenKey[]> {
     const { store } = this.#options;
     const records = await store.listKeys(PURPOSE);
     const now = store.now();
     const keys = records.map((record, index) => ({ record, retired: retirement(records[index - 1]) }));
-    const good = keys.filter(({ retired }) => retired === null || retired.publishedUntil > now).slice(0, limit);
+    const good = keys
+      .filter(({ record }) => record.withdrawTime === null)
+      .filter(({ retired }) => retired === null || retired.publishedUntil > now)
+      .slice(0, limit);
     return Promise.all(good.map(({ record, retired }) => this.#describe(record, retired)));
   }
 

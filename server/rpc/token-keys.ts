@@ -21,9 +21,17 @@ export function tokenKeyHandlers({ access, tokenKeys }: TokenKeyHandlersOptions)
     },
 
     async rotateTokenKey({ keyId }, context) {
-      if (keyId === '') throw invalid('key_id', 'is required');
-      const made = await tokenKeys.rotate(text(keyId, 'key_id', MAX_KEY_ID), access.actor(context));
-      return { tokenKey: tokenKeyToProto(made) };
+      return { tokenKey: tokenKeyToProto(await tokenKeys.rotate(keyIdOf(keyId), access.actor(context))) };
+    },
+
+    async withdrawTokenKey({ keyId }, context) {
+      await tokenKeys.withdraw(keyIdOf(keyId), access.actor(context));
+      return {};
     },
   };
+}
+
+function keyIdOf(keyId: string): string {
+  if (keyId === '') throw invalid('key_id', 'is required');
+  return text(keyId, 'key_id', MAX_KEY_ID);
 }

@@ -281,7 +281,7 @@ export interface IdentityRecord {
 
 /** A key or certificate of the service, sealed where it is secret. */
 export interface KeyRecord {
-  /** Such as "authority", "service-identity", "server-tls", "token". */
+  /** Such as "authority", "service-identity", "server-tls", "token", "token-signing". */
   readonly purpose: string;
   readonly version: number;
   /** Certificate DER; empty where the purpose has none. */
@@ -289,6 +289,8 @@ export interface KeyRecord {
   /** Sealed private key or secret. */
   readonly sealed: string;
   readonly createTime: number;
+  /** When an operator said that nothing of it may be believed any more; null where nobody did. */
+  readonly withdrawTime: number | null;
 }
 
 export type LogKind = 'boot' | 'userspace' | 'ima';

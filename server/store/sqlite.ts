@@ -131,6 +131,7 @@ class SqliteStore implements Store {
   readonly revokeIdentity = this.#operation('revokeIdentity');
   readonly listKeys = this.#operation('listKeys');
   readonly addKey = this.#operation('addKey');
+  readonly withdrawKey = this.#operation('withdrawKey');
   readonly listAudit = this.#operation('listAudit');
 
   now(): number {

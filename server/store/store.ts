@@ -321,7 +321,9 @@ export interface IdentityStore {
   /** Every version of a purpose, newest first. */
   listKeys(purpose: string): Promise<readonly KeyRecord[]>;
   /** Version = newest + 1; fails with already_exists when `expectedVersion` is taken, so that two replicas make one key. */
-  addKey(key: Omit<KeyRecord, 'createTime'>, options: Actor): Promise<KeyRecord>;
+  addKey(key: Omit<KeyRecord, 'createTime' | 'withdrawTime'>, options: Actor): Promise<KeyRecord>;
+  /** A former version counts for nothing any more; wrong_state for the newest. Idempotent. */
+  withdrawKey(purpose: string, version: number, options: Actor): Promise<KeyRecord>;
   /** Audit records after a sequence number, ascending. */
   listAudit(after: number, limit: number): Promise<readonly AuditRecord[]>;
 }

@@ -1,4 +1,4 @@
-import type { AuditRecord, IdentityRecord, KeyRecord } from '../records.ts';
+import type { AuditRecord, IdentityRecord } from '../records.ts';
 import { type Actor, type IdentityStore, type Page, type PageRequest, StoreError } from '../store.ts';
 import { boolean, type Database, integer, json, type Row, text } from './database.ts';
 import { toPage } from './hosts.ts';
@@ -56,30 +56,6 @@ export function revokeIdentity(database: Database, now: number, name: string, op
   });
 }
 
-export function listKeys(database: Database, purpose: string): readonly KeyRecord[] {
-  return database.all('SELECT * FROM service_keys WHERE purpose = ? ORDER BY version DESC', purpose).map(toKey);
-}
-
-export function addKey(database: Database, now: number, key: Omit<KeyRecord, 'createTime'>, options: Actor): KeyRecord {
-  return write(database, now, (tx) => {
-    const newest = listKeys(tx.database, key.purpose)[0]?.version ?? 0;
-    const name = `version ${key.version} of key ${key.purpose}`;
-    if (key.version <= newest) throw new StoreError('already_exists', `${name} exists`);
-    if (key.version !== newest + 1) throw new StoreError('out_of_range', `${name} would leave a gap`);
-    const record = { ...key, createTime: tx.now };
-    tx.run(
-      'INSERT INTO service_keys (purpose, version, certificate, sealed, create_time) VALUES (?, ?, ?, ?, ?)',
-      record.purpose,
-      record.version,
-      record.certificate,
-      record.sealed,
-      record.createTime,
-    );
-    tx.audit(options.actor, 'key.add', `keys/${key.purpose}/${key.version}`);
-    return record;
-  });
-}
-
 export function listAudit(database: Database, after: number, limit: number): readonly AuditRecord[] {
   return database.all('SELECT * FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?', after, limit).map(toAudit);
 }
@@ -92,16 +68,6 @@ function toIdentity(row: Row): IdentityRecord {
     createTime: integer(row, 'create_time'),
     expireTime: integer(row, 'expire_time'),
     revoked: boolean(row, 'revoked'),
-  };
-}
-
-function toKey(row: Row): KeyRecord {
-  return {
-    purpose: text(row, 'purpose'),
-    version: integer(row, 'version'),
-    certificate: text(row, 'certificate'),
-    sealed: text(row, 'sealed'),
-    createTime: integer(row, 'create_time'),
   };
 }
 

@@ -14,7 +14,8 @@ import { enroll } from './enrollment.ts';
 import { readEpochs } from './epochs.ts';
 import { approveHost, deleteHost, replaceHost, revokeHost, updateHost } from './host-changes.ts';
 import { findByEks, getHost, listHosts } from './hosts.ts';
-import { addKey, getIdentity, listAudit, listIdentities, listKeys, putIdentity, revokeIdentity } from './identities.ts';
+import { getIdentity, listAudit, listIdentities, putIdentity, revokeIdentity } from './identities.ts';
+import { addKey, listKeys, withdrawKey } from './keys.ts';
 import { logStates, readLog } from './logs.ts';
 import { platform } from './platform.ts';
 import { allPolicies, deletePolicy, getPolicy, listPolicies, putPolicy } from './policies.ts';
@@ -113,6 +114,7 @@ const TABLE: Operations = {
   revokeIdentity,
   listKeys: (database, _now, purpose) => listKeys(database, purpose),
   addKey,
+  withdrawKey,
   listAudit: (database, _now, after, limit) => listAudit(database, after, limit),
 
   acceptClock,

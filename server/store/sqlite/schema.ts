@@ -201,6 +201,9 @@ CREATE TABLE revocation_lists (
   UNIQUE (issuer_key, issuer)
 ) STRICT;
 `,
+  `
+ALTER TABLE service_keys ADD COLUMN withdraw_time INTEGER;
+`,
 ];
 
 /** Version of the schema that this program writes. */

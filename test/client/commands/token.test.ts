@@ -167,4 +167,12 @@ describe('assay key', () => {
     expect(shell.out).toBe('version 2 signs from now on: k2\n');
     expect(rotated).toEqual(['k1']);
   });
+
+  it('withdraws', async () => {
+    const withdrawn: string[] = [];
+    shell.client = { tokenKeys: { withdraw: (id: string) => (withdrawn.push(id), Promise.resolve()) } };
+    expect(await shell.assay('key', 'withdraw', 'k1')).toBe(0);
+    expect(withdrawn).toEqual(['k1']);
+    expect(shell.out).toBe('withdrawn: k1\n');
+  });
 });

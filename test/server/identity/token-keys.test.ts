@@ -79,6 +79,19 @@ describe('the keys of tokens', () => {
     expect(await versions(keys)).toEqual([17, 16]);
   });
 
+  it('are withdrawn when they were stolen: published no more at once, but never the one that signs', async () => {
+    const [here, there] = await Promise.all([load(), load()]);
+    const stolen = await here.signer();
+    await expect(here.withdraw(stolen.keyId, ADA)).rejects.toMatchObject({ code: 'wrong_state' });
+    await here.rotate(stolen.keyId, ADA);
+    await here.withdraw(stolen.keyId, ADA);
+    expect(await versions(there)).toEqual([2]);
+    await expect(here.withdraw(stolen.keyId, ADA)).rejects.toMatchObject({ code: 'not_found' });
+    // The numbers go on, and the end of the one before it is still when the next was made.
+    await rotate(there);
+    expect(await versions(here)).toEqual([3, 2]);
+  });
+
   it('stand in the audit log with who rotated them', async () => {
     await rotate(await load());
     expect((await store.listAudit(0, 10)).map(({ actor, action, target }) => `${actor} ${action} ${target}`)).toEqual([

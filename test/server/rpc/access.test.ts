@@ -131,7 +131,7 @@ describe('access', () => {
   });
 
   it('lets nobody but an operator change trust, and an auditor only read', () => {
-    const changing = /^(?:Create(?!Challenge)|Update|Delete|Approve|Revoke|Import|Remove|Issue|Rotate)/;
+    const changing = /^(?:Create(?!Challenge)|Update|Delete|Approve|Revoke|Import|Remove|Issue|Rotate|Withdraw)/;
     for (const method of METHODS) {
       const { roles } = getOption(method, access);
       if (changing.test(method.name)) expect(roles, method.name).toEqual([Role.OPERATOR]);

@@ -158,6 +158,19 @@ describe('the keys of tokens', () => {
     }
   });
 
+  it('are withdrawn by an operator: what the former one signed is refused from then on', async () => {
+    const stolen = await tokenOf();
+    const keyId = decodeProtectedHeader(stolen).kid ?? '';
+    const client = operator.client(TokenKeyService);
+    expect(await failure(client.withdrawTokenKey({ keyId }))).toMatchObject({ reason: 'WRONG_STATE' });
+    await rotate();
+    await client.withdrawTokenKey({ keyId });
+    const refused = verifyToken(stolen, { keys: await publishedKeys(), now: now() });
+    await expect(refused).rejects.toMatchObject({ code: 'TOKEN_KEY_UNKNOWN' });
+    expect(await failure(client.withdrawTokenKey({ keyId }))).toMatchObject({ reason: 'NOT_FOUND' });
+    expect(await failure(client.withdrawTokenKey({}))).toMatchObject({ reason: 'INVALID_FIELD' });
+  });
+
   it('are not rotated more often than they expire', async () => {
     for (let version = 2; version <= 16; version++) await rotate();
     expect(await failure(rotate())).toMatchObject({

@@ -156,7 +156,9 @@ describe('the SQLite store', () => {
     const before = [await first.getHost('h-a'), await first.getResult('h-a'), await first.listAudit(0, 100)];
     await first.close();
     const database = new DatabaseSync(join(directory, 'assay.db'));
-    database.exec('DROP TABLE revocation_lists; UPDATE schema_version SET version = 1');
+    database.exec(
+      'DROP TABLE revocation_lists; ALTER TABLE service_keys DROP COLUMN withdraw_time; UPDATE schema_version SET version = 1',
+    );
     database.close();
     const store = await start();
     expect([await store.getHost('h-a'), await store.getResult('h-a'), await store.listAudit(0, 100)]).toEqual(before);

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file assay/v1/token.proto.
  */
 export const file_assay_v1_token: GenFile = /*@__PURE__*/
-  fileDesc("ChRhc3NheS92MS90b2tlbi5wcm90bxIIYXNzYXkudjEiLwoMVG9rZW5SZXF1ZXN0EhAKCGF1ZGllbmNlGAEgASgJEg0KBW5vbmNlGAIgASgMIkUKBVRva2VuEgsKA2p3dBgBIAEoCRIvCgtleHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiwwEKCFRva2VuS2V5Eg4KBmtleV9pZBgBIAEoCRIPCgd2ZXJzaW9uGAIgASgEEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtyZXRpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNAoQcHVibGlzaF9lbmRfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiFgoUTGlzdFRva2VuS2V5c1JlcXVlc3QiTQoVTGlzdFRva2VuS2V5c1Jlc3BvbnNlEiYKCnRva2VuX2tleXMYASADKAsyEi5hc3NheS52MS5Ub2tlbktleRIMCgRqd2tzGAIgASgJIicKFVJvdGF0ZVRva2VuS2V5UmVxdWVzdBIOCgZrZXlfaWQYASABKAkiPwoWUm90YXRlVG9rZW5LZXlSZXNwb25zZRIlCgl0b2tlbl9rZXkYASABKAsyEi5hc3NheS52MS5Ub2tlbktleTLKAQoPVG9rZW5LZXlTZXJ2aWNlElkKDUxpc3RUb2tlbktleXMSHi5hc3NheS52MS5MaXN0VG9rZW5LZXlzUmVxdWVzdBofLmFzc2F5LnYxLkxpc3RUb2tlbktleXNSZXNwb25zZSIHis8YAwoBARJcCg5Sb3RhdGVUb2tlbktleRIfLmFzc2F5LnYxLlJvdGF0ZVRva2VuS2V5UmVxdWVzdBogLmFzc2F5LnYxLlJvdGF0ZVRva2VuS2V5UmVzcG9uc2UiB4rPGAMKAQNiBnByb3RvMw", [file_assay_v1_access, file_google_protobuf_timestamp]);
+  fileDesc("ChRhc3NheS92MS90b2tlbi5wcm90bxIIYXNzYXkudjEiLwoMVG9rZW5SZXF1ZXN0EhAKCGF1ZGllbmNlGAEgASgJEg0KBW5vbmNlGAIgASgMIkUKBVRva2VuEgsKA2p3dBgBIAEoCRIvCgtleHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiwwEKCFRva2VuS2V5Eg4KBmtleV9pZBgBIAEoCRIPCgd2ZXJzaW9uGAIgASgEEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtyZXRpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNAoQcHVibGlzaF9lbmRfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiFgoUTGlzdFRva2VuS2V5c1JlcXVlc3QiTQoVTGlzdFRva2VuS2V5c1Jlc3BvbnNlEiYKCnRva2VuX2tleXMYASADKAsyEi5hc3NheS52MS5Ub2tlbktleRIMCgRqd2tzGAIgASgJIicKFVJvdGF0ZVRva2VuS2V5UmVxdWVzdBIOCgZrZXlfaWQYASABKAkiPwoWUm90YXRlVG9rZW5LZXlSZXNwb25zZRIlCgl0b2tlbl9rZXkYASABKAsyEi5hc3NheS52MS5Ub2tlbktleSIpChdXaXRoZHJhd1Rva2VuS2V5UmVxdWVzdBIOCgZrZXlfaWQYASABKAkiGgoYV2l0aGRyYXdUb2tlbktleVJlc3BvbnNlMq4CCg9Ub2tlbktleVNlcnZpY2USWQoNTGlzdFRva2VuS2V5cxIeLmFzc2F5LnYxLkxpc3RUb2tlbktleXNSZXF1ZXN0Gh8uYXNzYXkudjEuTGlzdFRva2VuS2V5c1Jlc3BvbnNlIgeKzxgDCgEBEmIKEFdpdGhkcmF3VG9rZW5LZXkSIS5hc3NheS52MS5XaXRoZHJhd1Rva2VuS2V5UmVxdWVzdBoiLmFzc2F5LnYxLldpdGhkcmF3VG9rZW5LZXlSZXNwb25zZSIHis8YAwoBAxJcCg5Sb3RhdGVUb2tlbktleRIfLmFzc2F5LnYxLlJvdGF0ZVRva2VuS2V5UmVxdWVzdBogLmFzc2F5LnYxLlJvdGF0ZVRva2VuS2V5UmVzcG9uc2UiB4rPGAMKAQNiBnByb3RvMw", [file_assay_v1_access, file_google_protobuf_timestamp]);
 
 /**
  * What a token shall be good for.
@@ -206,6 +206,42 @@ export const RotateTokenKeyResponseSchema: GenMessage<RotateTokenKeyResponse> = 
   messageDesc(file_assay_v1_token, 6);
 
 /**
+ * Request of WithdrawTokenKey.
+ *
+ * @generated from message assay.v1.WithdrawTokenKeyRequest
+ */
+export type WithdrawTokenKeyRequest = Message<"assay.v1.WithdrawTokenKeyRequest"> & {
+  /**
+   * key_id of the key; the one that signs must be replaced first.
+   *
+   * @generated from field: string key_id = 1;
+   */
+  keyId: string;
+};
+
+/**
+ * Describes the message assay.v1.WithdrawTokenKeyRequest.
+ * Use `create(WithdrawTokenKeyRequestSchema)` to create a new message.
+ */
+export const WithdrawTokenKeyRequestSchema: GenMessage<WithdrawTokenKeyRequest> = /*@__PURE__*/
+  messageDesc(file_assay_v1_token, 7);
+
+/**
+ * Response of WithdrawTokenKey.
+ *
+ * @generated from message assay.v1.WithdrawTokenKeyResponse
+ */
+export type WithdrawTokenKeyResponse = Message<"assay.v1.WithdrawTokenKeyResponse"> & {
+};
+
+/**
+ * Describes the message assay.v1.WithdrawTokenKeyResponse.
+ * Use `create(WithdrawTokenKeyResponseSchema)` to create a new message.
+ */
+export const WithdrawTokenKeyResponseSchema: GenMessage<WithdrawTokenKeyResponse> = /*@__PURE__*/
+  messageDesc(file_assay_v1_token, 8);
+
+/**
  * Keeps the keys that sign tokens: results and reports that anybody can check without asking the service.
  *
  * @generated from service assay.v1.TokenKeyService
@@ -220,6 +256,16 @@ export const TokenKeyService: GenService<{
     methodKind: "unary";
     input: typeof ListTokenKeysRequestSchema;
     output: typeof ListTokenKeysResponseSchema;
+  },
+  /**
+   * Publishes a former key no more, as when it was stolen: all its tokens are refused from then on, good ones too.
+   *
+   * @generated from rpc assay.v1.TokenKeyService.WithdrawTokenKey
+   */
+  withdrawTokenKey: {
+    methodKind: "unary";
+    input: typeof WithdrawTokenKeyRequestSchema;
+    output: typeof WithdrawTokenKeyResponseSchema;
   },
   /**
    * Makes a new key, which is published and signs from now on. Tokens of the former key stay good until they expire.

@@ -53,5 +53,22 @@ export function describeIdentities(given: Given): void {
       expect((await given.store.listKeys('token')).map(({ version }) => version)).toEqual([2, 1]);
       expect(await given.store.listKeys('authority')).toEqual([]);
     });
+
+    it('withdraws a former version of a key for good, and never the newest', async () => {
+      for (const version of [1, 2]) await given.store.addKey(key(version), OPERATOR);
+      const withdraw = (version: number) => given.store.withdrawKey('token', version, OPERATOR);
+      await expect(withdraw(2)).rejects.toMatchObject({ code: 'wrong_state' });
+      await expect(withdraw(3)).rejects.toMatchObject({ code: 'not_found' });
+      const time = given.store.now();
+      expect(await withdraw(1)).toMatchObject({ version: 1, withdrawTime: time });
+      given.clock.advance(1000);
+      expect(await withdraw(1)).toMatchObject({ version: 1, withdrawTime: time });
+      await given.reopen();
+      expect((await given.store.listKeys('token')).map(({ withdrawTime }) => withdrawTime)).toEqual([null, time]);
+      const audit = await given.store.listAudit(0, 10);
+      expect(audit.map(({ action, target }) => `${action} ${target}`)).toEqual([
+        ...['key.add keys/token/1', 'key.add keys/token/2', 'key.withdraw keys/token/1'],
+      ]);
+    });
   });
 }
