@@ -45,20 +45,45 @@ export interface PlatformReport {
   readonly exceptions: Cut<HostException>;
 }
 
+export type ReportDemand = Parameters<typeof reportPlatform>[1];
+
+/** Reads of the whole platform are heavy: who asks for the same while one is under way gets that one. */
+export class PlatformReporter {
+  readonly #store: Parameters<typeof reportPlatform>[0];
+  readonly #underWay = new Map<string, Promise<PlatformReport>>();
+
+  constructor(store: Parameters<typeof reportPlatform>[0]) {
+    this.#store = store;
+  }
+
+  report(demand: ReportDemand): Promise<PlatformReport> {
+    const key = JSON.stringify(demand);
+    const present = this.#underWay.get(key);
+    if (present !== undefined) return present;
+    const made = reportPlatform(this.#store, demand).finally(() => this.#underWay.delete(key));
+    this.#underWay.set(key, made);
+    return made;
+  }
+}
+
 /** Reads and words the report: every number in it is of one state of the store. */
 export async function reportPlatform(
   store: Pick<Store, 'platform' | 'deployment'>,
-  demand: { readonly matchLabels: Readonly<Record<string, string>>; readonly maxExceptions: number },
+  demand: {
+    /** Labels that every host of the report has, for each reason for which it must. */
+    readonly selectors: readonly Readonly<Record<string, string>>[];
+    readonly maxExceptions: number;
+  },
 ): Promise<PlatformReport> {
-  const { matchLabels, maxExceptions } = demand;
-  const record = await store.platform(matchLabels, { exceptions: maxExceptions, policies: MAX_POLICIES });
+  const { selectors, maxExceptions } = demand;
+  const record = await store.platform(selectors, { exceptions: maxExceptions, policies: MAX_POLICIES });
   const hosts = countStatuses(record.groups);
   const judging = new Set(record.groups.flatMap((group) => (group.policyId === '' ? [] : [keyOf(group)])));
   return {
     deployment: store.deployment,
     time: record.time,
     revision: record.revision,
-    matchLabels,
+    matchLabels: Object.fromEntries(selectors.flatMap((labels) => Object.entries(labels))),
     hosts,
     policies: { listed: record.policies.map((policy) => reportPolicy(policy, record)), total: judging.size },
     oldestChallenge: record.oldestChallenge,

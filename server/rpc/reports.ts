@@ -1,7 +1,7 @@
 import type { ReportService } from '../../proto/gen/assay/v1/report_pb.ts';
 import type { Handlers } from '../../proto/service.ts';
 import type { TokenIssuer } from '../result/issue-token.ts';
-import { reportPlatform } from '../result/platform-report.ts';
+import { PlatformReporter } from '../result/platform-report.ts';
 import type { Store } from '../store/store.ts';
 import { reportToJson, reportToProto } from './convert-report.ts';
 import { labelsFromProto } from './convert-result.ts';
@@ -18,13 +18,14 @@ export interface ReportHandlersOptions {
 }
 
 export function reportHandlers({ store, tokens }: ReportHandlersOptions): Handlers<typeof ReportService> {
+  const reporter = new PlatformReporter(store);
   return {
     async getPlatformReport({ matchLabels, maxExceptions, token }) {
       const demand = token === undefined ? undefined : tokenDemandFromProto(token);
       if (maxExceptions < 0) throw invalid('max_exceptions', 'must not be negative');
       const wanted = Math.min(maxExceptions === 0 ? DEFAULT_EXCEPTIONS : maxExceptions, MAX_EXCEPTIONS);
       const labels = labelsFromProto(matchLabels, 'match_labels', MAX_LABELS);
-      const report = reportToProto(await reportPlatform(store, { matchLabels: labels, maxExceptions: wanted }));
+      const report = reportToProto(await reporter.report({ selectors: [labels], maxExceptions: wanted }));
       if (demand === undefined) return { report };
       return { report, token: tokenToProto(await tokens.issueReport(reportToJson(report), demand)) };
     },

@@ -249,9 +249,12 @@ export interface ResultStore {
   heads(): Promise<{ readonly revision: number; readonly confirmation: number }>;
   /** Present results as they stood together at one revision, for the start of a watch. */
   snapshot(filter: ResultFilter): Promise<{ readonly revision: number; readonly results: readonly ResultRecord[] }>;
-  /** All hosts with these labels from one state of the store; verdicts whose validity has ended count as none. */
+  /**
+   * All hosts that have the labels of every selector, from one state of the store; verdicts whose validity has ended count as
+   * none.
+   */
   platform(
-    matchLabels: Readonly<Record<string, string>>,
+    selectors: readonly Readonly<Record<string, string>>[],
     limits: { readonly exceptions: number; readonly policies: number },
   ): Promise<PlatformRecord>;
   /** Drops changes older than a time, but never a host's present result; returns how many. */

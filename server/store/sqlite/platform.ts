@@ -9,23 +9,24 @@ import { PRESENT_SQL, toResult } from './revisions.ts';
 
 /** The status as it reads at a time (?1), whether or not an expiry was written. */
 const STATUS_NOW = "CASE WHEN p.valid_until <= ?1 THEN 'none' ELSE p.status END";
-const IN_SCOPE = `(?2 = '{}' OR ${matchLabelsSql('c.labels', '?2')})`;
+/** Whether no selector (?2, a list) asks for a label that the host lacks. */
+const IN_SCOPE = `NOT EXISTS (SELECT 1 FROM json_each(?2) AS selector
+  WHERE NOT ${matchLabelsSql('c.labels', 'selector.value')})`;
 
 /** One thread has the database, so that nothing is written between these reads. */
 export function platform(
   database: Database,
   now: number,
-  matchLabels: Parameters<ResultStore['platform']>[0],
+  selectors: Parameters<ResultStore['platform']>[0],
   limits: Parameters<ResultStore['platform']>[1],
 ): PlatformRecord {
-  const scope = JSON.stringify(matchLabels);
+  const scope = JSON.stringify(selectors);
   const rows = database.all(
-    `SELECT coalesce(json_extract(c.verdict, '$.policyId'), '') AS policy_id,
-        coalesce(json_extract(c.verdict, '$.policyVersion'), 0) AS policy_version,
+    `SELECT c.policy_id, c.policy_version,
         ${STATUS_NOW} AS status_now, count(*) AS hosts,
         min(CASE WHEN p.valid_until > ?1 THEN p.challenge_time END) AS oldest_challenge,
         min(CASE WHEN p.valid_until > ?1 THEN p.valid_until END) AS earliest_valid_until
-      FROM results p JOIN changes c ON c.revision = p.revision
+      FROM results p JOIN changes c INDEXED BY changes_policy ON c.revision = p.revision
       WHERE ${IN_SCOPE}
       GROUP BY policy_id, policy_version, status_now ORDER BY policy_id, policy_version, status_now`,
     now,

@@ -203,6 +203,9 @@ CREATE TABLE revocation_lists (
 `,
   `
 ALTER TABLE service_keys ADD COLUMN withdraw_time INTEGER;
+ALTER TABLE changes ADD COLUMN policy_id TEXT AS (json_extract(verdict, '$.policyId')) VIRTUAL;
+ALTER TABLE changes ADD COLUMN policy_version INTEGER AS (json_extract(verdict, '$.policyVersion')) VIRTUAL;
+CREATE INDEX changes_policy ON changes (revision, policy_id, policy_version, labels);
 `,
 ];
 

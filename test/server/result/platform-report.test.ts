@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { reportPlatform } from '../../../server/result/platform-report.ts';
+import { PlatformReporter, reportPlatform } from '../../../server/result/platform-report.ts';
 import type { PlatformReport } from '../../../server/result/platform-report.ts';
 import type { CheckRecord, PlatformRecord, ResultRecord } from '../../../server/store/records.ts';
 
@@ -18,7 +18,7 @@ const EMPTY: PlatformRecord = {
 
 async function reportOf(record: Partial<PlatformRecord>): Promise<PlatformReport> {
   const platform = () => Promise.resolve({ ...EMPTY, ...record });
-  return reportPlatform({ platform, deployment: 'd-a' }, { matchLabels: {}, maxExceptions: 10 });
+  return reportPlatform({ platform, deployment: 'd-a' }, { selectors: [{ a: 'b' }, {}], maxExceptions: 10 });
 }
 
 const check = (index: number, change: Partial<CheckRecord> = {}): CheckRecord => ({
@@ -52,6 +52,7 @@ describe('the report of the platform', () => {
     expect(report.hosts).toEqual({ none: 4, affirming: 13, warning: 0, contraindicated: 2 });
     expect(report.exceptions).toEqual({ listed: [], total: 6 });
     expect(report.policies.total).toBe(2);
+    expect(report.matchLabels).toEqual({ a: 'b' });
     expect(report.policies.listed).toMatchObject([
       { id: 'base', version: 2, hosts: { none: 0, affirming: 3, warning: 0, contraindicated: 2 } },
     ]);
@@ -64,6 +65,25 @@ describe('the report of the platform', () => {
     expect(exceptions.listed[0]?.reasons.listed.map(({ id }) => id)).toEqual(
       [1, 2, 3, 4].map((n) => `pcr.sha256.${n}`),
     );
+  });
+
+  it('is read once for all who ask for the same at once, and anew for who comes later', async () => {
+    let reads = 0;
+    const platform = () => Promise.resolve({ ...EMPTY, revision: ++reads });
+    const reporter = new PlatformReporter({ platform, deployment: 'd-a' });
+    const ask = async (zone: string): Promise<number> =>
+      (await reporter.report({ selectors: [{ zone }], maxExceptions: 1 })).revision;
+    expect(await Promise.all([ask('n'), ask('n'), ask('s')])).toEqual([1, 1, 2]);
+    expect(await ask('n')).toBe(3);
+  });
+
+  it('is asked for anew after a read that failed', async () => {
+    let reads = 0;
+    const platform = () => (reads++ === 0 ? Promise.reject(new Error('no')) : Promise.resolve(EMPTY));
+    const reporter = new PlatformReporter({ platform, deployment: 'd-a' });
+    const demand = { selectors: [], maxExceptions: 1 };
+    await expect(reporter.report(demand)).rejects.toThrow('no');
+    expect(await reporter.report(demand)).toMatchObject({ deployment: 'd-a' });
   });
 
   it('cuts what is very long, at a character', async () => {

@@ -157,7 +157,14 @@ describe('the SQLite store', () => {
     await first.close();
     const database = new DatabaseSync(join(directory, 'assay.db'));
     database.exec(
-      'DROP TABLE revocation_lists; ALTER TABLE service_keys DROP COLUMN withdraw_time; UPDATE schema_version SET version = 1',
+      [
+        'DROP TABLE revocation_lists',
+        'ALTER TABLE service_keys DROP COLUMN withdraw_time',
+        'DROP INDEX changes_policy',
+        'ALTER TABLE changes DROP COLUMN policy_id',
+        'ALTER TABLE changes DROP COLUMN policy_version',
+        'UPDATE schema_version SET version = 1',
+      ].join(';'),
     );
     database.close();
     const store = await start();

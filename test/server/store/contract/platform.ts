@@ -5,8 +5,9 @@ import type { Given } from './harness.ts';
 
 export function describePlatform(given: Given): void {
   describe('all hosts together', () => {
-    const read = (matchLabels = {}, exceptions = 10): Promise<PlatformRecord> =>
-      given.store.platform(matchLabels, { exceptions, policies: 10 });
+    type Labels = Readonly<Record<string, string>>;
+    const read = (selectors: Labels | readonly Labels[] = {}, exceptions = 10): Promise<PlatformRecord> =>
+      given.store.platform([selectors].flat(), { exceptions, policies: 10 });
     const groups = ({ groups: found }: PlatformRecord): readonly string[] =>
       found.map(({ policyId, policyVersion, status, hosts }) => `${policyId}@${policyVersion} ${status} ${hosts}`);
     const fallen = ({ exceptions }: PlatformRecord): readonly string[] =>
@@ -50,6 +51,9 @@ export function describePlatform(given: Given): void {
       expect(groups(await read({ zone: 'n' }))).toEqual(['base@1 affirming 1']);
       expect(fallen(await read({ zone: 'n' }))).toEqual([]);
       expect(groups(await read({ zone: 's' }))).toEqual([]);
+      expect(groups(await read([{ zone: 'n' }, { rack: '1' }, {}]))).toEqual(['base@1 affirming 1']);
+      expect(groups(await read([{ zone: 'n' }, { zone: 's' }]))).toEqual([]);
+      expect(groups(await read([]))).toEqual(['@0 none 1', 'base@1 affirming 2']);
     });
 
     it('count as none from the moment on in which their validity ends, before anybody writes it and after', async () => {
