@@ -1,3 +1,4 @@
+import type { PlatformStore } from './platform-store.ts';
 import type {
   Admission,
   AkRecord,
@@ -16,7 +17,6 @@ import type {
   LogKind,
   LogPart,
   LogState,
-  PlatformRecord,
   PolicyAttachment,
   PolicyRecord,
   ResultRecord,
@@ -249,14 +249,6 @@ export interface ResultStore {
   heads(): Promise<{ readonly revision: number; readonly confirmation: number }>;
   /** Present results as they stood together at one revision, for the start of a watch. */
   snapshot(filter: ResultFilter): Promise<{ readonly revision: number; readonly results: readonly ResultRecord[] }>;
-  /**
-   * All hosts that have the labels of every selector, from one state of the store; verdicts whose validity has ended count as
-   * none.
-   */
-  platform(
-    selectors: readonly Readonly<Record<string, string>>[],
-    limits: { readonly exceptions: number; readonly policies: number },
-  ): Promise<PlatformRecord>;
   /** Drops changes older than a time, but never a host's present result; returns how many. */
   compact(before: number): Promise<number>;
   logStates(hostId: string): Promise<readonly LogState[]>;
@@ -332,7 +324,7 @@ export interface IdentityStore {
 }
 
 /** What a store promises. Every method is atomic and durable when it resolves; every failure is a StoreError. */
-export interface Store extends HostStore, ResultStore, PolicyStore, EndorsementStore, IdentityStore {
+export interface Store extends HostStore, ResultStore, PlatformStore, PolicyStore, EndorsementStore, IdentityStore {
   /** Changes when the data is restored from a backup or moves to another timeline. */
   readonly incarnation: string;
   /** Name of the deployment, chosen when the store was made. */

@@ -1,6 +1,6 @@
 import { isExpired, presentResult } from '../own-verdicts.ts';
 import type { PlatformRecord, PolicyRecord, TrustStatus } from '../records.ts';
-import type { ResultStore } from '../store.ts';
+import type { PlatformStore } from '../platform-store.ts';
 import { type Database, integer, optionalInteger, text } from './database.ts';
 import { matchLabelsSql } from './hosts.ts';
 import { getPolicy } from './policies.ts';
@@ -17,8 +17,8 @@ const IN_SCOPE = `NOT EXISTS (SELECT 1 FROM json_each(?2) AS selector
 export function platform(
   database: Database,
   now: number,
-  selectors: Parameters<ResultStore['platform']>[0],
-  limits: Parameters<ResultStore['platform']>[1],
+  selectors: Parameters<PlatformStore['platform']>[0],
+  limits: Parameters<PlatformStore['platform']>[1],
 ): PlatformRecord {
   const scope = JSON.stringify(selectors);
   const rows = database.all(
