@@ -4,11 +4,10 @@ import { AttestationService } from '../../../proto/gen/assay/v1/attestation_pb.t
 import { AttestationResultService, TrustStatus } from '../../../proto/gen/assay/v1/attestation_result_pb.ts';
 import { EnrollmentService } from '../../../proto/gen/assay/v1/enrollment_pb.ts';
 import { LogKind } from '../../../proto/gen/assay/v1/evidence_pb.ts';
-import type { Challenge } from '../../../proto/gen/assay/v1/evidence_pb.ts';
-import { answerChallenge, FACTS } from '../../support/evidence-builder.ts';
+import { FACTS } from '../../support/evidence-builder.ts';
 import { failure } from '../../support/rpc.ts';
 import { dump } from '../../support/test-service.ts';
-import { evidenceMessage, goOnline } from './agent-online.ts';
+import { answerTo, goOnline } from './agent-online.ts';
 import type { AgentOnline, AttestPart, EvidenceMessage } from './agent-online.ts';
 
 let online: AgentOnline;
@@ -28,24 +27,8 @@ const helloPart = (): AttestPart => ({ part: { case: 'hello', value: online.hell
 async function drawn() {
   const { challenge, token } = await unary().createChallenge(online.hello());
   if (challenge === undefined) throw new TypeError('no challenge');
-  return { challenge, token, evidence: answerTo(challenge) };
+  return { challenge, token, evidence: answerTo(online, challenge) };
 }
-
-/** The honest answer of a host without logs. */
-function answerTo({ nonce, selection, logs }: Challenge): EvidenceMessage {
-  const asked = {
-    nonce: Buffer.from(nonce),
-    selection: selection.map(({ algorithm, pcrs }) => ({ hash: algorithm, pcrs })),
-    logs: logs.map(({ kind, offset }) => ({ kind: LOG_KINDS.get(kind) ?? 'ima', offset: Number(offset) })),
-  };
-  return evidenceMessage(answerChallenge(online.tpm, online.ak, asked, online));
-}
-
-const LOG_KINDS = new Map<LogKind, 'boot' | 'userspace' | 'ima'>([
-  [LogKind.BOOT, 'boot'],
-  [LogKind.USERSPACE, 'userspace'],
-  [LogKind.IMA, 'ima'],
-]);
 
 const sound: EvidenceMessage = { quote: { attest: Buffer.alloc(1), signature: Buffer.alloc(1) }, facts: FACTS };
 const proof = { ...sound, token: Buffer.alloc(64), hmac: Buffer.alloc(32) };
@@ -77,7 +60,7 @@ describe('a round over the wire', () => {
     const messages = unary().attest(requests)[Symbol.asyncIterator]();
     const first = await messages.next();
     if (first.done === true || first.value.part.case !== 'challenge') throw new TypeError('no challenge');
-    resolve(answerTo(first.value.part.value));
+    resolve(answerTo(online, first.value.part.value));
     expect((await messages.next()).value).toMatchObject({
       part: { case: 'result', value: { status: TrustStatus.AFFIRMING } },
     });

@@ -1,5 +1,5 @@
 /** The agent's calls over the wire, with messages that a test makes as it likes. */
-import { announcementOf } from '../../support/evidence-builder.ts';
+import { announcementOf, answerChallenge } from '../../support/evidence-builder.ts';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 
 import type { Channel } from '../../../proto/client.ts';
@@ -7,7 +7,9 @@ import { AttestationService } from '../../../proto/gen/assay/v1/attestation_pb.t
 import type { AttestRequestSchema, SubmitEvidenceRequestSchema } from '../../../proto/gen/assay/v1/attestation_pb.ts';
 import { EnrollmentService } from '../../../proto/gen/assay/v1/enrollment_pb.ts';
 import type { CompleteEnrollmentRequestSchema } from '../../../proto/gen/assay/v1/enrollment_pb.ts';
-import type { LogKind } from '../../../proto/gen/assay/v1/evidence_pb.ts';
+import { LogKind } from '../../../proto/gen/assay/v1/evidence_pb.ts';
+import type { Challenge } from '../../../proto/gen/assay/v1/evidence_pb.ts';
+import type { TlsIdentity } from '../../../proto/tls-identity.ts';
 import type { RoundEvidence } from '../../../server/attestation/messages.ts';
 import { all } from '../../support/rpc.ts';
 import { startAssay, tlsIdentity } from '../../support/running-service.ts';
@@ -44,6 +46,8 @@ export interface EvidenceMessage {
 export interface AgentOnline {
   readonly running: Running;
   readonly agent: Channel;
+  /** What the agent connects with. */
+  readonly identity: TlsIdentity;
   readonly tpm: SoftwareTpm;
   readonly ak: SoftwareAk;
   readonly hostId: string;
@@ -53,6 +57,8 @@ export interface AgentOnline {
   submit(...messages: SubmitPart[]): Promise<MessageOf<'submitEvidence'>>;
   attest(...messages: AttestPart[]): Promise<unknown>;
   complete(...messages: CompletePart[]): Promise<unknown>;
+  /** One honest round without a stream. */
+  round(): Promise<MessageOf<'submitEvidence'>>;
 }
 
 type MessageOf<Name extends 'submitEvidence'> = Awaited<ReturnType<ReturnType<typeof attestationClient>[Name]>>;
@@ -67,10 +73,12 @@ export async function goOnline(): Promise<AgentOnline> {
   const tpm = new SoftwareTpm();
   const ak = tpm.createAk();
   const { host, tls, clientCertificate } = await enroll(running.house, tpm, ak);
-  const agent = running.connect(tlsIdentity(tls, clientCertificate));
-  return {
+  const identity = tlsIdentity(tls, clientCertificate);
+  const agent = running.connect(identity);
+  const online: AgentOnline = {
     running,
     agent,
+    identity,
     tpm,
     ak,
     hostId: host.id,
@@ -82,7 +90,30 @@ export async function goOnline(): Promise<AgentOnline> {
     submit: (...messages) => attestationClient(agent).submitEvidence(only(messages)),
     attest: (...messages) => all(attestationClient(agent).attest(only(messages))),
     complete: (...messages) => agent.client(EnrollmentService).completeEnrollment(only(messages)),
+    round: async () => {
+      const { challenge, token } = await attestationClient(agent).createChallenge(online.hello());
+      if (challenge === undefined) throw new TypeError('no challenge');
+      const evidence = answerTo(online, challenge);
+      return online.submit({ part: { case: 'submission', value: { token, evidence } } });
+    },
   };
+  return online;
+}
+
+const LOG_KINDS = new Map<LogKind, 'boot' | 'userspace' | 'ima'>([
+  [LogKind.BOOT, 'boot'],
+  [LogKind.USERSPACE, 'userspace'],
+  [LogKind.IMA, 'ima'],
+]);
+
+/** The honest answer of a host without logs. */
+export function answerTo(online: AgentOnline, { nonce, selection, logs, allBanks }: Challenge): EvidenceMessage {
+  const asked = {
+    nonce: Buffer.from(nonce),
+    selection: allBanks ? ('all' as const) : selection.map(({ algorithm, pcrs }) => ({ hash: algorithm, pcrs })),
+    logs: logs.map(({ kind, offset }) => ({ kind: LOG_KINDS.get(kind) ?? 'ima', offset: Number(offset) })),
+  };
+  return evidenceMessage(answerChallenge(online.tpm, online.ak, asked, online));
 }
 
 export function evidenceMessage({

@@ -1,0 +1,107 @@
+/** Calls below gRPC: any bytes in any frames, over one HTTP/2 connection with any certificate, from any address of loopback. */
+import { once } from 'node:events';
+import { connect as connectHttp2 } from 'node:http2';
+import type { ClientHttp2Session } from 'node:http2';
+import { connect as connectTls } from 'node:tls';
+
+import { fromBinary } from '@bufbuild/protobuf';
+import { anyUnpack } from '@bufbuild/protobuf/wkt';
+
+import { ErrorInfoSchema } from '../../proto/gen/google/rpc/error_details_pb.ts';
+import { StatusSchema } from '../../proto/gen/google/rpc/status_pb.ts';
+import { toPem } from '../../proto/tls-identity.ts';
+import type { TlsIdentity } from '../../proto/tls-identity.ts';
+
+export interface RawAnswer {
+  /** gRPC status as a number; -1 where the call ended without one. */
+  readonly status: number;
+  /** Of ErrorInfo; '' where there is none. */
+  readonly reason: string;
+  readonly message: string;
+  /** Bytes of the answer's messages, frames included. */
+  readonly received: number;
+}
+
+export interface RawCall {
+  /** `/package.Service/Method` */
+  readonly path: string;
+  readonly body: Buffer;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Milliseconds; the service ends the call then. */
+  readonly timeout?: number;
+}
+
+export class RawCaller implements Disposable {
+  readonly #session: ClientHttp2Session;
+
+  private constructor(session: ClientHttp2Session) {
+    this.#session = session;
+    session.on('error', () => undefined);
+  }
+
+  static async open(
+    port: number,
+    options: { readonly identity?: TlsIdentity; readonly localAddress?: string } = {},
+  ): Promise<RawCaller> {
+    const { identity, localAddress } = options;
+    const socket = connectTls({
+      host: '127.0.0.1',
+      port,
+      rejectUnauthorized: false,
+      ALPNProtocols: ['h2'],
+      ...(localAddress === undefined ? {} : { localAddress }),
+      ...(identity === undefined
+        ? {}
+        : { cert: identity.certificateChain.map(toPem).join(''), key: identity.privateKey }),
+    });
+    await once(socket, 'secureConnect');
+    return new RawCaller(connectHttp2('https://127.0.0.1', { createConnection: () => socket }));
+  }
+
+  async call({ path, body, headers = {}, timeout = 20_000 }: RawCall): Promise<RawAnswer> {
+    const stream = this.#session.request({
+      ':method': 'POST',
+      ':path': path,
+      'content-type': 'application/grpc',
+      te: 'trailers',
+      'grpc-timeout': `${timeout}m`,
+      ...headers,
+    });
+    let received = 0;
+    let answer: Omit<RawAnswer, 'received'> = { status: -1, reason: '', message: '' };
+    const read = (found: Readonly<Record<string, unknown>>): void => {
+      if (found['grpc-status'] !== undefined) answer = readStatus(found);
+    };
+    stream
+      .on('response', read)
+      .on('trailers', read)
+      .on('error', () => undefined)
+      .on('data', (data: Buffer) => (received += data.length));
+    stream.end(body);
+    await once(stream, 'close');
+    return { ...answer, received };
+  }
+
+  [Symbol.dispose](): void {
+    this.#session.destroy();
+  }
+}
+
+/** A message in its gRPC frame. */
+export function frame(message: Uint8Array, compressed = false): Buffer {
+  const head = Buffer.alloc(5);
+  head.writeUInt8(compressed ? 1 : 0);
+  head.writeUInt32BE(message.length, 1);
+  return Buffer.concat([head, message]);
+}
+
+function readStatus(found: Readonly<Record<string, unknown>>): Omit<RawAnswer, 'received'> {
+  const details = found['grpc-status-details-bin'];
+  const status = typeof details === 'string' ? fromBinary(StatusSchema, Buffer.from(details, 'base64')) : undefined;
+  const info = status?.details.map((detail) => anyUnpack(detail, ErrorInfoSchema)).find((each) => each !== undefined);
+  return {
+    status: Number(found['grpc-status']),
+    reason: info?.reason ?? '',
+    message: status?.message ?? String(found['grpc-message'] ?? ''),
+  };
+}
