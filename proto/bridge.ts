@@ -125,7 +125,8 @@ function decode(schema: DescMessage, bytes: Buffer, limit: number): Message {
     });
   }
   try {
-    return fromBinary(schema, bytes);
+    // Fields that nobody reads would be kept as objects, a hundred times their size in a message that is made of them.
+    return fromBinary(schema, bytes, { readUnknownFields: false });
   } catch (cause) {
     throw malformed(`message is not a ${schema.typeName}`, cause);
   }

@@ -6,7 +6,7 @@ import type { RpcLogger } from './bridge.ts';
 import { ServerCall } from './server-call.ts';
 import type { CallPlan } from './server-call.ts';
 import { accessOf, STANDARD_METHOD_ROLES } from './service.ts';
-import type { BoundService, Context, Peer, RoleName } from './service.ts';
+import type { BoundService, Context, MethodAccess, Peer, RoleName } from './service.ts';
 import { StatusError } from './status.ts';
 
 export interface RpcServerOptions {
@@ -25,7 +25,7 @@ export interface RpcServerOptions {
   readonly translateError?: (error: unknown) => StatusError | undefined;
   /** Roles of methods that lack the access option, by path; default: health and reflection for everybody. */
   readonly methodRoles?: ReadonlyMap<string, readonly RoleName[]>;
-  /** Largest message that is received (default 4 MiB), and by the method's path where that differs. */
+  /** Largest message that is received (default 4 MiB, 4 KiB where strangers may call), and by the method's path where that differs. */
   readonly maxReceiveBytes?: number;
   readonly maxReceiveBytesOf?: ReadonlyMap<string, number>;
   /** Largest message that is sent; default 4 MiB, which is what clients take by default. */
@@ -40,6 +40,8 @@ export interface RpcServerOptions {
 }
 
 const MEBIBYTE = 1024 * 1024;
+/** What anybody may send, and hold by a stream that lasts, unless a method needs more: a name, such as of a service or symbol. */
+const STRANGERS_BYTES = 4 * 1024;
 
 interface Connection {
   readonly peer: Peer;
@@ -63,15 +65,18 @@ export class RpcServer {
     this.#options = options;
     this.#maxCalls = options.maxCallsPerConnection ?? 100;
     const plans = new Map<string, Pick<CallPlan, 'method' | 'serve'>>();
-    const limitOf = (path: string) => options.maxReceiveBytesOf?.get(path) ?? options.maxReceiveBytes ?? 4 * MEBIBYTE;
+    let maxReceiveBytes = 0;
     for (const method of options.services.flatMap(({ methods }) => methods)) {
       if (plans.has(method.path)) throw new TypeError(`${method.path} is served twice`);
+      const access = accessOf(method, options.methodRoles ?? STANDARD_METHOD_ROLES);
+      const limit = receiveLimit(access, method.path, options);
       const serve = makeServe(method, {
-        maxReceiveBytes: limitOf(method.path),
+        maxReceiveBytes: limit,
         maxSendBytes: options.maxSendBytes ?? 4 * MEBIBYTE,
         requestTimeoutMillis: options.requestTimeoutMillis ?? 30_000,
       });
-      plans.set(method.path, { method: accessOf(method, options.methodRoles ?? STANDARD_METHOD_ROLES), serve });
+      plans.set(method.path, { method: access, serve });
+      maxReceiveBytes = Math.max(maxReceiveBytes, limit);
     }
     for (const path of options.maxReceiveBytesOf?.keys() ?? []) {
       if (!plans.has(path)) throw new TypeError(`a limit is set for ${path}, which is not served`);
@@ -79,7 +84,7 @@ export class RpcServer {
     this.#plans = plans;
     const server = new Server({
       interceptors: [(definition, next) => this.#intercept(definition.path, next)],
-      'grpc.max_receive_message_length': Math.max(0, ...[...plans.keys()].map(limitOf)),
+      'grpc.max_receive_message_length': maxReceiveBytes,
       // The count below refuses with a reason; this one holds against a caller that ignores refusals.
       'grpc.max_concurrent_streams': 2 * this.#maxCalls,
       'grpc.keepalive_time_ms': options.keepaliveMillis ?? 30_000,
@@ -141,6 +146,7 @@ export class RpcServer {
           throw new StatusError({ code: 'UNAVAILABLE', reason: 'CONNECTION_LOST', message: 'connection lost' });
         if (this.#draining.signal.aborted) throw shuttingDown();
         if (connection.calls.size > this.#maxCalls) throw tooManyCalls(this.#maxCalls);
+        if (isCompressed(next)) throw compressed();
         return this.#options.authorize(context);
       },
       describe: (error, context) =>
@@ -180,6 +186,30 @@ function shuttingDown(): StatusError {
 function tooManyCalls(limit: number): StatusError {
   const message = `connection has ${limit} calls open`;
   return new StatusError({ code: 'RESOURCE_EXHAUSTED', reason: 'TOO_MANY_CALLS', message, retryAfterMillis: 1000 });
+}
+
+/** What a method takes where its own limit is not named: a new one that strangers may call begins small. */
+function receiveLimit(
+  { roles }: MethodAccess,
+  path: string,
+  { maxReceiveBytesOf, maxReceiveBytes = 4 * MEBIBYTE }: RpcServerOptions,
+): number {
+  const limit = roles.includes('anonymous') ? Math.min(STRANGERS_BYTES, maxReceiveBytes) : maxReceiveBytes;
+  return maxReceiveBytesOf?.get(path) ?? limit;
+}
+
+/**
+ * grpc-js opens every compressed message of a frame as it arrives, each up to the largest message of any method, before one is
+ * asked for: 4 KB would become 4 MiB, many times at once. It removes the header and has no option against it.
+ */
+function isCompressed(call: ConstructorParameters<typeof ServerCall>[0]): boolean {
+  const encoding: unknown = Reflect.get(call, 'incomingEncoding');
+  return encoding !== 'identity';
+}
+
+function compressed(): StatusError {
+  const message = 'compressed messages are not taken';
+  return new StatusError({ code: 'UNIMPLEMENTED', reason: 'COMPRESSION_UNSUPPORTED', message });
 }
 
 function identity(bytes: Buffer): Buffer {

@@ -132,7 +132,8 @@ function bodyOf(random: SeededRandom, makeOne: () => Buffer): Buffer {
 /** What a sound round says under the policy of this test alone: an operator's hostile request may well have made another one. */
 async function honestRound(): Promise<unknown> {
   const { store } = online.running.house;
-  for (const { id } of (await store.allPolicies()).policies) await store.deletePolicy(id, { ...OPERATOR, expected: 'any' });
+  for (const { id } of (await store.allPolicies()).policies)
+    await store.deletePolicy(id, { ...OPERATOR, expected: 'any' });
   await putPolicy(store);
   for (;;) {
     try {

@@ -1,0 +1,99 @@
+import { gzipSync } from 'node:zlib';
+
+import { getOption } from '@bufbuild/protobuf';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { access, Role } from '../../../proto/gen/assay/v1/access_pb.ts';
+import { STATUS_CODES } from '../../../proto/status.ts';
+import { MAX_RECEIVE_BYTES } from '../../../server/rpc/services.ts';
+import { methodsOfContract, pathOf } from '../../support/contract.ts';
+import { memoryInUse, peakOfBuffers } from '../../support/memory.ts';
+import { frame, RawCaller } from '../../support/raw-caller.ts';
+import { startAssay } from '../../support/running-service.ts';
+import type { Running } from '../../support/running-service.ts';
+
+const MEBIBYTE = 1024 * 1024;
+const COMPLETE = '/assay.v1.EnrollmentService/CompleteEnrollment';
+/** What anybody may call, streams that last among it. */
+const STANDARD = [
+  '/grpc.health.v1.Health/Check',
+  '/grpc.health.v1.Health/Watch',
+  '/grpc.health.v1.Health/List',
+  '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo',
+];
+
+let running: Running;
+let stranger: RawCaller;
+beforeAll(async () => {
+  running = await startAssay();
+  stranger = await RawCaller.open(running.service.address.port);
+});
+afterAll(async () => {
+  stranger[Symbol.dispose]();
+  await running[Symbol.asyncDispose]();
+  expect(running.errors).toEqual([]);
+});
+
+/** Fields that no message has, two bytes each. */
+const unknownFields = (size: number): Buffer => Buffer.alloc(size, Buffer.from([0x78, 0x01]));
+
+describe('what a stranger sends', () => {
+  const anonymous = methodsOfContract().then((methods) =>
+    methods.filter((method) => getOption(method, access).roles.includes(Role.ANONYMOUS)).map(pathOf),
+  );
+
+  it('is bounded by each method apart, and by 4 KiB where none has said more', async () => {
+    for (const path of [...STANDARD, ...(await anonymous)]) {
+      const limit = MAX_RECEIVE_BYTES.get(path) ?? 4096;
+      expect(limit, path).toBeLessThanOrEqual(512 * 1024);
+      const answer = await stranger.call({ path, body: frame(Buffer.alloc(limit + 1)) });
+      expect(answer, path).toMatchObject({ status: STATUS_CODES.RESOURCE_EXHAUSTED, reason: 'MESSAGE_TOO_LARGE' });
+    }
+  });
+
+  it('as fields that nobody knows is not kept for as long as a stream lasts', async () => {
+    const { port } = running.service.address;
+    using caller = await RawCaller.open(port);
+    const before = await memoryInUse();
+    const body = frame(unknownFields(4000));
+    const calls = Array.from({ length: 60 }, () =>
+      caller.call({ path: '/grpc.health.v1.Health/Watch', body, timeout: 1_500 }),
+    );
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    const held = (await memoryInUse()) - before;
+    const answers = await Promise.all(calls);
+    // Each was a stream that lasted, and 2,000 objects of some hundred bytes would have been with each.
+    expect(answers.map(({ status }) => status)).toEqual(answers.map(() => STATUS_CODES.DEADLINE_EXCEEDED));
+    expect(held / answers.length).toBeLessThan(40 * 1024);
+  });
+
+  it('compressed is refused before it is opened', async () => {
+    const bomb = frame(gzipSync(Buffer.alloc(4 * MEBIBYTE)), true);
+    const body = Buffer.concat(Array.from({ length: 15 }, () => bomb));
+    for (const encoding of ['gzip', 'deflate', 'br', 'identity, gzip']) {
+      const headers = { 'grpc-encoding': encoding };
+      const peak = await peakOfBuffers(async () => {
+        const answers = await Promise.all(
+          Array.from({ length: 20 }, () => stranger.call({ path: COMPLETE, body, headers })),
+        );
+        const refused = { status: STATUS_CODES.UNIMPLEMENTED, reason: 'COMPRESSION_UNSUPPORTED' };
+        for (const answer of answers) expect(answer).toMatchObject(refused);
+      });
+      expect(peak).toBeLessThan(24 * MEBIBYTE);
+    }
+  });
+
+  it('that says it is not compressed is taken as it is, whatever its flag says', async () => {
+    const headers = { 'grpc-encoding': 'identity' };
+    const body = frame(Buffer.from('0a00', 'hex'));
+    expect(await stranger.call({ path: COMPLETE, body, headers })).toMatchObject({ reason: 'INVALID_FIELD' });
+    expect(await stranger.call({ path: COMPLETE, body: frame(gzipSync(Buffer.alloc(4)), true) })).toMatchObject({
+      reason: 'MALFORMED_MESSAGE',
+    });
+  });
+
+  it('that nests without end is malformed', async () => {
+    const groups = Buffer.alloc(400 * 1024, 0x0b);
+    expect(await stranger.call({ path: COMPLETE, body: frame(groups) })).toMatchObject({ reason: 'MALFORMED_MESSAGE' });
+  });
+});
