@@ -15,6 +15,7 @@ import { checkHost } from './check-host.ts';
 import type { AgentCaller } from './check-host.ts';
 import { endorsableEks } from './endorsable-eks.ts';
 import { Inbox } from './inbox.ts';
+import type { Arrival } from './inbox.ts';
 import type { AgentMessage, Challenge, Hello, RoundEvidence, ServiceMessage } from './messages.ts';
 import { attestationKeyOf, isLaterBoot, judgeRound, quoteRequirementsOf, tornRound, withLogs } from './round.ts';
 import type { RoundContext } from './round.ts';
@@ -89,6 +90,8 @@ class AttestationSession {
   readonly #options: StreamOptions;
   readonly #inbox: Inbox;
   readonly #streamEpoch: number;
+  /** Of the hello, hex. */
+  #akName = '';
   #accepted = false;
   #grace = 0;
   #host: HostRecord | null = null;
@@ -118,7 +121,7 @@ class AttestationSession {
     for (;;) {
       if (this.#options.draining.aborted)
         throw new AttestationError('SHUTTING_DOWN', 'the service is stopping; connect again');
-      const host = await this.#currentHost(hello);
+      const host = await this.#currentHost();
       if (host.state === 'pending') {
         yield { kind: 'pending' };
         if (!(await this.#waitForApproval())) return;
@@ -153,17 +156,22 @@ class AttestationSession {
     this.#services.feed.hint();
   }
 
-  async #hello(): Promise<Omit<Hello, 'boot'> & { boot: Hello['boot'] | null }> {
+  async #hello(): Promise<{ boot: Hello['boot'] | null }> {
     const arrival = await this.#inbox.next({ timeout: HELLO_TIMEOUT, wakeable: false });
     if (arrival.kind !== 'message' || arrival.message.kind !== 'hello') {
       throw new AttestationError('HELLO_MISSING', 'the first message of a stream is a hello');
     }
-    return { akName: arrival.message.akName, boot: arrival.message.boot };
+    this.#akName = arrival.message.akName;
+    return { boot: arrival.message.boot };
   }
 
-  async #currentHost(hello: { readonly akName: string }): Promise<HostRecord> {
+  async #currentHost(): Promise<HostRecord> {
     this.#host ??= await this.#services.store.getHost(this.#options.caller.hostId);
-    return checkHost(this.#host, { ...this.#options.caller, akName: hello.akName, now: this.#now() });
+    return this.#check(this.#host);
+  }
+
+  #check(host: HostRecord | null): HostRecord {
+    return checkHost(host, { ...this.#options.caller, akName: this.#akName, now: this.#now() });
   }
 
   async #knownOf(host: HostRecord): Promise<Known> {
@@ -193,7 +201,7 @@ class AttestationSession {
   async #receiveEvidence(): Promise<RoundEvidence | null> {
     const deadline = this.#now() + CHALLENGE_LIFETIME;
     for (;;) {
-      const arrival = await this.#inbox.next({ timeout: deadline - this.#now(), wakeable: false });
+      const arrival = await this.#dueBy(deadline);
       if (arrival.kind === 'ended') return null;
       // Also what was on its way when the deadline passed: the store's clock decides, not which of two events is seen first.
       if (arrival.kind !== 'message' || this.#now() >= deadline)
@@ -260,12 +268,24 @@ class AttestationSession {
   }
 
   async #receiveChunk(): Promise<LogChunk | null> {
-    const arrival = await this.#inbox.next({ timeout: CHALLENGE_LIFETIME, wakeable: false });
+    const arrival = await this.#dueBy(this.#now() + CHALLENGE_LIFETIME);
     if (arrival.kind === 'ended') return null;
     if (arrival.kind !== 'message') throw new AttestationError('CHALLENGE_EXPIRED', 'the logs did not arrive in time');
     if (arrival.message.kind !== 'chunk')
       throw new AttestationError('MESSAGE_UNEXPECTED', `a chunk of a log was due, not ${arrival.message.kind}`);
     return arrival.message.chunk;
+  }
+
+  /**
+   * What the agent owes. A change from outside does not end the wait, for the fence decides on what was asked before it; a host
+   * that was banned or deleted meanwhile, or has another key, is waited for no longer.
+   */
+  async #dueBy(deadline: number): Promise<Arrival> {
+    for (;;) {
+      const arrival = await this.#inbox.next({ timeout: deadline - this.#now(), wakeable: true });
+      if (arrival.kind !== 'woken') return arrival;
+      this.#check(await this.#services.store.getHost(this.#options.caller.hostId));
+    }
   }
 
   /** False when the agent ended the stream. */
@@ -285,7 +305,8 @@ class AttestationSession {
   /** Waits for the interval, a wish or a change from outside. False when the agent ended the stream. */
   async #pause(challenge: Challenge, delay: number): Promise<boolean> {
     let until = Math.min(challenge.time + delay, this.#options.caller.expires);
-    while (this.#now() < until) {
+    // The service may have begun to stop while evidence was due.
+    while (this.#now() < until && !this.#options.draining.aborted) {
       const arrival = await this.#inbox.next({ timeout: until - this.#now(), wakeable: true });
       if (arrival.kind === 'ended') return false;
       if (arrival.kind === 'woken' || arrival.kind === 'timeout') return true;

@@ -91,11 +91,32 @@ export async function openTestStore(
 }
 
 export async function openHouse(options: HouseOptions = {}): Promise<House> {
-  const { admission = ['certificate'], pollInterval = 20, anchors = true } = options;
-  const { clock = new FakeClock() } = options;
+  const { anchors = true, clock = new FakeClock() } = options;
   const { store, close } = await openTestStore(clock);
   if (anchors) await importAnchors(store);
   const root = { version: 1, secret: random(32) };
+  const house = await furnish({ store, clock, root }, options);
+  return {
+    ...house,
+    async [Symbol.asyncDispose]() {
+      await house[Symbol.asyncDispose]();
+      await close();
+    },
+  };
+}
+
+/** Another instance of the service over the same store, which outlives it: what two replicas share, and no more. */
+export function openReplica(
+  house: House,
+  options: Pick<HouseOptions, 'admission' | 'pollInterval'> = {},
+): Promise<House> {
+  return furnish(house, options);
+}
+
+async function furnish(
+  { store, clock, root }: Pick<House, 'store' | 'clock' | 'root'>,
+  { admission = ['certificate'], pollInterval = 20 }: HouseOptions,
+): Promise<House> {
   const keys = { current: await loadServiceKeys({ store, root, random, serverNames: SERVER_NAMES }) };
   const endorsements = new Endorsements(store);
   const faults: unknown[] = [];
@@ -141,7 +162,6 @@ export async function openHouse(options: HouseOptions = {}): Promise<House> {
     async [Symbol.asyncDispose]() {
       await committer.drain();
       feed.close();
-      await close();
     },
   };
 }
