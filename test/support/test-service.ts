@@ -166,16 +166,23 @@ async function furnish(
   };
 }
 
-export async function importAnchors(store: Store): Promise<void> {
-  const { anchors } = parseCertificateBundle(makeRoot());
-  const { intermediates } = parseCertificateBundle(makeIntermediate());
-  const records = [...anchors, ...intermediates].map((each) => ({
-    fingerprint: each.fingerprint,
-    subject: each.subject.text,
-    anchor: anchors.includes(each),
-    notAfter: each.notAfter.getTime(),
-    certificate: each.raw.toString('hex'),
-  }));
+export function importAnchors(store: Store): Promise<void> {
+  return importCertificates(store, makeRoot(), makeIntermediate());
+}
+
+/** Imports CA certificates, those that signed themselves as anchors. */
+export async function importCertificates(store: Store, ...files: readonly Buffer[]): Promise<void> {
+  const records = files
+    .map((file) => parseCertificateBundle(file))
+    .flatMap(({ anchors, intermediates }) =>
+      [...anchors, ...intermediates].map((each) => ({
+        fingerprint: each.fingerprint,
+        subject: each.subject.text,
+        anchor: anchors.includes(each),
+        notAfter: each.notAfter.getTime(),
+        certificate: each.raw.toString('hex'),
+      })),
+    );
   await store.addTrustAnchors(records, OPERATOR);
 }
 
