@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runFuzz, targetNames } from './fuzz.ts';
 
 /** `npm run fuzz -- --seconds N --seed N` is the same for as long as one likes. */
-const MILLIS = 250;
+const MILLIS = 150;
 const SEED = Number(process.env['ASSAY_FUZZ_SEED'] ?? Math.floor(Math.random() * 1_000_000));
 
 let directory: string;
@@ -23,7 +23,7 @@ describe('whatever reads what others wrote', () => {
     process.stdout.write(`${report.inputs} inputs on ${report.targets} targets, seed ${SEED}\n`);
     expect(report.finds).toEqual([]);
     expect(report.targets).toBe((await targetNames()).length);
-    expect(report.inputs).toBeGreaterThan(100 * report.targets);
+    expect(report.inputs).toBeGreaterThanOrEqual(25 * report.targets);
   }, 120_000);
 });
 

@@ -7,8 +7,10 @@ import type { AllTargets, FuzzMessage, FuzzWork } from './fuzz.ts';
 
 /** No input of 256 KiB needs more. */
 const MAX_ALLOCATION = 96 * 1024 * 1024;
+/** Inputs of each target at least, however slow the machine is. */
+const MIN_INPUTS = 25;
 /** Milliseconds for one input. */
-const MAX_TIME = 2_000;
+const MAX_TIME = 5_000;
 
 const work = workerData as FuzzWork;
 const tell = (message: FuzzMessage): void => parentPort?.postMessage(message);
@@ -52,7 +54,9 @@ async function fuzz(name: string, open: () => Target | Promise<Target>): Promise
   };
   try {
     for (const each of given) await attempt(each);
-    while (work.input === undefined && performance.now() < end) await attempt(target.next(random));
+    if (work.input === undefined) {
+      for (let tried = 0; tried < MIN_INPUTS || performance.now() < end; tried += 1) await attempt(target.next(random));
+    }
     tell({ kind: 'done', name, corpus: target.corpus.length, ...counts });
   } catch (error) {
     const what = error instanceof Error ? (error.stack ?? error.message) : String(error);

@@ -1,7 +1,7 @@
 /** Calls below gRPC: any bytes in any frames, over one HTTP/2 connection with any certificate, from any address of loopback. */
 import { once } from 'node:events';
 import { connect as connectHttp2 } from 'node:http2';
-import type { ClientHttp2Session } from 'node:http2';
+import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
 import { connect as connectTls } from 'node:tls';
 
 import { fromBinary } from '@bufbuild/protobuf';
@@ -59,32 +59,45 @@ export class RawCaller implements Disposable {
   }
 
   async call({ path, body, headers = {}, timeout = 20_000 }: RawCall): Promise<RawAnswer> {
+    const { stream, answer } = this.open(path, { 'grpc-timeout': `${timeout}m`, ...headers });
+    stream.end(body);
+    return answer;
+  }
+
+  /** A call whose request is still to come. */
+  open(
+    path: string,
+    headers: Readonly<Record<string, string>> = {},
+  ): { readonly stream: ClientHttp2Stream; readonly answer: Promise<RawAnswer> } {
     const stream = this.#session.request({
       ':method': 'POST',
       ':path': path,
       'content-type': 'application/grpc',
       te: 'trailers',
-      'grpc-timeout': `${timeout}m`,
       ...headers,
     });
-    let received = 0;
-    let answer: Omit<RawAnswer, 'received'> = { status: -1, reason: '', message: '' };
-    const read = (found: Readonly<Record<string, unknown>>): void => {
-      if (found['grpc-status'] !== undefined) answer = readStatus(found);
-    };
-    stream
-      .on('response', read)
-      .on('trailers', read)
-      .on('error', () => undefined)
-      .on('data', (data: Buffer) => (received += data.length));
-    stream.end(body);
-    await once(stream, 'close');
-    return { ...answer, received };
+    return { stream, answer: answerOf(stream) };
   }
 
   [Symbol.dispose](): void {
     this.#session.destroy();
   }
+}
+
+async function answerOf(stream: ClientHttp2Stream): Promise<RawAnswer> {
+  let received = 0;
+  let answer: Omit<RawAnswer, 'received'> = { status: -1, reason: '', message: '' };
+  const read = (found: Readonly<Record<string, unknown>>): void => {
+    if (found['grpc-status'] !== undefined) answer = readStatus(found);
+  };
+  stream
+    .on('response', read)
+    .on('trailers', read)
+    .on('error', () => undefined)
+    .on('data', (data: Buffer) => (received += data.length));
+  // A call that was refused before its request ended stays half open on this side.
+  await Promise.race([once(stream, 'close'), once(stream, 'end')]);
+  return { ...answer, received };
 }
 
 /** A message in its gRPC frame. */

@@ -1,0 +1,60 @@
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+
+import type { Context } from '../../../proto/service.ts';
+import type { StatusError } from '../../../proto/status.ts';
+import type { Access } from '../../../server/rpc/access.ts';
+import { resultHandlers } from '../../../server/rpc/results.ts';
+import { enrollMachine } from '../../support/stream-agent.ts';
+import { openHouse } from '../../support/test-service.ts';
+import type { House } from '../../support/test-service.ts';
+
+let house: House;
+beforeEach(async () => {
+  house = await openHouse();
+  await enrollMachine(house);
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+});
+afterEach(async () => {
+  vi.useRealTimers();
+  await house[Symbol.asyncDispose]();
+});
+
+/** A watch as the bridge drives it: the next event is asked for when the caller has taken the last one. */
+function watch() {
+  const access = { keepChecking: () => ({ [Symbol.dispose]: () => undefined }) } as unknown as Access;
+  const abort = new AbortController();
+  const failures: StatusError[] = [];
+  const context = {
+    signal: abort.signal,
+    draining: new AbortController().signal,
+    fail: (error: StatusError) => failures.push(error),
+  } as unknown as Context;
+  const request = { resumeToken: '', filter: undefined } as never;
+  const events = resultHandlers({ access, store: house.store, feed: house.feed }).watchAttestationResults(
+    request,
+    context,
+  );
+  return { events: events[Symbol.asyncIterator](), abort, failures };
+}
+
+it('a watcher that takes nothing for 30 s is cut off, and told to resume', async () => {
+  const { events, failures, abort } = watch();
+  await events.next();
+  vi.advanceTimersByTime(29_999);
+  expect(failures).toEqual([]);
+  vi.advanceTimersByTime(1);
+  expect(failures).toMatchObject([{ code: 'RESOURCE_EXHAUSTED', reason: 'WATCHER_TOO_SLOW' }]);
+  abort.abort();
+  await events.return?.();
+});
+
+it('a watcher that takes each event in time is not, however long it watches', async () => {
+  const { events, failures, abort } = watch();
+  await events.next();
+  vi.advanceTimersByTime(29_000);
+  await events.next();
+  vi.advanceTimersByTime(29_000);
+  expect(failures).toEqual([]);
+  abort.abort();
+  await events.return?.();
+});
