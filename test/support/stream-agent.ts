@@ -84,10 +84,16 @@ export class StreamAgent implements AsyncDisposable {
     this.#outgoing.push(message);
   }
 
+  /** The next message of the service, of whatever kind. */
+  async next(what = 'message'): Promise<ServiceMessage> {
+    const message = await this.#incoming.take(`a ${what}`);
+    if (message === null) throw (await this.#end) ?? new Error(`the stream ended where a ${what} was due`);
+    return message;
+  }
+
   /** The next message of the service, which must be of this kind. */
   async expect<K extends Kind>(kind: K): Promise<Of<K>> {
-    const message = await this.#incoming.take(`a ${kind}`);
-    if (message === null) throw (await this.#end) ?? new Error(`the stream ended where a ${kind} was due`);
+    const message = await this.next(kind);
     if (message.kind !== kind) throw new Error(`a ${kind} was due, not ${JSON.stringify(message)}`);
     return message as Of<K>;
   }

@@ -181,6 +181,55 @@ describe('every method of the contract', () => {
   );
 });
 
+/** What follows the bound list in a token: where the next page begins. */
+const CURSORS = ['', '\0', "' OR 1=1 --", '-1', '1e309', '9'.repeat(40), '\ud800', '../..', '%', 'h-', 'z'.repeat(600)];
+
+describe('every method that lists page by page', () => {
+  const listing = METHODS.filter(({ input }) => input.fields.some(({ name }) => name === 'page_token'));
+
+  it('are some', () => {
+    expect(listing.length).toBeGreaterThan(5);
+  });
+
+  it.each(listing.map((method) => ({ method, path: pathOf(method) })))(
+    '$path refuses a token that was forged, or begins where it says',
+    async ({ method, path }) => {
+      const { house } = online.running;
+      await putPolicy(house.store);
+      await putPolicy(house.store, { id: 'other' });
+      const channel = online.running.connect(await online.running.identity('lister', ['operator', 'auditor']));
+      const client = channel.client(method.parent) as unknown as Readonly<Record<string, (request: object) => unknown>>;
+      const list = async (pageToken: string): Promise<{ readonly nextPageToken?: string }> =>
+        (await client[method.localName]?.({ pageSize: 1, pageToken })) as { readonly nextPageToken?: string };
+      // Where there is no second page the bound list is not known: then every token must be refused.
+      const [bound = ''] = parsed((await list('')).nextPageToken ?? '');
+      const forged = [
+        ...CURSORS.map((cursor) => JSON.stringify([bound, cursor])),
+        ...[
+          'null',
+          '[]',
+          '{}',
+          '[1,2]',
+          `["${bound}"]`,
+          `["${bound}",null]`,
+          `["${bound}",{"$ne":1}]`,
+          '['.repeat(500),
+        ],
+      ];
+      for (const text of forged) {
+        const answer: unknown = await list(Buffer.from(text).toString('base64url')).catch((error: unknown) => error);
+        if (answer instanceof RpcError) expect([answer.code, path]).toEqual(['INVALID_ARGUMENT', path]);
+        else expect(bound, `${path} takes ${text}`).not.toBe('');
+      }
+    },
+  );
+});
+
+/** The two parts of a token. */
+function parsed(token: string): readonly string[] {
+  return token === '' ? [] : (JSON.parse(Buffer.from(token, 'base64url').toString()) as readonly string[]);
+}
+
 describe('the service afterwards', () => {
   it('was asked by callers that it lets in, and gave many reasons', () => {
     process.stdout.write(`seed ${SEED}: ${JSON.stringify(Object.fromEntries(seen))}\n`);
