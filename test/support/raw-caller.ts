@@ -109,12 +109,12 @@ export function frame(message: Uint8Array, compressed = false): Buffer {
 }
 
 function readStatus(found: Readonly<Record<string, unknown>>): Omit<RawAnswer, 'received'> {
-  const details = found['grpc-status-details-bin'];
+  const { 'grpc-status-details-bin': details, 'grpc-message': message } = found;
   const status = typeof details === 'string' ? fromBinary(StatusSchema, Buffer.from(details, 'base64')) : undefined;
   const info = status?.details.map((detail) => anyUnpack(detail, ErrorInfoSchema)).find((each) => each !== undefined);
   return {
     status: Number(found['grpc-status']),
     reason: info?.reason ?? '',
-    message: status?.message ?? String(found['grpc-message'] ?? ''),
+    message: status?.message ?? (typeof message === 'string' ? message : ''),
   };
 }

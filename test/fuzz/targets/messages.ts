@@ -96,7 +96,7 @@ export async function messageTargets(): Promise<Readonly<Record<string, () => Ta
       const [details = Buffer.alloc(0)] = status.metadata?.get('grpc-status-details-bin') ?? [];
       return reader([Buffer.from(details)], [], (input) => {
         status.metadata?.set('grpc-status-details-bin', input);
-        decodeStatus({ code: 10, details: 'm', metadata: status.metadata ?? undefined } as never);
+        decodeStatus({ code: 10, details: 'm', ...(status.metadata ? { metadata: status.metadata } : {}) });
       });
     },
   };
