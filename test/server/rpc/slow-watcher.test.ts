@@ -30,10 +30,9 @@ function watch() {
     fail: (error: StatusError) => failures.push(error),
   } as unknown as Context;
   const request = { resumeToken: '', filter: undefined } as never;
-  const events = resultHandlers({ access, store: house.store, feed: house.feed }).watchAttestationResults(
-    request,
-    context,
-  );
+  // All that a watch needs of what the handlers share.
+  const shared = { access, store: house.store, feed: house.feed } as unknown as Parameters<typeof resultHandlers>[0];
+  const events = resultHandlers(shared).watchAttestationResults(request, context);
   return { events: events[Symbol.asyncIterator](), abort, failures };
 }
 
