@@ -2,6 +2,7 @@ import { hash as oneShotHash } from 'node:crypto';
 
 import { algorithmName, hashAlgorithmByName } from '../../tpm/structures/constants.ts';
 import type { ProvenPcrValues } from '../../tpm/crypto/pcr.ts';
+import type { ReferenceVersion } from '../store/reference-store.ts';
 import type { CheckRecord, TrustStatus, VectorRecord, Verdict } from '../store/records.ts';
 import type { Epochs } from '../store/store.ts';
 import { failed, passed, unevaluated } from '../verifier/finding.ts';
@@ -13,7 +14,13 @@ export const ENGINE_VERSION = 1;
 
 /** The policy that judges a host, or why none does. */
 export type ApplicablePolicy =
-  | { readonly kind: 'policy'; readonly policy: TrustPolicy; readonly version: number }
+  | {
+      readonly kind: 'policy';
+      readonly policy: TrustPolicy;
+      readonly version: number;
+      /** The sets and keyrings that it names, in the order of names. */
+      readonly references: readonly ReferenceVersion[];
+    }
   | { readonly kind: 'none' }
   | { readonly kind: 'ambiguous'; readonly ids: readonly string[] };
 
@@ -85,7 +92,9 @@ export function appraise(input: AppraisalInput): Verdict {
 export function appraisalInputDigest(applicable: ApplicablePolicy, epochs: Epochs): string {
   const policy = applicable.kind === 'policy' ? `${applicable.policy.id}/${applicable.version}` : applicable.kind;
   const text = `assay.v1 appraisal input\nengine ${ENGINE_VERSION}\npolicy ${policy}\nendorsements ${epochs.endorsement}\n`;
-  return oneShotHash('sha256', text, 'hex');
+  const references = applicable.kind === 'policy' ? applicable.references : [];
+  const named = references.map(({ name, version }) => `${name}/${version}\n`).join('');
+  return oneShotHash('sha256', text + named, 'hex');
 }
 
 /** Equal for equal verdicts: what a confirming round leaves as it is. */

@@ -1,5 +1,6 @@
 import { resolvePolicy } from '../store/attachment.ts';
 import type { PolicyRecord } from '../store/records.ts';
+import type { ReferenceVersion } from '../store/reference-store.ts';
 import type { Store } from '../store/store.ts';
 import type { ApplicablePolicy } from './appraise.ts';
 import type { TrustPolicy } from './policy.ts';
@@ -8,6 +9,7 @@ interface Snapshot {
   readonly epoch: number;
   readonly records: readonly PolicyRecord[];
   readonly parsed: ReadonlyMap<string, TrustPolicy>;
+  readonly references: readonly ReferenceVersion[];
 }
 
 /** Which policy judges a host. The policies are read and parsed once per epoch. */
@@ -28,12 +30,14 @@ export class PolicyResolver {
     readonly trustPolicy: string;
   }): Promise<{ readonly applicable: ApplicablePolicy; readonly epoch: number }> {
     this.#snapshot ??= this.#read();
-    const { epoch, records, parsed } = await this.#snapshot;
+    const { epoch, records, parsed, references } = await this.#snapshot;
     const resolved = resolvePolicy(host, records);
     if (resolved.kind !== 'policy') return { applicable: resolved, epoch };
     const policy = parsed.get(resolved.policy.id);
     if (policy === undefined) throw new TypeError('a policy of the snapshot was not parsed');
-    return { applicable: { kind: 'policy', policy, version: resolved.policy.version }, epoch };
+    const { version, references: named } = resolved.policy;
+    const versions = references.filter(({ name }) => named.includes(name));
+    return { applicable: { kind: 'policy', policy, version, references: versions }, epoch };
   }
 
   /** Forgets what was read. */
@@ -43,10 +47,10 @@ export class PolicyResolver {
 
   async #read(): Promise<Snapshot> {
     try {
-      const { epochs, policies } = await this.#store.allPolicies();
+      const { epochs, policies, references } = await this.#store.allPolicies();
       // The body was written from this very shape; the store gives back what it was given.
       const parsed = new Map(policies.map(({ id, body }) => [id, JSON.parse(body) as TrustPolicy]));
-      return { epoch: epochs.policy, records: policies, parsed };
+      return { epoch: epochs.policy, records: policies, parsed, references };
     } catch (error) {
       this.#snapshot = null;
       throw error;

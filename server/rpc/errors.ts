@@ -68,6 +68,9 @@ const STORE_STATUS: Readonly<Record<StoreErrorCode, StatusCode>> = {
   not_found: 'NOT_FOUND',
   already_exists: 'ALREADY_EXISTS',
   etag_mismatch: 'ABORTED',
+  unknown_reference: 'FAILED_PRECONDITION',
+  in_use: 'FAILED_PRECONDITION',
+  too_large: 'RESOURCE_EXHAUSTED',
   wrong_state: 'FAILED_PRECONDITION',
   page_token: 'INVALID_ARGUMENT',
   outdated: 'FAILED_PRECONDITION',
@@ -100,7 +103,7 @@ export function translateError(error: unknown): StatusError | undefined {
 
 function storeStatus(error: StoreError): StatusError {
   const code = STORE_STATUS[error.code];
-  const ours = code === 'UNAVAILABLE' || code === 'DATA_LOSS' || code === 'RESOURCE_EXHAUSTED';
+  const ours = code === 'UNAVAILABLE' || code === 'DATA_LOSS' || error.code === 'full';
   const reason = error.code === 'etag_mismatch' ? 'ETAG_MISMATCH' : `STORE_${error.code.toUpperCase()}`;
   const message = ours ? 'the store cannot do this now' : error.message;
   return new StatusError({
@@ -117,6 +120,9 @@ const REASON_OF_STORE: { readonly [code: string]: string } = {
   wrong_state: 'WRONG_STATE',
   page_token: 'PAGE_TOKEN_INVALID',
   outdated: 'REVOCATION_LIST_OUTDATED',
+  unknown_reference: 'REFERENCE_UNKNOWN',
+  in_use: 'RESOURCE_IN_USE',
+  too_large: 'REFERENCE_TOO_LARGE',
   out_of_range: 'REVISION_GONE',
 };
 

@@ -220,6 +220,8 @@ export interface PolicyRecord {
   readonly id: string;
   readonly version: number;
   readonly attachment: PolicyAttachment;
+  /** Resource names of the sets and keyrings that it names, ascending, each once. */
+  readonly references: readonly string[];
   /** The policy as JSON of its domain shape. */
   readonly body: string;
   readonly createTime: number;

@@ -113,6 +113,18 @@ class SqliteStore implements Store {
   readonly listPolicies = this.#operation('listPolicies');
   readonly putPolicy = this.#operation('putPolicy');
   readonly deletePolicy = this.#operation('deletePolicy');
+  readonly getReferenceSet = this.#operation('getReferenceSet');
+  readonly listReferenceSets = this.#operation('listReferenceSets');
+  readonly addReferenceEntries = this.#operation('addReferenceEntries');
+  readonly removeReferenceDigests = this.#operation('removeReferenceDigests');
+  readonly listReferenceEntries = this.#operation('listReferenceEntries');
+  readonly hasReferenceDigest = this.#operation('hasReferenceDigest');
+  readonly readReferenceDigests = this.#operation('readReferenceDigests');
+  readonly getKeyring = this.#operation('getKeyring');
+  readonly listKeyrings = this.#operation('listKeyrings');
+  readonly putKeyring = this.#operation('putKeyring');
+  readonly removeKeyringKey = this.#operation('removeKeyringKey');
+  readonly deleteKeyring = this.#operation('deleteKeyring');
   readonly allTrustAnchors = this.#operation('allTrustAnchors');
   readonly listTrustAnchors = this.#operation('listTrustAnchors');
   readonly addTrustAnchors = this.#operation('addTrustAnchors');
@@ -169,7 +181,45 @@ class SqliteStore implements Store {
     });
   }
 
+  async openReferenceDraft(...args: Parameters<Store['openReferenceDraft']>): Promise<number> {
+    const draft = await this.#call('openReferenceDraft', args);
+    if (args[1].from === 'nothing') return draft;
+    // A transaction for each batch: rounds pass between them.
+    // oxlint-disable-next-line no-await-in-loop -- one batch after another is the point
+    while ((await this.#call('copyReferenceEntries', [draft])) > 0);
+    return draft;
+  }
+
+  async commitReferenceDraft(
+    ...args: Parameters<Store['commitReferenceDraft']>
+  ): ReturnType<Store['commitReferenceDraft']> {
+    const committed = await this.#call('commitReferenceDraft', args);
+    this.#sweep();
+    return committed;
+  }
+
+  async dropReferenceDraft(draft: number): Promise<void> {
+    await this.#call('dropReferenceDraft', [draft]);
+    this.#sweep();
+  }
+
+  async deleteReferenceSet(...args: Parameters<Store['deleteReferenceSet']>): Promise<void> {
+    await this.#call('deleteReferenceSet', args);
+    this.#sweep();
+  }
+
+  /** Nobody waits for it: what is left, also by a fault or an end, goes with the next compaction. */
+  #sweep(): void {
+    this.#sweepAll().catch(() => undefined);
+  }
+
+  async #sweepAll(): Promise<void> {
+    // oxlint-disable-next-line no-await-in-loop -- one batch after another is the point
+    while ((await this.#call('sweepReferenceEntries', [])) > 0);
+  }
+
   async compact(before: number): Promise<number> {
+    await this.#sweepAll();
     // A transaction for each batch: rounds pass between them.
     let dropped = 0;
     for (;;) {

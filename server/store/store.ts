@@ -26,11 +26,18 @@ import type {
   TrustStatus,
   Verdict,
 } from './records.ts';
+import type { Actor, Page, PageRequest } from './page.ts';
+import type { ReferenceStore, ReferenceVersion } from './reference-store.ts';
+
+export type { Actor, Page, PageRequest } from './page.ts';
 
 export type StoreErrorCode =
   | 'not_found'
   | 'already_exists'
   | 'etag_mismatch'
+  | 'unknown_reference'
+  | 'in_use'
+  | 'too_large'
   | 'wrong_state'
   | 'page_token'
   | 'outdated'
@@ -54,27 +61,9 @@ export class StoreError extends Error {
   }
 }
 
-/** Who did it, for the audit log; written in the transaction of the change. */
-export interface Actor {
-  readonly actor: string;
-}
-
-export interface Page<T> {
-  readonly items: readonly T[];
-  /** Key of the last item when more follow, else null. */
-  readonly next: string | null;
-}
-
-export interface PageRequest {
-  /** At least 1; the caller has bounded it. */
-  readonly limit: number;
-  /** Key after which the page starts; '' for the first. */
-  readonly after: string;
-}
-
 /** Versions of what verdicts depend on. */
 export interface Epochs {
-  /** Counts changes of any policy. */
+  /** Counts changes of any policy, and of any set or keyring that a policy names. */
   readonly policy: number;
   /** Counts changes of trust anchors, revocation lists and inventory. */
   readonly endorsement: number;
@@ -258,13 +247,26 @@ export interface ResultStore {
 
 export interface PolicyStore {
   epochs(): Promise<Epochs>;
-  /** Newest version of every policy, with the epoch they belong to. */
-  allPolicies(): Promise<{ readonly epochs: Epochs; readonly policies: readonly PolicyRecord[] }>;
+  /** Newest version of every policy and of what these name, with the epoch they belong to. */
+  allPolicies(): Promise<{
+    readonly epochs: Epochs;
+    readonly policies: readonly PolicyRecord[];
+    /** In the order of names. */
+    readonly references: readonly ReferenceVersion[];
+  }>;
   getPolicy(id: string, version: number | null): Promise<PolicyRecord | null>;
   listPolicies(page: PageRequest): Promise<Page<PolicyRecord>>;
-  /** `expected` null: create, already_exists when there; a number: that version must be the newest; 'any': whatever is there. */
+  /**
+   * `expected` null: create, already_exists when there; a number: that version must be the newest; 'any': whatever is there.
+   * `references` are resource names of sets and keyrings; unknown_reference when one is not there.
+   */
   putPolicy(
-    policy: { readonly id: string; readonly attachment: PolicyAttachment; readonly body: string },
+    policy: {
+      readonly id: string;
+      readonly attachment: PolicyAttachment;
+      readonly references?: readonly string[];
+      readonly body: string;
+    },
     options: Actor & { readonly expected: number | null | 'any' },
   ): Promise<PolicyRecord>;
   deletePolicy(id: string, options: Actor & { readonly expected: number | 'any' }): Promise<void>;
@@ -324,7 +326,8 @@ export interface IdentityStore {
 }
 
 /** What a store promises. Every method is atomic and durable when it resolves; every failure is a StoreError. */
-export interface Store extends HostStore, ResultStore, PlatformStore, PolicyStore, EndorsementStore, IdentityStore {
+export interface Store
+  extends HostStore, ResultStore, PlatformStore, PolicyStore, ReferenceStore, EndorsementStore, IdentityStore {
   /** Changes when the data is restored from a backup or moves to another timeline. */
   readonly incarnation: string;
   /** Name of the deployment, chosen when the store was made. */

@@ -18,7 +18,25 @@ import { getIdentity, listAudit, listIdentities, putIdentity, revokeIdentity } f
 import { addKey, listKeys, withdrawKey } from './keys.ts';
 import { logStates, readLog } from './logs.ts';
 import { platform } from './platform.ts';
+import { deleteKeyring, getKeyring, listKeyrings, putKeyring, removeKeyringKey } from './keyrings.ts';
 import { allPolicies, deletePolicy, getPolicy, listPolicies, putPolicy } from './policies.ts';
+import {
+  addReferenceEntries,
+  commitReferenceDraft,
+  copyReferenceEntries,
+  deleteReferenceSet,
+  dropReferenceDraft,
+  openReferenceDraft,
+  removeReferenceDigests,
+  sweepReferenceEntries,
+} from './reference-drafts.ts';
+import {
+  getReferenceSet,
+  hasReferenceDigest,
+  listReferenceEntries,
+  listReferenceSets,
+  readReferenceDigests,
+} from './reference-sets.ts';
 import {
   changesSince,
   compact,
@@ -46,12 +64,18 @@ import {
 } from './rounds.ts';
 import { TAKE_COUNTER_SET_CLOCK, write } from './transaction.ts';
 
-/** Methods of a store that its worker carries out; rounds travel in a form of their own. */
-export type OperationName = Exclude<keyof Store, 'incarnation' | 'deployment' | 'now' | 'clockBehind' | 'close'>;
+type StoreMethods = Omit<Store, 'incarnation' | 'deployment' | 'now' | 'clockBehind' | 'close' | 'commitRounds'>;
 
-export type OperationMethods = Pick<Store, Exclude<OperationName, 'commitRounds'>> & {
+/** What the worker carries out: methods of a store, steps of them, and rounds in a form of their own. */
+export type OperationMethods = StoreMethods & {
   commitRounds(rounds: readonly RoundMessage[]): Promise<readonly RoundAnswer[]>;
+  /** Returns how many were copied; 0 at the end. */
+  copyReferenceEntries(draft: number): Promise<number>;
+  /** Returns 0 when nothing is left. */
+  sweepReferenceEntries(): Promise<number>;
 };
+
+export type OperationName = keyof OperationMethods;
 
 type Operations = {
   readonly [Name in OperationName]: (
@@ -94,6 +118,25 @@ const TABLE: Operations = {
   listPolicies: (database, _now, page) => listPolicies(database, page),
   putPolicy,
   deletePolicy,
+
+  getReferenceSet: (database, _now, id, version) => getReferenceSet(database, id, version),
+  listReferenceSets: (database, _now, page) => listReferenceSets(database, page),
+  openReferenceDraft,
+  copyReferenceEntries,
+  addReferenceEntries,
+  removeReferenceDigests,
+  commitReferenceDraft,
+  dropReferenceDraft,
+  sweepReferenceEntries,
+  deleteReferenceSet,
+  listReferenceEntries: (database, _now, set, page, filter) => listReferenceEntries(database, set, page, filter),
+  hasReferenceDigest: (database, _now, set, algorithm, digest) => hasReferenceDigest(database, set, algorithm, digest),
+  readReferenceDigests: (database, _now, set, page) => readReferenceDigests(database, set, page),
+  getKeyring: (database, _now, id, version) => getKeyring(database, id, version),
+  listKeyrings: (database, _now, page) => listKeyrings(database, page),
+  putKeyring,
+  removeKeyringKey,
+  deleteKeyring,
 
   allTrustAnchors: (database) => allTrustAnchors(database),
   listTrustAnchors: (database, _now, page) => listTrustAnchors(database, page),

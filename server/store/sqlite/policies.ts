@@ -3,6 +3,7 @@ import type { PolicyRecord } from '../records.ts';
 import { type Actor, type Page, type PageRequest, type PolicyStore, StoreError } from '../store.ts';
 import { boolean, type Database, integer, json, type Row, text } from './database.ts';
 import { readEpochs } from './epochs.ts';
+import { readReferences } from './reference-heads.ts';
 import { toPage } from './hosts.ts';
 import { dropVerdict, readPresent } from './revisions.ts';
 import { type Transaction, write } from './transaction.ts';
@@ -11,7 +12,8 @@ const NEWEST = 'FROM policy_heads h JOIN policies p ON p.id = h.id AND p.version
 
 export function allPolicies(database: Database): Awaited<ReturnType<PolicyStore['allPolicies']>> {
   const policies = database.all(`SELECT p.* ${NEWEST} ORDER BY p.id`).map(toPolicy);
-  return { epochs: readEpochs(database), policies };
+  const names = [...new Set(policies.flatMap(({ references }) => references))].sort();
+  return { epochs: readEpochs(database), policies, references: readReferences(database, names) };
 }
 
 /** Newest version of every policy without its body. */
@@ -44,13 +46,16 @@ export function putPolicy(
     checkExpected(policy.id, head, options.expected);
     const before = attachedPolicies(tx.database);
     const { id, attachment, body } = policy;
+    const references = [...new Set(policy.references)].sort();
+    checkReferences(tx, references);
     // Versions go on where a deleted policy of this id ended: an id and version never name two contents.
-    const record = { id, version: (head?.version ?? 0) + 1, attachment, body, createTime: tx.now };
+    const record = { id, version: (head?.version ?? 0) + 1, attachment, references, body, createTime: tx.now };
     tx.run(
-      'INSERT INTO policies (id, version, attachment, body, create_time) VALUES (?, ?, ?, ?, ?)',
+      'INSERT INTO policies (id, version, attachment, refs, body, create_time) VALUES (?, ?, ?, ?, ?, ?)',
       id,
       record.version,
       JSON.stringify(attachment),
+      JSON.stringify(references),
       body,
       tx.now,
     );
@@ -98,14 +103,55 @@ function checkExpected(id: string, head: Head | null, expected: number | null | 
   throw new StoreError('etag_mismatch', `policy ${id} has changed; it is at version ${version}`);
 }
 
-/**
- * Counts the policy epoch, which fences every round in flight, and drops the verdicts of the hosts that another policy, or another
- * version of it, judges now. Hosts on a stream that have none are told too: the change asks them for evidence now, and not
- * when the interval of their former policy ends. Returns how many.
- */
+/** Counts the policy epoch and drops the verdicts of the hosts that another policy, or another version of it, judges now. */
 function judgeAnew(tx: Transaction, before: readonly AttachedPolicy[]): number {
-  tx.policiesChanged();
   const after = attachedPolicies(tx.database);
+  return dropJudged(tx, (host) => !sameResolution(resolvePolicy(host, before), resolvePolicy(host, after)));
+}
+
+/**
+ * A set or keyring has changed: where policies name it, their epoch is counted and the verdicts of the hosts that they judge are
+ * dropped. Returns how many.
+ */
+export function referenceChanged(tx: Transaction, name: string): number {
+  const naming = new Set(policiesNaming(tx, name));
+  if (naming.size === 0) return 0;
+  const policies = attachedPolicies(tx.database);
+  return dropJudged(tx, (host) => {
+    const resolved = resolvePolicy(host, policies);
+    return resolved.kind === 'policy' && naming.has(resolved.policy.id);
+  });
+}
+
+/** Throws in_use while the newest version of a policy names it. */
+export function checkUnnamed(tx: Transaction, name: string): void {
+  const [policy, ...others] = policiesNaming(tx, name);
+  if (policy === undefined) return;
+  const more = others.length === 0 ? '' : ` and ${others.length} more`;
+  throw new StoreError('in_use', `${name} is named by trustPolicies/${policy}${more}`);
+}
+
+function policiesNaming(tx: Transaction, name: string): readonly string[] {
+  return tx.database
+    .all(`SELECT p.id ${NEWEST} AND EXISTS (SELECT 1 FROM json_each(p.refs) WHERE value = ?) ORDER BY p.id`, name)
+    .map((row) => text(row, 'id'));
+}
+
+function checkReferences(tx: Transaction, names: readonly string[]): void {
+  const known = new Set(readReferences(tx.database, names).map(({ name }) => name));
+  const missing = names.find((name) => !known.has(name));
+  if (missing !== undefined) throw new StoreError('unknown_reference', `${missing} is not known`);
+}
+
+/**
+ * Counts the policy epoch, which fences every round in flight, and drops verdicts. Hosts on a stream that have none are told too:
+ * the change asks them for evidence now, and not when the interval of their former policy ends. Returns how many.
+ */
+function dropJudged(
+  tx: Transaction,
+  concerned: (host: { readonly labels: Readonly<Record<string, string>>; readonly trustPolicy: string }) => boolean,
+): number {
+  tx.policiesChanged();
   const hosts = tx.database.all(
     `SELECT h.id, h.labels, h.trust_policy FROM results r JOIN hosts h ON h.id = r.host_id
       JOIN host_rounds k ON k.host_id = h.id
@@ -113,8 +159,7 @@ function judgeAnew(tx: Transaction, before: readonly AttachedPolicy[]): number {
   );
   let dropped = 0;
   for (const row of hosts) {
-    const host = { labels: json<Record<string, string>>(row, 'labels'), trustPolicy: text(row, 'trust_policy') };
-    if (sameResolution(resolvePolicy(host, before), resolvePolicy(host, after))) continue;
+    if (!concerned({ labels: json(row, 'labels'), trustPolicy: text(row, 'trust_policy') })) continue;
     const present = readPresent(tx.database, text(row, 'id'));
     if (present !== null && dropVerdict(tx, present, { whenNone: true })) dropped++;
   }
@@ -141,5 +186,13 @@ function toAttached(row: Row): AttachedPolicy {
 }
 
 function toPolicy(row: Row): PolicyRecord {
-  return { ...toAttached(row), body: text(row, 'body'), createTime: integer(row, 'create_time') };
+  const { id, version, attachment } = toAttached(row);
+  return {
+    id,
+    version,
+    attachment,
+    references: json(row, 'refs'),
+    body: text(row, 'body'),
+    createTime: integer(row, 'create_time'),
+  };
 }

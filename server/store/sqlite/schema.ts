@@ -207,6 +207,54 @@ ALTER TABLE changes ADD COLUMN policy_id TEXT AS (json_extract(verdict, '$.polic
 ALTER TABLE changes ADD COLUMN policy_version INTEGER AS (json_extract(verdict, '$.policyVersion')) VIRTUAL;
 CREATE INDEX changes_policy ON changes (revision, policy_id, policy_version, labels);
 `,
+  `
+ALTER TABLE policies ADD COLUMN refs TEXT NOT NULL DEFAULT '[]';
+CREATE TABLE reference_contents (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  set_id TEXT NOT NULL,
+  state TEXT NOT NULL,
+  base_version INTEGER,
+  entries INTEGER NOT NULL,
+  create_time INTEGER NOT NULL
+) STRICT;
+CREATE INDEX reference_contents_loose ON reference_contents (state) WHERE state <> 'kept';
+CREATE TABLE reference_entries (
+  id INTEGER PRIMARY KEY,
+  content INTEGER NOT NULL REFERENCES reference_contents (id),
+  digest BLOB NOT NULL,
+  algorithm TEXT NOT NULL,
+  path TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX reference_entries_digest ON reference_entries (content, digest, algorithm, path);
+CREATE INDEX reference_entries_path ON reference_entries (content, path);
+CREATE TABLE reference_sets (
+  id TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  content INTEGER NOT NULL UNIQUE REFERENCES reference_contents (id),
+  entries INTEGER NOT NULL,
+  create_time INTEGER NOT NULL,
+  PRIMARY KEY (id, version)
+) STRICT;
+CREATE TABLE reference_set_heads (
+  id TEXT PRIMARY KEY,
+  version INTEGER NOT NULL,
+  deleted INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE keyrings (
+  id TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  key_count INTEGER NOT NULL,
+  keys TEXT NOT NULL,
+  create_time INTEGER NOT NULL,
+  PRIMARY KEY (id, version)
+) STRICT;
+CREATE TABLE keyring_heads (
+  id TEXT PRIMARY KEY,
+  version INTEGER NOT NULL,
+  deleted INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+`,
 ];
 
 /** Version of the schema that this program writes. */

@@ -53,7 +53,7 @@ function proven(): ProvenPcrValues {
 
 export const EPOCHS = { policy: 1, endorsement: 1 };
 export const BASE: AppraisalInput = {
-  applicable: { kind: 'policy', policy: policy([{}]), version: 4 },
+  applicable: { kind: 'policy', policy: policy([{}]), version: 4, references: [] },
   epochs: EPOCHS,
   findings: [passed('quote', 'the quote is good'), passed('clock', 'the clock went forward', 'clock 1000')],
   pcrs: proven(),
@@ -68,7 +68,7 @@ export const BASE: AppraisalInput = {
 };
 
 export const judgedBy = (given: TrustPolicy): Partial<AppraisalInput> => ({
-  applicable: { kind: 'policy', policy: given, version: 1 },
+  applicable: { kind: 'policy', policy: given, version: 1, references: [] },
 });
 
 /** A finding of a clock that went back. */

@@ -68,6 +68,7 @@ function record(id: string, attachment: Partial<PolicyRecord['attachment']>): Po
     id,
     version: 3,
     attachment: { matchLabels: {}, allHosts: false, precedence: 0, ...attachment },
+    references: ['referenceSets/known'],
     body: JSON.stringify(trustPolicy(id, [])),
     createTime: 0,
   };
@@ -84,7 +85,14 @@ describe('which policy judges a host', () => {
     const store = {
       allPolicies: () => {
         calls.count += 1;
-        return Promise.resolve({ epochs: { policy: calls.epoch, endorsement: 9 }, policies });
+        return Promise.resolve({
+          epochs: { policy: calls.epoch, endorsement: 9 },
+          policies,
+          references: [
+            { name: 'keyrings/other', version: 1 },
+            { name: 'referenceSets/known', version: 6 },
+          ],
+        });
       },
     };
     return { calls, resolver: new PolicyResolver(store) };
@@ -122,7 +130,7 @@ describe('which policy judges a host', () => {
       allPolicies: () =>
         broken
           ? Promise.reject(new StoreError('failed', 'disk'))
-          : Promise.resolve({ epochs: { policy: 1, endorsement: 1 }, policies: [] }),
+          : Promise.resolve({ epochs: { policy: 1, endorsement: 1 }, policies: [], references: [] }),
     };
     const resolver = new PolicyResolver(store);
     const host = { labels: {}, trustPolicy: '' };

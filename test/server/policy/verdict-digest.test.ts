@@ -25,7 +25,7 @@ describe('digests', () => {
   it.each<[string, Partial<AppraisalInput>]>([
     ['another value', judgedBy(policy([{ allowed: [ONE] }]))],
     ['no policy', { applicable: { kind: 'none' } }],
-    ['another version of the policy', { applicable: { kind: 'policy', policy: policy([{}]), version: 5 } }],
+    ['another version of the policy', { applicable: { kind: 'policy', policy: policy([{}]), version: 5, references: [] } }],
     ['an EK that nobody vouches for', { endorsed: false }],
     ['an EK whose certificate was revoked', { revoked: 'CN=TPM, serial 17' }],
     ['unproven banks', { banksProven: false }],
@@ -48,7 +48,7 @@ describe('digests', () => {
     }
   });
 
-  it('of the input tell policy, version and endorsements, and nothing of other policies', () => {
+  it('of the input tell policy, version, what it names and endorsements, and nothing of other policies', () => {
     const { applicable } = BASE;
     const of = (epochs: Partial<typeof EPOCHS>, given = applicable) =>
       appraisalInputDigest(given, { ...EPOCHS, ...epochs });
@@ -57,7 +57,10 @@ describe('digests', () => {
       of({}),
       of({ endorsement: 2 }),
       of({}, { ...applicable, version: 5 } as typeof applicable),
-      of({}, { kind: 'policy', policy: { ...policy([{}]), id: 'other' }, version: 4 }),
+      of({}, { kind: 'policy', policy: { ...policy([{}]), id: 'other' }, version: 4, references: [] }),
+      ...[1, 2].map((version) =>
+        of({}, { ...applicable, references: [{ name: 'referenceSets/a', version }] } as typeof applicable),
+      ),
       of({}, { kind: 'none' }),
       of({}, { kind: 'ambiguous', ids: ['a', 'b'] }),
     ];

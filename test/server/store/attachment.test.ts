@@ -7,6 +7,7 @@ function policy(id: string, attachment: Partial<PolicyAttachment>, version = 1):
     id,
     version,
     attachment: { matchLabels: {}, allHosts: false, precedence: 0, ...attachment },
+    references: [],
     body: '{}',
     createTime: 0,
   };

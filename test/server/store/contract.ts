@@ -10,6 +10,7 @@ import { describeIdentities } from './contract/identities.ts';
 import { describeLogs } from './contract/logs.ts';
 import { describePlatform } from './contract/platform.ts';
 import { describePolicies } from './contract/policies.ts';
+import { describeReferences } from './contract/references.ts';
 import { describeReplacement } from './contract/replacement.ts';
 import { describeRounds } from './contract/rounds.ts';
 import { describeStreams } from './contract/streams.ts';
@@ -29,6 +30,7 @@ export function describeStoreContract(name: string, makePlace: () => Promise<Sto
     describeWatching(given);
     describePlatform(given);
     describePolicies(given);
+    describeReferences(given);
     describeEndorsements(given);
     describeIdentities(given);
     describeAudit(given);

@@ -144,8 +144,10 @@ export async function affirmed(store: Store, name: string, change: Partial<Enrol
 export function policy(
   id: string,
   attachment: Partial<PolicyRecord['attachment']> = {},
-): Pick<PolicyRecord, 'id' | 'attachment' | 'body'> {
-  return { id, attachment: { matchLabels: {}, allHosts: false, precedence: 0, ...attachment }, body: `{"id":"${id}"}` };
+  references: readonly string[] = [],
+): Pick<PolicyRecord, 'id' | 'attachment' | 'references' | 'body'> {
+  const all = { matchLabels: {}, allHosts: false, precedence: 0, ...attachment };
+  return { id, attachment: all, references, body: `{"id":"${id}"}` };
 }
 
 /** Reason codes of a host's present result. */
