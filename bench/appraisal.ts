@@ -64,6 +64,7 @@ function roundOf(): () => void {
   const applicable: ApplicablePolicy = {
     kind: 'policy',
     version: 1,
+    references: [],
     policy: {
       id: 'bench',
       description: '',

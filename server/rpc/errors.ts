@@ -5,6 +5,8 @@ import { EndorsementError } from '../endorsement/endorsement-error.ts';
 import type { EndorsementErrorCode } from '../endorsement/endorsement-error.ts';
 import { EnrollmentError } from '../enrollment/enrollment-error.ts';
 import { CaError } from '../identity/ca.ts';
+import { ReferenceImportError } from '../reference/import-error.ts';
+import type { ReferenceImportErrorCode } from '../reference/import-error.ts';
 import { CommitQueueFull } from '../result/commit.ts';
 import { TokenError } from '../result/issue-token.ts';
 import { WatchError } from '../result/watch.ts';
@@ -42,6 +44,9 @@ const STATUS_OF_REASON: { readonly [reason: string]: StatusCode } = {
   LOG_TOO_LARGE: 'RESOURCE_EXHAUSTED',
   LOG_BUDGET: 'RESOURCE_EXHAUSTED',
   LOG_TOO_SLOW: 'DEADLINE_EXCEEDED',
+  REFERENCE_TOO_LARGE: 'RESOURCE_EXHAUSTED',
+  REFERENCE_TOO_SLOW: 'DEADLINE_EXCEEDED',
+  REFERENCE_BUSY: 'UNAVAILABLE',
 };
 
 const REASON_OF_ENDORSEMENT: Readonly<Record<EndorsementErrorCode, string>> = {
@@ -55,9 +60,17 @@ const REASON_OF_ENDORSEMENT: Readonly<Record<EndorsementErrorCode, string>> = {
   list_not_yet_valid: 'REVOCATION_LIST_NOT_YET_VALID',
 };
 
+const REASON_OF_IMPORT: Readonly<Record<ReferenceImportErrorCode, string>> = {
+  malformed: 'REFERENCE_MALFORMED',
+  too_large: 'REFERENCE_TOO_LARGE',
+  too_slow: 'REFERENCE_TOO_SLOW',
+  busy: 'REFERENCE_BUSY',
+};
+
 /** Milliseconds after which it makes sense to try again. */
 const RETRY_AFTER: { readonly [reason: string]: number } = {
   ENROLLMENT_BUSY: 2_000,
+  REFERENCE_BUSY: 10_000,
   SHUTTING_DOWN: 1_000,
   ENROLLMENT_EVIDENCE_TORN: 500,
   HOST_CHANGED: 100,
@@ -93,6 +106,7 @@ export function translateError(error: unknown): StatusError | undefined {
   if (error instanceof EvidenceError) return statusOf(error.code, 'PERMISSION_DENIED', error);
   if (error instanceof LogError) return statusOf(error.code, 'INVALID_ARGUMENT', error);
   if (error instanceof EndorsementError) return statusOf(REASON_OF_ENDORSEMENT[error.code], 'INVALID_ARGUMENT', error);
+  if (error instanceof ReferenceImportError) return statusOf(REASON_OF_IMPORT[error.code], 'INVALID_ARGUMENT', error);
   if (error instanceof CaError && error.code === 'bad_public_key')
     return statusOf('PUBLIC_KEY_INVALID', 'INVALID_ARGUMENT', error);
   if (error instanceof TokenError) return statusOf(error.code, 'FAILED_PRECONDITION', error);

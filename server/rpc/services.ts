@@ -7,6 +7,7 @@ import { IdentityService } from '../../proto/gen/assay/v1/identity_pb.ts';
 import { ReportService } from '../../proto/gen/assay/v1/report_pb.ts';
 import { TokenKeyService } from '../../proto/gen/assay/v1/token_pb.ts';
 import { TrustPolicyService } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
+import { ReferenceValueService } from '../../proto/gen/assay/v1/reference_value_pb.ts';
 import { bindService } from '../../proto/service.ts';
 import type { BoundService } from '../../proto/service.ts';
 import { attestationHandlers } from './attestation.ts';
@@ -20,6 +21,7 @@ import { identityHandlers } from './identities.ts';
 import type { IdentityHandlersOptions } from './identities.ts';
 import { reportHandlers } from './reports.ts';
 import type { ReportHandlersOptions } from './reports.ts';
+import { referenceValueHandlers } from './reference-values.ts';
 import { resultHandlers } from './results.ts';
 import type { ResultHandlersOptions } from './results.ts';
 import { tokenKeyHandlers } from './token-keys.ts';
@@ -41,6 +43,7 @@ export function assayServices(options: ServicesOptions): readonly BoundService[]
     bindService(AttestationService, attestationHandlers(options)),
     bindService(HostService, hostHandlers(options)),
     bindService(TrustPolicyService, trustPolicyHandlers(options)),
+    bindService(ReferenceValueService, referenceValueHandlers(options)),
     bindService(EndorsementService, endorsementHandlers(options)),
     bindService(AttestationResultService, resultHandlers(options)),
     bindService(ReportService, reportHandlers(options)),
@@ -59,4 +62,5 @@ export const MAX_RECEIVE_BYTES: ReadonlyMap<string, number> = new Map([
   ['/assay.v1.AttestationService/Attest', 512 * KIBIBYTE],
   ['/assay.v1.AttestationService/SubmitEvidence', 512 * KIBIBYTE],
   ['/assay.v1.EndorsementService/ImportRevocationLists', (4 * KIBIBYTE + 1) * KIBIBYTE],
+  ['/assay.v1.ReferenceValueService/ImportReferenceSet', 512 * KIBIBYTE],
 ]);

@@ -21,6 +21,11 @@ export interface ReferenceEntryRecord {
   readonly path: string;
 }
 
+/** With the key after which a page may start. */
+export interface ListedEntry extends ReferenceEntryRecord {
+  readonly key: string;
+}
+
 /** The different digests of one algorithm, one behind the other, ascending. */
 export type PackedDigests = Readonly<Partial<Record<ReferenceAlgorithm, Uint8Array>>>;
 
@@ -113,7 +118,7 @@ export interface ReferenceStore {
     set: { readonly id: string; readonly version: number },
     page: PageRequest,
     filter: { readonly digest: string } | { readonly pathPrefix: string },
-  ): Promise<Page<ReferenceEntryRecord>>;
+  ): Promise<Page<ListedEntry>>;
   /** Whether a version holds a digest (hex). Throws not_found. */
   hasReferenceDigest(
     set: { readonly id: string; readonly version: number },

@@ -283,6 +283,8 @@ export async function dump(store: Store): Promise<unknown> {
     results: (await store.listResults(page, { hostIds: [], statuses: [], matchLabels: {} })).items,
     logs: await Promise.all(hosts.map(({ id }) => store.logStates(id))),
     policies: await store.allPolicies(),
+    referenceSets: (await store.listReferenceSets(page)).items,
+    keyrings: (await store.listKeyrings(page)).items,
     anchors: await store.allTrustAnchors(),
     revocationLists: await store.allRevocationLists(),
     inventory: (await store.listInventory(page)).items,

@@ -1,7 +1,7 @@
 import type {
+  ListedEntry,
   PackedDigests,
   ReferenceAlgorithm,
-  ReferenceEntryRecord,
   ReferenceSetRecord,
   ReferenceStore,
 } from '../reference-store.ts';
@@ -43,7 +43,7 @@ export function listReferenceEntries(
   set: SetVersion,
   page: PageRequest,
   filter: Parameters<ReferenceStore['listReferenceEntries']>[2],
-): Page<ReferenceEntryRecord> {
+): Page<ListedEntry> {
   const content = contentOf(database, set);
   const after = page.after === '' ? null : entryAfter(database, content, page.after);
   const rows =
@@ -52,8 +52,7 @@ export function listReferenceEntries(
       : filter.pathPrefix === ''
         ? ofAll(database, { content, after, limit: page.limit + 1 })
         : ofPaths(database, { content, after, limit: page.limit + 1 }, filter.pathPrefix);
-  const { items, next } = toPage(rows, page.limit, (row) => String(integer(row, 'id')));
-  return { items: items.map(toEntry), next };
+  return toPage(rows.map(toEntry), page.limit, ({ key }) => key);
 }
 
 interface Window {
@@ -162,8 +161,9 @@ function toSet(row: Row): ReferenceSetRecord {
   };
 }
 
-function toEntry(row: Row): ReferenceEntryRecord {
+function toEntry(row: Row): ListedEntry {
   return {
+    key: String(integer(row, 'id')),
     algorithm: algorithmOf(row),
     digest: Buffer.from(bytes(row, 'digest')).toString('hex'),
     path: text(row, 'path'),

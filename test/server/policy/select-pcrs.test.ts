@@ -22,7 +22,8 @@ const trustPolicy = (id: string, pcrRules: readonly PcrRule[]) => ({
   quote: NO_POLICY_QUOTE,
   pcrRules,
 });
-const by = (...pcrRules: PcrRule[]) => ({ kind: 'policy', version: 1, policy: trustPolicy('base', pcrRules) }) as const;
+const by = (...pcrRules: PcrRule[]) =>
+  ({ kind: 'policy', version: 1, references: [], policy: trustPolicy('base', pcrRules) }) as const;
 
 describe('what a round quotes', () => {
   it('is what the policy names, each PCR once and ascending, bank by bank', () => {
@@ -104,7 +105,12 @@ describe('which policy judges a host', () => {
     [{ labels: { kind: 'gpu' }, trustPolicy: 'named' }, 'named'],
   ])('of %j is %s', async (host, id) => {
     const { applicable, epoch } = await counting().resolver.resolve(host);
-    expect(applicable).toMatchObject({ kind: 'policy', version: 3, policy: { id } });
+    expect(applicable).toMatchObject({
+      kind: 'policy',
+      version: 3,
+      policy: { id },
+      references: [{ name: 'referenceSets/known', version: 6 }],
+    });
     expect(epoch).toBe(1);
   });
 

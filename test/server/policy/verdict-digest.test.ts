@@ -25,7 +25,10 @@ describe('digests', () => {
   it.each<[string, Partial<AppraisalInput>]>([
     ['another value', judgedBy(policy([{ allowed: [ONE] }]))],
     ['no policy', { applicable: { kind: 'none' } }],
-    ['another version of the policy', { applicable: { kind: 'policy', policy: policy([{}]), version: 5, references: [] } }],
+    [
+      'another version of the policy',
+      { applicable: { kind: 'policy', policy: policy([{}]), version: 5, references: [] } },
+    ],
     ['an EK that nobody vouches for', { endorsed: false }],
     ['an EK whose certificate was revoked', { revoked: 'CN=TPM, serial 17' }],
     ['unproven banks', { banksProven: false }],

@@ -22,7 +22,7 @@ import { openSqliteStore } from '../../../server/store/sqlite.ts';
 import type { Store } from '../../../server/store/store.ts';
 import { describeStoreContract } from './contract.ts';
 import { FakeClock } from './contract/harness.ts';
-import { affirmed, enrolled, enrollment, OPERATOR, round } from './fixtures.ts';
+import { affirmed, enrolled, enrollment, OPERATOR, policy, round } from './fixtures.ts';
 
 const bytes = (size: number): Uint8Array => crypto.getRandomValues(new Uint8Array(size));
 
@@ -153,6 +153,7 @@ describe('the SQLite store', () => {
   it('brings a store of the first schema up to date, and keeps what it holds', async () => {
     const first = await open(directory);
     await affirmed(first, 'a');
+    await first.putPolicy(policy('kept'), { ...OPERATOR, expected: null });
     const before = [await first.getHost('h-a'), await first.getResult('h-a'), await first.listAudit(0, 100)];
     await first.close();
     const database = new DatabaseSync(join(directory, 'assay.db'));
@@ -166,10 +167,15 @@ describe('the SQLite store', () => {
         'UPDATE schema_version SET version = 1',
       ].join(';'),
     );
+    database.exec(`DROP TABLE revocation_lists; ALTER TABLE policies DROP COLUMN refs;
+      DROP TABLE reference_sets; DROP TABLE reference_set_heads; DROP TABLE reference_entries;
+      DROP TABLE reference_contents; DROP TABLE keyrings; DROP TABLE keyring_heads;
+      UPDATE schema_version SET version = 1`);
     database.close();
     const store = await start();
     expect([await store.getHost('h-a'), await store.getResult('h-a'), await store.listAudit(0, 100)]).toEqual(before);
     expect(await store.allRevocationLists()).toEqual([]);
+    expect(await store.getPolicy('kept', 1)).toMatchObject({ references: [] });
   });
 
   it('refuses a schema of a newer release and leaves it alone', async () => {

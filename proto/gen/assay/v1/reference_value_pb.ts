@@ -662,9 +662,8 @@ export const ReferenceValueService: GenService<{
    * whole: an import that breaks off or is refused leaves the version in force that was there.
    *
    * The first message is the header, all others are chunks, in order. Refused with the place in the file
-   * (REFERENCE_MALFORMED); above 64 MiB, 500000 entries in the whole set, 1000 sets or 1000 entries of one digest by
-   * REFERENCE_TOO_LARGE (RESOURCE_EXHAUSTED); at most 4 imports run at once (REFERENCE_BUSY), each for at most 10 minutes
-   * (REFERENCE_TOO_SLOW).
+   * (REFERENCE_MALFORMED). Above 64 MiB, 500000 entries in the whole set, or 1000 sets: REFERENCE_TOO_LARGE. At most 4
+   * imports run at once (REFERENCE_BUSY), each for at most 10 minutes (REFERENCE_TOO_SLOW).
    *
    * @generated from rpc assay.v1.ReferenceValueService.ImportReferenceSet
    */

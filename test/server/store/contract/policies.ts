@@ -20,7 +20,11 @@ export function describePolicies(given: Given): void {
       expect(await given.store.getPolicy('base', 1)).toEqual(first);
       expect(await given.store.getPolicy('base', null)).toEqual(second);
       expect(await given.store.getPolicy('base', 3)).toBeNull();
-      expect(await given.store.allPolicies()).toEqual({ epochs: await given.store.epochs(), policies: [second], references: [] });
+      expect(await given.store.allPolicies()).toEqual({
+        epochs: await given.store.epochs(),
+        policies: [second],
+        references: [],
+      });
       expect((await given.store.epochs()).policy).toBe(epoch + 2);
     });
 
