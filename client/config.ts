@@ -1,7 +1,8 @@
 import { constants, readFileSync } from 'node:fs';
-import { access, mkdir, open, rename, rm } from 'node:fs/promises';
+import { isUtf8 } from 'node:buffer';
+import { access, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { UsageError } from './failure.ts';
 
 /** What the programs read of their surroundings, and the few files that commands read and write. */
@@ -87,6 +88,38 @@ export async function readStandardInput(limit: number): Promise<Buffer> {
     parts.push(part);
   }
   return Buffer.concat(parts);
+}
+
+/** Bytes of a file as they come; `-` is standard input. */
+export async function openFile(path: string): Promise<AsyncIterable<Buffer>> {
+  if (path === '-') return process.stdin as AsyncIterable<Buffer>;
+  const file = await open(path, constants.O_RDONLY);
+  if ((await file.stat()).isDirectory()) {
+    await file.close();
+    throw Object.assign(new Error(`${path} is a directory`), { code: 'EISDIR' });
+  }
+  // Closes the file when it ends, and when nobody goes on reading.
+  return file.createReadStream({ highWaterMark: READ_BYTES }) as AsyncIterable<Buffer>;
+}
+
+/**
+ * The regular files below a directory in the order of their names, as absolute paths. Links are not followed, and other file
+ * systems, such as /proc, not entered.
+ */
+export async function* listFiles(directory: string): AsyncGenerator<string> {
+  const base = resolve(directory);
+  yield* filesBelow(base, (await stat(base)).dev);
+}
+
+async function* filesBelow(base: string, device: number): AsyncGenerator<string> {
+  if ((await stat(base)).dev !== device) return;
+  const entries = await readdir(base, { withFileTypes: true, encoding: 'buffer' });
+  for (const entry of entries.toSorted((a, b) => Buffer.compare(a.name, b.name))) {
+    if (!isUtf8(entry.name)) throw new Error(`${base} holds a name that is not UTF-8`);
+    const path = join(base, entry.name.toString('utf8'));
+    if (entry.isDirectory()) yield* filesBelow(path, device);
+    else if (entry.isFile()) yield path;
+  }
 }
 
 /** Is there anything at this path that could be overwritten? */

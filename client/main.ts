@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { promisify } from 'node:util';
 import pino from 'pino';
@@ -13,7 +13,16 @@ import { makeTlsKey, publicKeyDer } from './agent/tls-key.ts';
 import type { AgentLog, World } from './agent/world.ts';
 import type { Context, JoinOptions } from './commands/context.ts';
 import { makeProgram } from './commands/program.ts';
-import { exists, readEnvironment, readPart, readStandardInput, readVersion, writeSecretFile } from './config.ts';
+import {
+  exists,
+  listFiles,
+  openFile,
+  readEnvironment,
+  readPart,
+  readStandardInput,
+  readVersion,
+  writeSecretFile,
+} from './config.ts';
 import type { Environment } from './config.ts';
 import { describeFailure, EXIT } from './failure.ts';
 import { makeHumanLog } from './log.ts';
@@ -61,6 +70,7 @@ function makeContext(environment: Environment, setExitCode: (code: number) => vo
     signal: ending.signal,
     defaults: { ...environment, logs: DEFAULT_LOG_PATHS },
     readFile: (path, limit) => (path === '-' ? readStandardInput(limit) : readPart(path, { offset: 0, limit })),
+    files: { openFile, listFiles, unpackDeb },
     exists,
     writeSecretFile,
     connect: (profile) => connect({ ...profile, now, random }),
@@ -133,6 +143,24 @@ function makeLog({ logLevel }: Environment): AgentLog {
     { level: logLevel, base: { program: 'assay' }, timestamp: pino.stdTimeFunctions.isoTime },
     pino.destination({ fd: process.stderr.fd, sync: true }),
   );
+}
+
+/** What a Debian package installs, as dpkg unpacks it. */
+async function* unpackDeb(path: string): AsyncGenerator<Buffer> {
+  const child = spawn('dpkg-deb', ['--fsys-tarfile', path], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let said = '';
+  child.stderr.on('data', (text: Buffer) => void (said = (said + text.toString()).slice(0, 1000)));
+  const ended = new Promise<number | null>((resolve, reject) => {
+    child.once('error', reject).once('close', resolve);
+  });
+  ended.catch(() => undefined);
+  try {
+    yield* child.stdout as AsyncIterable<Buffer>;
+    const code = await ended;
+    if (code !== 0) throw new Error(said.trim() === '' ? `dpkg-deb ended with code ${code}` : said.trim());
+  } finally {
+    child.kill();
+  }
 }
 
 async function systemdNotify(assignments: readonly string[]): Promise<void> {

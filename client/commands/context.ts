@@ -6,11 +6,13 @@ import type { VerifiedAnswer } from '../agent/verify-service.ts';
 import { UsageError } from '../failure.ts';
 import { escapeText, formatJson } from '../output.ts';
 import type { TableStyle } from '../output.ts';
+import type { FileSource } from '../references/hash-files.ts';
 import type { AssayClient } from '../sdk/client.ts';
 import { parseProfile } from '../sdk/profile.ts';
 import type { Profile } from '../sdk/profile.ts';
 import type { JsonValue } from '../sdk/resources.ts';
 import { SdkError } from '../sdk/sdk-error.ts';
+import { fileReason } from './file-reason.ts';
 
 /** What the commands need of the world around them; main.ts has the real one, tests have fakes. */
 export interface Context {
@@ -31,6 +33,8 @@ export interface Context {
   };
   /** At most so many bytes; `-` is standard input. */
   readonly readFile: (path: string, limit: number) => Promise<Buffer>;
+  /** Whole files, trees and packages, as they come. */
+  readonly files: FileSource;
   readonly exists: (path: string) => Promise<boolean>;
   /** Writes a file of mode 0600. */
   readonly writeSecretFile: (path: string, text: string) => Promise<void>;
@@ -107,13 +111,6 @@ export async function readProfile(context: Context, path: string): Promise<Profi
   }
 }
 
-const FILE_REASONS: Readonly<Record<string, string>> = {
-  ENOENT: 'not found',
-  EACCES: 'permission denied',
-  EISDIR: 'is a directory',
-  EFBIG: 'too large',
-};
-
 /** Reads a file that an option or argument names; what is wrong with it is wrong usage. */
 export async function readNamedFile(context: Context, path: string, limit: number, what: string): Promise<Buffer> {
   try {
@@ -121,7 +118,7 @@ export async function readNamedFile(context: Context, path: string, limit: numbe
   } catch (cause) {
     const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
     const hint = what === 'profile' && code === 'ENOENT' ? ['hint: name one by --profile or ASSAY_PROFILE'] : [];
-    throw new UsageError(`${what} ${path}: ${FILE_REASONS[code] ?? code}`, { cause, problems: hint });
+    throw new UsageError(`${what} ${path}: ${fileReason(cause)}`, { cause, problems: hint });
   }
 }
 

@@ -11,6 +11,9 @@ import { addInspectCommands } from './inspect.ts';
 import { addKeyCommands } from './key.ts';
 import { addPolicyCommands } from './policy.ts';
 import { addReportCommand } from './report.ts';
+import { addKeyringCommands } from './keyring.ts';
+import { addPolicyCommands } from './policy.ts';
+import { addReferenceCommands } from './reference.ts';
 import { addResultCommands } from './result.ts';
 import { addTokenCommands } from './token.ts';
 import { addVersionCommand } from './version.ts';
@@ -48,6 +51,8 @@ export function makeProgram(context: Context): Command {
   addHostCommands(context, program);
   addPolicyCommands(context, program);
   addResultCommands(context, program);
+  addReferenceCommands(context, program);
+  addKeyringCommands(context, program);
   addEndorsementCommands(context, program);
   addIdentityCommands(context, program);
   addTokenCommands(context, program);

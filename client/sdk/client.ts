@@ -3,8 +3,10 @@ import type { ConnectOptions } from './connection.ts';
 import { Endorsements } from './endorsements.ts';
 import { Hosts } from './hosts.ts';
 import { Identities } from './identities.ts';
+import { Keyrings } from './keyrings.ts';
 import { Policies } from './policies.ts';
 import { Reports } from './reports.ts';
+import { ReferenceSets } from './reference-sets.ts';
 import { Results } from './results.ts';
 import { TokenKeys } from './token-keys.ts';
 import { attestationService, enrollmentService } from './attester.ts';
@@ -14,6 +16,8 @@ import type { AttestationService, EnrollmentService } from './evidence.ts';
 export interface AssayClient {
   readonly hosts: Hosts;
   readonly policies: Policies;
+  readonly referenceSets: ReferenceSets;
+  readonly keyrings: Keyrings;
   readonly endorsements: Endorsements;
   readonly identities: Identities;
   readonly results: Results;
@@ -35,6 +39,8 @@ export function connect(options: ConnectOptions): AssayClient {
   return {
     hosts: new Hosts(connection),
     policies: new Policies(connection),
+    referenceSets: new ReferenceSets(connection),
+    keyrings: new Keyrings(connection),
     endorsements: new Endorsements(connection),
     identities: new Identities(connection),
     results: new Results(connection, options.random),

@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 
-import { malformed, ReferenceImportError } from './import-error.ts';
+import { malformed } from './import-error.ts';
+import type { ReferenceImportError } from './import-error.ts';
 
 /** Bytes of one line: a digest and a path whose every byte is escaped, with room to spare. */
 export const MAX_LINE_BYTES = 16 * 1024;

@@ -53,6 +53,18 @@ export class Shell {
     }
   }
 
+  #file(path: string): AsyncIterable<Buffer> {
+    const text = this.files.get(path);
+    if (text === undefined) throw Object.assign(new Error('no'), { code: 'ENOENT' });
+    return (async function* () {
+      yield Buffer.from(text, 'latin1');
+    })();
+  }
+
+  async *#below(directory: string): AsyncGenerator<string> {
+    yield* [...this.files.keys()].filter((path) => path.startsWith(`${directory}/`)).toSorted();
+  }
+
   #context(): Context {
     return {
       version: '1.2.3',
@@ -65,6 +77,11 @@ export class Shell {
         const text = this.files.get(path);
         if (text === undefined) throw Object.assign(new Error('no'), { code: 'ENOENT' });
         return Buffer.from(text);
+      },
+      files: {
+        openFile: async (path) => this.#file(path),
+        listFiles: (directory) => this.#below(directory),
+        unpackDeb: (path) => this.#file(path),
       },
       exists: async (path) => this.files.has(path),
       writeSecretFile: async (path, text) => void this.files.set(path, text),

@@ -43,11 +43,27 @@ describe('a list of digests', () => {
   it.each([
     ['no digest', 'hello world\n', 'line 1, column 1: neither "DIGEST  PATH" nor "SHA256 (PATH) = DIGEST"'],
     ['one space only', `${SHA1} /a\n`, 'line 1, column 1: neither "DIGEST  PATH" nor "SHA256 (PATH) = DIGEST"'],
-    ['an MD5 digest', `\n${'11'.repeat(16)}  /a\n`, 'line 2, column 1: an MD5 digest: IMA measures files by SHA-1 or SHA-2, hash the files anew'],
-    ['an MD5 tag', `MD5 (/a) = ${'11'.repeat(16)}\n`, 'line 1, column 12: an MD5 digest: IMA measures files by SHA-1 or SHA-2, hash the files anew'],
+    [
+      'an MD5 digest',
+      `\n${'11'.repeat(16)}  /a\n`,
+      'line 2, column 1: an MD5 digest: IMA measures files by SHA-1 or SHA-2, hash the files anew',
+    ],
+    [
+      'an MD5 tag',
+      `MD5 (/a) = ${'11'.repeat(16)}\n`,
+      'line 1, column 12: an MD5 digest: IMA measures files by SHA-1 or SHA-2, hash the files anew',
+    ],
     ['a digest of odd length', `${SHA1}1  /a\n`, 'line 1, column 1: a digest of 41 digits is none of SHA-1 or SHA-2'],
-    ['a tag that is none', `SHA3 (/a) = ${SHA256}\n`, 'line 1, column 1: SHA3 is none of SHA1, SHA224, SHA256, SHA384, SHA512'],
-    ['a tag of another length', `SHA256 (/a) = ${SHA1}\n`, 'line 1, column 15: a digest of 40 digits is none of SHA256'],
+    [
+      'a tag that is none',
+      `SHA3 (/a) = ${SHA256}\n`,
+      'line 1, column 1: SHA3 is none of SHA1, SHA224, SHA256, SHA384, SHA512',
+    ],
+    [
+      'a tag of another length',
+      `SHA256 (/a) = ${SHA1}\n`,
+      'line 1, column 15: a digest of 40 digits is none of SHA256',
+    ],
     ['a tag without digits', 'SHA256 (/a) = x\n', 'line 1, column 15: the digest is not hexadecimal'],
     ['no path', `${SHA1}  \n`, 'line 1, column 43: the path is empty'],
     ['a zero byte', `${SHA1}  /a\0b\n`, 'line 1, column 43: the path holds a zero byte'],

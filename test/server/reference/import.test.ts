@@ -15,7 +15,8 @@ import { openTestStore, OPERATOR } from '../../support/test-service.ts';
 
 const REQUEST: ImportRequest = { ...OPERATOR, id: 'base', format: 'digest_list', mode: 'replace', expected: 'any' };
 const line = (index: number) => `${index.toString(16).padStart(64, '0')}  /usr/lib/${index}\n`;
-const file = (first: number, count: number) => Array.from({ length: count }, (_, index) => line(first + index)).join('');
+const file = (first: number, count: number) =>
+  Array.from({ length: count }, (_, index) => line(first + index)).join('');
 
 /** A source of chunks. */
 function chunksOf(text: string): () => Promise<Buffer | null> {

@@ -20,7 +20,9 @@ const keysOf = (file: Buffer | string) => {
 
 describe('a file of keys', () => {
   it('gives keys and certificates with what names them', () => {
-    const [first, second, third] = keysOf(`some text\n${pem(rsa.publicKey)}between\n${pem(ec.publicKey)}${certificate}`);
+    const [first, second, third] = keysOf(
+      `some text\n${pem(rsa.publicKey)}between\n${pem(ec.publicKey)}${certificate}`,
+    );
     expect(first).toMatchObject({ algorithm: 'RSA-2048', subject: '', notBefore: null, notAfter: null });
     expect(second).toMatchObject({ algorithm: 'EC-P-384' });
     expect(third).toMatchObject({ algorithm: 'EC-P-256', der: authority.certificate.toString('hex') });
@@ -56,7 +58,10 @@ describe('a file of keys', () => {
   it.each([
     ['no key', 'hello'],
     ['a block that does not end', `${pem(rsa.publicKey)}-----BEGIN PUBLIC KEY-----\nAAAA\n`],
-    ['a block of what is no base64', `${pem(rsa.publicKey)}-----BEGIN PUBLIC KEY-----\n!!!!\n-----END PUBLIC KEY-----\n`],
+    [
+      'a block of what is no base64',
+      `${pem(rsa.publicKey)}-----BEGIN PUBLIC KEY-----\n!!!!\n-----END PUBLIC KEY-----\n`,
+    ],
     ['bytes behind the certificate', Buffer.concat([authority.certificate, Buffer.alloc(1)])],
   ])('with %s is refused', (_name, file) => {
     expect(read(file)).toMatchObject({ problems: [{ message: expect.any(String) }] });

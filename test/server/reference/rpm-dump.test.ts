@@ -24,14 +24,22 @@ describe('a dump of rpm', () => {
       line({ path: '/usr/bin/suid', mode: '0104755' }),
     ].join('');
     const entries = readAll(parser, file, 11);
-    expect(entries.map(({ path }) => path)).toEqual(['/usr/bin/ls', '/usr/share/a file with 1 2 3 spaces', '/usr/bin/suid']);
+    expect(entries.map(({ path }) => path)).toEqual([
+      '/usr/bin/ls',
+      '/usr/share/a file with 1 2 3 spaces',
+      '/usr/bin/suid',
+    ]);
     expect(entries[0]).toEqual({ algorithm: 'sha256', digest: SHA256, path: '/usr/bin/ls' });
     expect(parser.notImported()).toEqual(['4 lines that are no regular file or carry no digest']);
   });
 
   it.each([
     ['no dump', '/usr/bin/ls\n', 'line 1, column 1: not a line of rpm --dump'],
-    ['MD5 digests', line() + line({ digest: 'ab'.repeat(16) }), 'line 2, column 31: an MD5 digest: IMA measures files by SHA-1 or SHA-2, hash the files anew'],
+    [
+      'MD5 digests',
+      line() + line({ digest: 'ab'.repeat(16) }),
+      'line 2, column 31: an MD5 digest: IMA measures files by SHA-1 or SHA-2, hash the files anew',
+    ],
     ['a file without a path', line({ path: '' }), 'line 1, column 1: the path is empty'],
     ['a mode that is none', line({ mode: '0999999' }), 'line 1, column 1: not a line of rpm --dump'],
   ])('with %s is refused at its place', (_name, file, message) => {
@@ -44,7 +52,9 @@ describe('a dump of rpm', () => {
     for (let round = 0; round < 2000; round++) {
       const bad = Buffer.from(good);
       for (let turn = 0; turn < 1 + random.below(4); turn++) bad[random.below(bad.length)] = random.below(256);
-      expect(refusal(rpmDumpParser(), bad, 1 + random.below(90)) ?? 'line 1, column 1: ok').toMatch(/^line [1-9]\d*, column [1-9]\d*: ./);
+      expect(refusal(rpmDumpParser(), bad, 1 + random.below(90)) ?? 'line 1, column 1: ok').toMatch(
+        /^line [1-9]\d*, column [1-9]\d*: ./,
+      );
     }
   });
 

@@ -5,6 +5,7 @@ import { AttestationResultService } from '../../../proto/gen/assay/v1/attestatio
 import { EndorsementService } from '../../../proto/gen/assay/v1/endorsement_pb.ts';
 import { HostService } from '../../../proto/gen/assay/v1/host_pb.ts';
 import { IdentityService } from '../../../proto/gen/assay/v1/identity_pb.ts';
+import { ReferenceValueService } from '../../../proto/gen/assay/v1/reference_value_pb.ts';
 import { TrustPolicyService } from '../../../proto/gen/assay/v1/trust_policy_pb.ts';
 import { failure } from '../../support/rpc.ts';
 import { startAssay } from '../../support/running-service.ts';
@@ -27,6 +28,7 @@ const hosts = () => channel.client(HostService);
 const policies = () => channel.client(TrustPolicyService);
 const results = () => channel.client(AttestationResultService);
 const endorsements = () => channel.client(EndorsementService);
+const references = () => channel.client(ReferenceValueService);
 const identities = () => channel.client(IdentityService);
 
 const DIGEST = 'ab'.repeat(32);
@@ -55,6 +57,16 @@ describe('a resource that is not there', () => {
       () => policies().updateTrustPolicy({ trustPolicy: { name: 'trustPolicies/gone', pcrRules: [rule] } }),
     ],
     ['a policy to be deleted', () => policies().deleteTrustPolicy({ name: 'trustPolicies/gone' })],
+    ['a reference set', () => references().getReferenceSet({ name: 'referenceSets/gone' })],
+    ['the entries of a set', () => references().listReferenceEntries({ name: 'referenceSets/gone' })],
+    [
+      'a set to be changed',
+      () => references().removeReferenceEntries({ name: 'referenceSets/gone', digests: [DIGEST] }),
+    ],
+    ['a set to be deleted', () => references().deleteReferenceSet({ name: 'referenceSets/gone' })],
+    ['a keyring', () => references().getKeyring({ name: 'keyrings/gone' })],
+    ['a keyring to be changed', () => references().removeKeyringKey({ name: 'keyrings/gone', fingerprint: DIGEST })],
+    ['a keyring to be deleted', () => references().deleteKeyring({ name: 'keyrings/gone' })],
     ['an anchor', () => endorsements().removeTrustAnchor({ name: `trustAnchors/${DIGEST}` })],
     ['a revocation list', () => endorsements().removeRevocationList({ name: `revocationLists/${DIGEST}` })],
     ['an entry of the inventory', () => endorsements().removeInventoryEntry({ name: `inventory/${DIGEST}` })],
