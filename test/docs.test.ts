@@ -12,6 +12,7 @@ import { DEVIATION } from '../server/endorsement/deviation.ts';
 import { EndorsementError } from '../server/endorsement/endorsement-error.ts';
 import { EnrollmentError } from '../server/enrollment/enrollment-error.ts';
 import { resolvePolicyDraft } from '../server/policy/policy.ts';
+import { ReferenceImportError } from '../server/reference/import-error.ts';
 import { WatchError } from '../server/result/watch.ts';
 import { policyDraftFromProto } from '../server/rpc/convert-policy.ts';
 import { translateError } from '../server/rpc/errors.ts';
@@ -115,6 +116,7 @@ describe('the page of reasons', () => {
     ['server/attestation/attestation-error.ts', 'AttestationErrorCode', (code) => new AttestationError(code, 'text')],
     ['server/verifier/evidence-error.ts', 'EvidenceErrorCode', (code) => new EvidenceError(code, 'text')],
     ['server/verifier/collect-logs.ts', 'LogErrorCode', (code) => new LogError(code, 'text')],
+    ['server/reference/import-error.ts', 'ReferenceImportErrorCode', (code) => new ReferenceImportError(code, 'text')],
     ['server/result/watch.ts', 'WatchErrorCode', (code) => new WatchError(code, 'text')],
     ['server/store/store.ts', 'StoreErrorCode', (code) => new StoreError(code, 'text')],
   ];

@@ -63,7 +63,11 @@ describe('reference sets', () => {
       execFileSync('sha256sum', ['usr/bin/one'], { cwd: root, encoding: 'utf8' }),
     );
     await json('reference', 'import', 'tree', list, '--format', 'sha256sum', '--add');
-    expect((await entriesOf('tree')).map(([path]) => path)).toEqual(['/usr/bin/one', '/usr/bin/two \\ 2', 'usr/bin/one']);
+    expect((await entriesOf('tree')).map(([path]) => path)).toEqual([
+      '/usr/bin/one',
+      '/usr/bin/two \\ 2',
+      'usr/bin/one',
+    ]);
 
     const policy = { meta: { version: 1 }, digests: { '/a': [sha256('a')] }, excludes: ['^/tmp/'] };
     const imported = await deployment.assay(
