@@ -62,12 +62,11 @@ export class ReferenceImports {
     this.#running++;
     using timed = withinTime(next);
     try {
-      const from = request.mode === 'add' ? 'newest_or_nothing' : 'nothing';
+      const from = request.mode === 'add' ? 'newest' : 'nothing';
       const draft = await this.#store.openReferenceDraft(request.id, { from, expected: request.expected });
       try {
         const { read, notImported } = await this.#fill(draft, FORMATS[request.format](), timed.next);
-        const detail = `${read} read, `;
-        const options = { actor: request.actor, action: 'import', detail } as const;
+        const options = { actor: request.actor, detail: `${read} read, ` };
         return { ...(await this.#store.commitReferenceDraft(draft, options)), read, notImported };
       } catch (error) {
         // A draft that cannot be dropped now is swept later; why the import failed is what counts.

@@ -80,19 +80,9 @@ export function referenceValueHandlers({
       if (digests.length === 0) throw invalid('digests', 'is empty');
       if (digests.length > MAX_DIGESTS) throw invalid('digests', `has more than ${MAX_DIGESTS} digests`);
       const wanted = digests.map((digest, index) => digestOf(digest, `digests[${index}]`));
-      const expected = versionOfEtag(etag, 'etag') ?? 'any';
-      const draft = await store.openReferenceDraft(id, { from: 'newest', expected });
-      try {
-        const removed = await store.removeReferenceDigests(draft, wanted);
-        const shown = wanted.length === 1 ? `${wanted[0]}, ` : `${wanted.length} digests, `;
-        const options = { ...access.actor(context), action: 'remove', detail: shown } as const;
-        const { set } = await store.commitReferenceDraft(draft, options);
-        return { referenceSet: setToProto(set), removedCount: BigInt(removed) };
-      } catch (error) {
-        // A draft that cannot be dropped now is swept later.
-        await store.dropReferenceDraft(draft).catch(() => undefined);
-        throw error;
-      }
+      const options = { ...access.actor(context), expected: versionOfEtag(etag, 'etag') ?? 'any' } as const;
+      const { set, removed } = await store.withdrawReferenceDigests(id, wanted, options);
+      return { referenceSet: setToProto(set), removedCount: BigInt(removed) };
     },
 
     async deleteReferenceSet({ name, etag }, context) {

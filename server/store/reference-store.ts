@@ -90,24 +90,28 @@ export interface ReferenceStore {
   /** Newest versions, in the order of ids. */
   listReferenceSets(page: PageRequest): Promise<Page<ReferenceSetRecord>>;
   /**
-   * Opens a draft of a set's next version, which nobody sees until it is committed; returns its number. 'change': it begins with
-   * the entries of the newest version, and is committed only where that is still the newest. Throws not_found for a change of a
-   * set that is not there, and etag_mismatch.
+   * Opens a draft of a set's next version, which nobody sees until it is committed; returns its number. From 'newest': it begins
+   * with the entries of the newest version, if there is one, and is committed only where that is still the newest. Throws
+   * etag_mismatch.
    */
-  openReferenceDraft(
-    id: string,
-    options: Expected & { readonly from: 'nothing' | 'newest' | 'newest_or_nothing' },
-  ): Promise<number>;
+  openReferenceDraft(id: string, options: Expected & { readonly from: 'nothing' | 'newest' }): Promise<number>;
   /** Adds what is not there. Throws too_large above {@link MAX_REFERENCE_ENTRIES}. */
   addReferenceEntries(draft: number, entries: readonly ReferenceEntryRecord[]): Promise<void>;
-  /** Every entry of each digest (hex) goes; returns how many. Throws not_found, and takes none, when the draft lacks one. */
-  removeReferenceDigests(draft: number, digests: readonly string[]): Promise<number>;
   /** Makes the draft the newest version; a draft that equals it makes none. The draft is gone afterwards. */
   commitReferenceDraft(
     draft: number,
-    options: Actor & { readonly action: 'import' | 'remove'; readonly detail: string },
+    options: Actor & { readonly detail: string },
   ): Promise<{ readonly set: ReferenceSetRecord; readonly changed: boolean }>;
   dropReferenceDraft(draft: number): Promise<void>;
+  /**
+   * Makes a version without any entry of each digest (hex), at once, however large the set; `removed` counts entries. Throws
+   * not_found, and takes none, when the set lacks one.
+   */
+  withdrawReferenceDigests(
+    id: string,
+    digests: readonly string[],
+    options: Actor & Expected,
+  ): Promise<{ readonly set: ReferenceSetRecord; readonly removed: number }>;
   /** Throws in_use while a policy names it. */
   deleteReferenceSet(id: string, options: Actor & Expected): Promise<void>;
   /**

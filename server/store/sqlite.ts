@@ -116,7 +116,6 @@ class SqliteStore implements Store {
   readonly getReferenceSet = this.#operation('getReferenceSet');
   readonly listReferenceSets = this.#operation('listReferenceSets');
   readonly addReferenceEntries = this.#operation('addReferenceEntries');
-  readonly removeReferenceDigests = this.#operation('removeReferenceDigests');
   readonly listReferenceEntries = this.#operation('listReferenceEntries');
   readonly hasReferenceDigest = this.#operation('hasReferenceDigest');
   readonly readReferenceDigests = this.#operation('readReferenceDigests');
@@ -201,6 +200,14 @@ class SqliteStore implements Store {
   async dropReferenceDraft(draft: number): Promise<void> {
     await this.#call('dropReferenceDraft', [draft]);
     this.#sweep();
+  }
+
+  async withdrawReferenceDigests(
+    ...args: Parameters<Store['withdrawReferenceDigests']>
+  ): ReturnType<Store['withdrawReferenceDigests']> {
+    const withdrawn = await this.#call('withdrawReferenceDigests', args);
+    this.#sweep();
+    return withdrawn;
   }
 
   async deleteReferenceSet(...args: Parameters<Store['deleteReferenceSet']>): Promise<void> {

@@ -24,10 +24,8 @@ import {
   addReferenceEntries,
   commitReferenceDraft,
   copyReferenceEntries,
-  deleteReferenceSet,
   dropReferenceDraft,
   openReferenceDraft,
-  removeReferenceDigests,
   sweepReferenceEntries,
 } from './reference-drafts.ts';
 import {
@@ -37,6 +35,7 @@ import {
   listReferenceSets,
   readReferenceDigests,
 } from './reference-sets.ts';
+import { deleteReferenceSet, withdrawReferenceDigests } from './reference-versions.ts';
 import {
   changesSince,
   compact,
@@ -124,7 +123,7 @@ const TABLE: Operations = {
   openReferenceDraft,
   copyReferenceEntries,
   addReferenceEntries,
-  removeReferenceDigests,
+  withdrawReferenceDigests,
   commitReferenceDraft,
   dropReferenceDraft,
   sweepReferenceEntries,

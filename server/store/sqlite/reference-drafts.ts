@@ -1,6 +1,5 @@
 import {
   DRAFT_LIFETIME,
-  KEPT_VERSIONS,
   MAX_REFERENCE_ENTRIES,
   MAX_REFERENCE_SETS,
   type ReferenceEntryRecord,
@@ -9,16 +8,16 @@ import {
 } from '../reference-store.ts';
 import { StoreError } from '../store.ts';
 import { type Database, integer, optionalInteger, text } from './database.ts';
-import { checkUnnamed, referenceChanged } from './policies.ts';
-import { checkRoom, presentVersion, readHead, setHead, unknown } from './reference-heads.ts';
-import { contentOf, getReferenceSet } from './reference-sets.ts';
+import { checkRoom, presentVersion } from './reference-heads.ts';
+import { contentOf, getReferenceSet, NOT_WITHDRAWN } from './reference-sets.ts';
+import { versionMade, writeVersion } from './reference-versions.ts';
 import { type Transaction, write } from './transaction.ts';
 
 /**
  * A version is written before it is one: its entries stand under a content of their own, batch by batch, so that rounds pass
  * between the batches, and the commit is a few rows. A content never changes after it.
  */
-const BATCH = 5000;
+const BATCH = 2000;
 
 export function openReferenceDraft(
   database: Database,
@@ -28,7 +27,6 @@ export function openReferenceDraft(
 ): number {
   return write(database, now, (tx) => {
     const version = presentVersion(tx.database, 'referenceSets', id, expected);
-    if (version === null && from === 'newest') throw unknown('referenceSets', id);
     if (version === null) checkRoom(tx, 'referenceSets', MAX_REFERENCE_SETS);
     // What takes all from its caller may follow upon any version, unless the caller names one.
     const base = from === 'nothing' && expected === 'any' ? null : (version ?? 0);
@@ -48,13 +46,9 @@ export function openReferenceDraft(
 export function copyReferenceEntries(database: Database, now: number, draft: number): number {
   return write(database, now, (tx) => {
     const { setId, baseVersion } = readDraft(tx, draft);
-    const row = tx.database.get(
-      'SELECT content FROM reference_sets WHERE id = ? AND version = ?',
-      setId,
-      baseVersion ?? 0,
-    );
+    const base = { id: setId, version: baseVersion ?? 0 };
     // No set, or a version that has gone meanwhile: the commit finds that it is not the newest.
-    if (row === undefined) return 0;
+    if (getReferenceSet(tx.database, base.id, base.version) === null) return 0;
     const last = tx.database.get(
       `SELECT digest, algorithm, path FROM reference_entries WHERE content = ?
         ORDER BY digest DESC, algorithm DESC, path DESC LIMIT 1`,
@@ -63,12 +57,15 @@ export function copyReferenceEntries(database: Database, now: number, draft: num
     const copied = tx.run(
       `INSERT INTO reference_entries (content, digest, algorithm, path)
         SELECT ?, digest, algorithm, path FROM reference_entries
-        WHERE content = ? AND (digest, algorithm, path) > (?, ?, ?) ORDER BY digest, algorithm, path LIMIT ?`,
+        WHERE content = ? AND (digest, algorithm, path) > (?, ?, ?) AND ${NOT_WITHDRAWN}
+        ORDER BY digest, algorithm, path LIMIT ?`,
       draft,
-      integer(row, 'content'),
+      contentOf(tx.database, base),
       last?.['digest'] ?? new Uint8Array(0),
       last?.['algorithm'] ?? '',
       last?.['path'] ?? '',
+      base.id,
+      base.version,
       BATCH,
     );
     tx.run('UPDATE reference_contents SET entries = entries + ? WHERE id = ?', copied, draft);
@@ -100,29 +97,6 @@ export function addReferenceEntries(
   });
 }
 
-export function removeReferenceDigests(
-  database: Database,
-  now: number,
-  draft: number,
-  digests: readonly string[],
-): number {
-  return write(database, now, (tx) => {
-    const { setId } = readDraft(tx, draft);
-    let removed = 0;
-    for (const digest of new Set(digests)) {
-      const gone = tx.run(
-        'DELETE FROM reference_entries WHERE content = ? AND digest = ?',
-        draft,
-        Buffer.from(digest, 'hex'),
-      );
-      if (gone === 0) throw new StoreError('not_found', `reference set ${setId} holds no digest ${digest}`);
-      removed += gone;
-    }
-    tx.run('UPDATE reference_contents SET entries = entries - ? WHERE id = ?', removed, draft);
-    return removed;
-  });
-}
-
 export function commitReferenceDraft(
   database: Database,
   now: number,
@@ -136,45 +110,19 @@ export function commitReferenceDraft(
       throw new StoreError('etag_mismatch', `reference set ${id} has changed meanwhile; it is at version ${version}`);
     const present = version === null ? null : getReferenceSet(tx.database, id, version);
     if (present === null) checkRoom(tx, 'referenceSets', MAX_REFERENCE_SETS);
-    if (present !== null && present.entries === entries && holdsAll(tx, contentOf(tx.database, present), draft)) {
+    if (present !== null && present.entries === entries && holdsAll(tx, present, draft)) {
       loosen(tx, draft);
       return { set: present, changed: false };
     }
-    // Versions go on where a deleted set of this id ended: an id and version never name two contents.
-    const next = (readHead(tx.database, 'referenceSets', id)?.version ?? 0) + 1;
-    const set = { id, version: next, kind: 'files', entries, createTime: tx.now } as const;
     tx.run("UPDATE reference_contents SET state = 'kept' WHERE id = ?", draft);
-    tx.run(
-      'INSERT INTO reference_sets (id, version, kind, content, entries, create_time) VALUES (?, ?, ?, ?, ?, ?)',
-      id,
-      next,
-      set.kind,
-      draft,
-      entries,
-      tx.now,
-    );
-    dropVersions(tx, id, next - KEPT_VERSIONS);
-    setHead(tx, 'referenceSets', id, { version: next, deleted: false });
-    const dropped = referenceChanged(tx, `referenceSets/${id}`);
-    const facts = `${options.detail}version ${next}, ${entries} entries, ${dropped} verdicts dropped`;
-    tx.audit(options.actor, `referenceSet.${options.action}`, `referenceSets/${id}`, facts);
+    const set = writeVersion(tx, { id, content: draft, entries });
+    versionMade(tx, set, { actor: options.actor, action: 'referenceSet.import', detail: options.detail });
     return { set, changed: true };
   });
 }
 
 export function dropReferenceDraft(database: Database, now: number, draft: number): void {
   write(database, now, (tx) => loosen(tx, draft));
-}
-
-/** Drops the versions of a set up to one; their entries go in batches later. */
-function dropVersions(tx: Transaction, id: string, upTo: number): void {
-  tx.run(
-    `UPDATE reference_contents SET state = 'loose'
-      WHERE id IN (SELECT content FROM reference_sets WHERE id = ? AND version <= ?)`,
-    id,
-    upTo,
-  );
-  tx.run('DELETE FROM reference_sets WHERE id = ? AND version <= ?', id, upTo);
 }
 
 /** Drops a batch of the entries that no version has any more, also of drafts that nobody went on with; 0 when there are none. */
@@ -218,31 +166,17 @@ function loosen(tx: Transaction, draft: number): void {
   tx.run("UPDATE reference_contents SET state = 'loose' WHERE id = ? AND state = 'draft'", draft);
 }
 
-/** Whether a content holds every entry of another; with as many entries they are equal. */
-function holdsAll(tx: Transaction, content: number, other: number): boolean {
+/** Whether a version holds every entry of a draft; with as many entries they are equal. */
+function holdsAll(tx: Transaction, set: ReferenceSetRecord, draft: number): boolean {
   const missing = tx.database.get(
-    `SELECT 1 FROM reference_entries o WHERE o.content = ? AND NOT EXISTS (
-        SELECT 1 FROM reference_entries e
-          WHERE e.content = ? AND e.digest = o.digest AND e.algorithm = o.algorithm AND e.path = o.path
+    `SELECT 1 FROM reference_entries d WHERE d.content = ? AND NOT EXISTS (
+        SELECT 1 FROM reference_entries
+          WHERE content = ? AND digest = d.digest AND algorithm = d.algorithm AND path = d.path AND ${NOT_WITHDRAWN}
       ) LIMIT 1`,
-    other,
-    content,
+    draft,
+    contentOf(tx.database, set),
+    set.id,
+    set.version,
   );
   return missing === undefined;
-}
-
-export function deleteReferenceSet(
-  database: Database,
-  now: number,
-  id: string,
-  options: Parameters<ReferenceStore['deleteReferenceSet']>[1],
-): void {
-  write(database, now, (tx) => {
-    const version = presentVersion(tx.database, 'referenceSets', id, options.expected);
-    if (version === null) throw unknown('referenceSets', id);
-    checkUnnamed(tx, `referenceSets/${id}`);
-    dropVersions(tx, id, version);
-    setHead(tx, 'referenceSets', id, { version, deleted: true });
-    tx.audit(options.actor, 'referenceSet.delete', `referenceSets/${id}`, `version ${version}`);
-  });
 }

@@ -12,7 +12,13 @@ import { toPage } from './hosts.ts';
 const NEWEST =
   'FROM reference_set_heads h JOIN reference_sets s ON s.id = h.id AND s.version = h.version WHERE h.deleted = 0';
 
-interface SetVersion {
+/**
+ * A version is a content without what was withdrawn from it. Takes the id and version of the set as parameters, for rows with a
+ * column digest.
+ */
+export const NOT_WITHDRAWN = 'digest NOT IN (SELECT digest FROM reference_withdrawn WHERE id = ? AND version = ?)';
+
+export interface SetVersion {
   readonly id: string;
   readonly version: number;
 }
@@ -46,52 +52,61 @@ export function listReferenceEntries(
 ): Page<ListedEntry> {
   const content = contentOf(database, set);
   const after = page.after === '' ? null : entryAfter(database, content, page.after);
+  const window = { content, set, after, limit: page.limit + 1 };
   const rows =
     'digest' in filter
-      ? ofDigest(database, { content, after, limit: page.limit + 1 }, filter.digest)
+      ? ofDigest(database, window, filter.digest)
       : filter.pathPrefix === ''
-        ? ofAll(database, { content, after, limit: page.limit + 1 })
-        : ofPaths(database, { content, after, limit: page.limit + 1 }, filter.pathPrefix);
+        ? ofAll(database, window)
+        : ofPaths(database, window, filter.pathPrefix);
   return toPage(rows.map(toEntry), page.limit, ({ key }) => key);
 }
 
 interface Window {
   readonly content: number;
+  readonly set: SetVersion;
   /** The last entry of the page before. */
   readonly after: Row | null;
   readonly limit: number;
 }
 
-function ofAll(database: Database, { content, after, limit }: Window): readonly Row[] {
+function ofAll(database: Database, { content, set, after, limit }: Window): readonly Row[] {
   return database.all(
     `SELECT * FROM reference_entries WHERE content = ? AND (digest, algorithm, path) > (?, ?, ?)
-      ORDER BY digest, algorithm, path LIMIT ?`,
+      AND ${NOT_WITHDRAWN} ORDER BY digest, algorithm, path LIMIT ?`,
     content,
     after?.['digest'] ?? new Uint8Array(0),
     after?.['algorithm'] ?? '',
     after?.['path'] ?? '',
+    set.id,
+    set.version,
     limit,
   );
 }
 
-function ofDigest(database: Database, { content, after, limit }: Window, digest: string): readonly Row[] {
+function ofDigest(database: Database, { content, set, after, limit }: Window, digest: string): readonly Row[] {
   return database.all(
     `SELECT * FROM reference_entries WHERE content = ? AND digest = ? AND (algorithm, path) > (?, ?)
-      ORDER BY algorithm, path LIMIT ?`,
+      AND ${NOT_WITHDRAWN} ORDER BY algorithm, path LIMIT ?`,
     content,
     Buffer.from(digest, 'hex'),
     after?.['algorithm'] ?? '',
     after?.['path'] ?? '',
+    set.id,
+    set.version,
     limit,
   );
 }
 
-function ofPaths(database: Database, { content, after, limit }: Window, prefix: string): readonly Row[] {
+function ofPaths(database: Database, { content, set, after, limit }: Window, prefix: string): readonly Row[] {
   const rows = database.all(
-    'SELECT * FROM reference_entries WHERE content = ? AND (path, id) > (?, ?) ORDER BY path, id LIMIT ?',
+    `SELECT * FROM reference_entries WHERE content = ? AND (path, id) > (?, ?) AND ${NOT_WITHDRAWN}
+      ORDER BY path, id LIMIT ?`,
     content,
     after?.['path'] ?? prefix,
     after?.['id'] ?? 0,
+    set.id,
+    set.version,
     limit,
   );
   // Paths of one beginning stand together in the order of their bytes.
@@ -113,10 +128,12 @@ export function hasReferenceDigest(
 ): boolean {
   const content = contentOf(database, set);
   const row = database.get(
-    'SELECT 1 FROM reference_entries WHERE content = ? AND digest = ? AND algorithm = ? LIMIT 1',
+    `SELECT 1 FROM reference_entries WHERE content = ? AND digest = ? AND algorithm = ? AND ${NOT_WITHDRAWN} LIMIT 1`,
     content,
     Buffer.from(digest, 'hex'),
     algorithm,
+    set.id,
+    set.version,
   );
   return row !== undefined;
 }
@@ -129,10 +146,12 @@ export function readReferenceDigests(
   const [algorithm = '', hex = ''] = page.after.split(':');
   const rows = database.all(
     `SELECT DISTINCT digest, algorithm FROM reference_entries WHERE content = ? AND (digest, algorithm) > (?, ?)
-      ORDER BY digest, algorithm LIMIT ?`,
+      AND ${NOT_WITHDRAWN} ORDER BY digest, algorithm LIMIT ?`,
     contentOf(database, set),
     Buffer.from(hex, 'hex'),
     algorithm,
+    set.id,
+    set.version,
     page.limit + 1,
   );
   const { items, next } = toPage(rows, page.limit, (row) => {

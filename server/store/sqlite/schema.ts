@@ -231,11 +231,19 @@ CREATE TABLE reference_sets (
   id TEXT NOT NULL,
   version INTEGER NOT NULL,
   kind TEXT NOT NULL,
-  content INTEGER NOT NULL UNIQUE REFERENCES reference_contents (id),
+  content INTEGER NOT NULL REFERENCES reference_contents (id),
   entries INTEGER NOT NULL,
   create_time INTEGER NOT NULL,
   PRIMARY KEY (id, version)
 ) STRICT;
+CREATE INDEX reference_sets_content ON reference_sets (content);
+CREATE TABLE reference_withdrawn (
+  id TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  digest BLOB NOT NULL,
+  PRIMARY KEY (id, version, digest),
+  FOREIGN KEY (id, version) REFERENCES reference_sets (id, version) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
 CREATE TABLE reference_set_heads (
   id TEXT PRIMARY KEY,
   version INTEGER NOT NULL,

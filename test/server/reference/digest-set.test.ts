@@ -17,7 +17,7 @@ afterAll(() => close());
 async function put(entries: readonly ReferenceEntryRecord[]): Promise<DigestSet> {
   const draft = await store.openReferenceDraft('base', { from: 'nothing', expected: 'any' });
   await store.addReferenceEntries(draft, entries);
-  const { set } = await store.commitReferenceDraft(draft, { ...OPERATOR, action: 'import', detail: '' });
+  const { set } = await store.commitReferenceDraft(draft, { ...OPERATOR, detail: '' });
   return DigestSet.load(store, set);
 }
 

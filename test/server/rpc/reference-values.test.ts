@@ -176,7 +176,7 @@ describe('reference sets and keyrings', () => {
     const stale = client().removeReferenceEntries({ name: SET, digests: [B], etag: 'v1' });
     expect(await failure(stale)).toMatchObject({ code: 'ABORTED', reason: 'ETAG_MISMATCH' });
     expect((await running.house.store.listAudit(0, 100)).at(-1)).toMatchObject({
-      action: 'referenceSet.remove',
+      action: 'referenceSet.withdraw',
       detail: `${A}, version 2, 1 entries, 0 verdicts dropped`,
     });
   });

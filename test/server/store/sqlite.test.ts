@@ -22,7 +22,7 @@ import { openSqliteStore } from '../../../server/store/sqlite.ts';
 import type { Store } from '../../../server/store/store.ts';
 import { describeStoreContract } from './contract.ts';
 import { FakeClock } from './contract/harness.ts';
-import { affirmed, enrolled, enrollment, OPERATOR, policy, round } from './fixtures.ts';
+import { affirmed, digest, enrolled, enrollment, OPERATOR, policy, round } from './fixtures.ts';
 
 const bytes = (size: number): Uint8Array => crypto.getRandomValues(new Uint8Array(size));
 
@@ -168,7 +168,7 @@ describe('the SQLite store', () => {
       ].join(';'),
     );
     database.exec(`DROP TABLE revocation_lists; ALTER TABLE policies DROP COLUMN refs;
-      DROP TABLE reference_sets; DROP TABLE reference_set_heads; DROP TABLE reference_entries;
+      DROP TABLE reference_withdrawn; DROP TABLE reference_sets; DROP TABLE reference_set_heads; DROP TABLE reference_entries;
       DROP TABLE reference_contents; DROP TABLE keyrings; DROP TABLE keyring_heads;
       UPDATE schema_version SET version = 1`);
     database.close();
@@ -176,6 +176,35 @@ describe('the SQLite store', () => {
     expect([await store.getHost('h-a'), await store.getResult('h-a'), await store.listAudit(0, 100)]).toEqual(before);
     expect(await store.allRevocationLists()).toEqual([]);
     expect(await store.getPolicy('kept', 1)).toMatchObject({ references: [] });
+  });
+
+  it('keeps the entries of kept versions alone, and drops those of drafts that nobody went on with', async () => {
+    const clock = new FakeClock();
+    const store = await open(directory, clock);
+    const entry = (name: string) => ({ algorithm: 'sha1', digest: digest(name).slice(0, 40), path: '/' }) as const;
+    const draftOf = async (name: string) => {
+      const draft = await store.openReferenceDraft('base', { from: 'nothing', expected: 'any' });
+      await store.addReferenceEntries(draft, [entry(name)]);
+      return draft;
+    };
+    for (const name of ['a', 'b', 'c', 'd', 'e']) {
+      await store.commitReferenceDraft(await draftOf(name), { ...OPERATOR, detail: '' });
+    }
+    await store.withdrawReferenceDigests('base', [entry('e').digest], { ...OPERATOR, expected: 'any' });
+    const left = await draftOf('left');
+    clock.advance(3_600_001);
+    const fresh = await draftOf('fresh');
+    await store.compact(0);
+    await expect(store.addReferenceEntries(left, [entry('x')])).rejects.toMatchObject({ code: 'not_found' });
+    await store.addReferenceEntries(fresh, [entry('y')]);
+    await store.close();
+    const database = new DatabaseSync(join(directory, 'assay.db'), { readOnly: true });
+    const rows = database.prepare('SELECT lower(hex(digest)) AS digest FROM reference_entries').all();
+    expect(rows.map((row) => row['digest']).sort()).toEqual(
+      ['d', 'e', 'fresh', 'y'].map((name) => entry(name).digest).sort(),
+    );
+    expect(database.prepare('SELECT count(*) AS contents FROM reference_contents').get()).toEqual({ contents: 3 });
+    database.close();
   });
 
   it('refuses a schema of a newer release and leaves it alone', async () => {

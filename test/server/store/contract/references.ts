@@ -27,7 +27,7 @@ export function describeReferences(given: Given): void {
   const put = async (id: string, entries: readonly ReferenceEntryRecord[], from: 'nothing' | 'newest' = 'nothing') => {
     const draft = await given.store.openReferenceDraft(id, { from, expected: 'any' });
     await given.store.addReferenceEntries(draft, entries);
-    return given.store.commitReferenceDraft(draft, { ...OPERATOR, action: 'import', detail: '' });
+    return given.store.commitReferenceDraft(draft, { ...OPERATOR, detail: '' });
   };
   const paths = async (id: string, version: number) =>
     (await given.store.listReferenceEntries({ id, version }, FIRST, { pathPrefix: '' })).items
@@ -50,7 +50,6 @@ export function describeReferences(given: Given): void {
       expect((await given.store.listReferenceSets(FIRST)).items).toEqual([]);
       const { set, changed } = await given.store.commitReferenceDraft(draft, {
         ...OPERATOR,
-        action: 'import',
         detail: '2 read, ',
       });
       expect(changed).toBe(true);
@@ -74,9 +73,9 @@ export function describeReferences(given: Given): void {
       await given.store.addReferenceEntries(draft, [entry('b')]);
       await given.store.dropReferenceDraft(draft);
       await expect(given.store.addReferenceEntries(draft, [entry('c')])).rejects.toMatchObject({ code: 'not_found' });
-      await expect(
-        given.store.commitReferenceDraft(draft, { ...OPERATOR, action: 'import', detail: '' }),
-      ).rejects.toMatchObject({ code: 'not_found' });
+      await expect(given.store.commitReferenceDraft(draft, { ...OPERATOR, detail: '' })).rejects.toMatchObject({
+        code: 'not_found',
+      });
       expect(await given.store.getReferenceSet('base', null)).toMatchObject({ version: 1 });
       expect(await paths('base', 1)).toEqual(['/usr/bin/a']);
       expect(await given.store.listAudit(0, 100)).toEqual(before);
@@ -88,9 +87,7 @@ export function describeReferences(given: Given): void {
       expect(await put('base', [entry('c')])).toMatchObject({ set: { version: 3, entries: 1 } });
       expect(await paths('base', 2)).toEqual(['/usr/bin/a', '/usr/bin/b']);
       expect(await paths('base', 3)).toEqual(['/usr/bin/c']);
-      const draft = given.store.openReferenceDraft('other', { from: 'newest', expected: 'any' });
-      await expect(draft).rejects.toMatchObject({ code: 'not_found' });
-      await given.store.openReferenceDraft('other', { from: 'newest_or_nothing', expected: 'any' });
+      expect(await put('other', [entry('a')], 'newest')).toMatchObject({ set: { version: 1, entries: 1 } });
     });
 
     it('make no version of equal content, in whatever order it comes', async () => {
@@ -103,21 +100,61 @@ export function describeReferences(given: Given): void {
     });
 
     it('withdraw a digest with all its paths, or nothing where one of several is not there', async () => {
-      await put('base', [entry('a'), entry('a', '/opt/a'), entry('b')]);
-      const open = () => given.store.openReferenceDraft('base', { from: 'newest', expected: 1 });
-      const failing = await open();
-      await expect(given.store.removeReferenceDigests(failing, [digest('a'), digest('x')])).rejects.toMatchObject({
+      await put('base', [entry('a'), entry('a', '/opt/a'), entry('b'), entry('c')]);
+      const withdraw = (digests: readonly string[], expected: number | 'any' = 'any') =>
+        given.store.withdrawReferenceDigests('base', digests, { ...OPERATOR, expected });
+      await expect(withdraw([digest('a'), digest('x')])).rejects.toMatchObject({ code: 'not_found' });
+      await expect(withdraw([digest('a')], 2)).rejects.toMatchObject({ code: 'etag_mismatch' });
+      await expect(given.store.withdrawReferenceDigests('other', [digest('a')], ANY)).rejects.toMatchObject({
         code: 'not_found',
       });
-      const draft = await open();
-      expect(await given.store.removeReferenceDigests(draft, [digest('a')])).toBe(2);
-      const { set } = await given.store.commitReferenceDraft(draft, { ...OPERATOR, action: 'remove', detail: '' });
-      expect(set).toMatchObject({ version: 2, entries: 1 });
-      expect(await paths('base', 2)).toEqual(['/usr/bin/b']);
-      expect(await given.store.hasReferenceDigest({ id: 'base', version: 1 }, 'sha256', digest('a'))).toBe(true);
-      expect(await given.store.hasReferenceDigest({ id: 'base', version: 2 }, 'sha256', digest('a'))).toBe(false);
-      expect(await given.store.hasReferenceDigest({ id: 'base', version: 2 }, 'sha256', digest('b'))).toBe(true);
+      expect(await given.store.getReferenceSet('base', null)).toMatchObject({ version: 1 });
+      expect(await withdraw([digest('a'), digest('a')], 1)).toMatchObject({
+        set: { version: 2, entries: 2 },
+        removed: 2,
+      });
+      expect((await given.store.listAudit(0, 10)).at(-1)).toMatchObject({
+        action: 'referenceSet.withdraw',
+        detail: `${digest('a')}, version 2, 2 entries, 0 verdicts dropped`,
+      });
+      expect(await paths('base', 1)).toEqual(['/opt/a', '/usr/bin/a', '/usr/bin/b', '/usr/bin/c']);
+      expect(await paths('base', 2)).toEqual(['/usr/bin/b', '/usr/bin/c']);
+      const holds = (version: number, name: string) =>
+        given.store.hasReferenceDigest({ id: 'base', version }, 'sha256', digest(name));
+      expect([await holds(1, 'a'), await holds(2, 'a'), await holds(2, 'b')]).toEqual([true, false, true]);
       expect(await given.store.hasReferenceDigest({ id: 'base', version: 2 }, 'sha384', digest('b'))).toBe(false);
+    });
+
+    it('stay without what was withdrawn through every change after it', async () => {
+      await put('base', [entry('a'), entry('b'), entry('c')]);
+      const withdraw = (name: string) => given.store.withdrawReferenceDigests('base', [digest(name)], ANY);
+      await withdraw('a');
+      await expect(withdraw('a')).rejects.toMatchObject({ code: 'not_found' });
+      expect(await withdraw('b')).toMatchObject({ set: { version: 3, entries: 1 }, removed: 1 });
+      const set = { id: 'base', version: 3 };
+      expect(await paths('base', 3)).toEqual(['/usr/bin/c']);
+      const of = (filter: { digest: string } | { pathPrefix: string }) =>
+        given.store.listReferenceEntries(set, FIRST, filter);
+      expect((await of({ digest: digest('a') })).items).toEqual([]);
+      expect((await of({ pathPrefix: '/usr/bin/' })).items).toMatchObject([{ path: '/usr/bin/c' }]);
+      const { digests } = await given.store.readReferenceDigests(set, FIRST);
+      expect(Buffer.from(digests.sha256 ?? []).toString('hex')).toBe(digest('c'));
+      // The content that the three versions share is there as long as one of them is.
+      expect(await put('base', [entry('d')], 'newest')).toMatchObject({ set: { version: 4, entries: 2 } });
+      expect(await paths('base', 4)).toEqual(['/usr/bin/c', '/usr/bin/d']);
+      await put('base', [entry('x')]);
+      expect(await paths('base', 3)).toEqual(['/usr/bin/c']);
+      expect(await put('base', [entry('a')])).toMatchObject({ changed: true, set: { version: 6 } });
+      expect(await paths('base', 6)).toEqual(['/usr/bin/a']);
+    });
+
+    it('tell equal content from one that a withdrawal made different', async () => {
+      await put('base', [entry('a'), entry('b')]);
+      await given.store.withdrawReferenceDigests('base', [digest('a')], ANY);
+      expect(await put('base', [entry('a')])).toMatchObject({ changed: true, set: { version: 3 } });
+      await put('base', [entry('a'), entry('b')]);
+      await given.store.withdrawReferenceDigests('base', [digest('a')], ANY);
+      expect(await put('base', [entry('b')])).toMatchObject({ changed: false, set: { version: 5 } });
     });
 
     it('hold a change to the version that it was made from', async () => {
@@ -130,8 +167,7 @@ export function describeReferences(given: Given): void {
       const whatever = await open('any', 'nothing');
       for (const draft of [added, named, whatever]) await given.store.addReferenceEntries(draft, [entry('b')]);
       await put('base', [entry('c')]);
-      const settle = (draft: number) =>
-        given.store.commitReferenceDraft(draft, { ...OPERATOR, action: 'import', detail: '' });
+      const settle = (draft: number) => given.store.commitReferenceDraft(draft, { ...OPERATOR, detail: '' });
       await expect(settle(added)).rejects.toMatchObject({ code: 'etag_mismatch' });
       await expect(settle(named)).rejects.toMatchObject({ code: 'etag_mismatch' });
       expect(await settle(whatever)).toMatchObject({ set: { version: 3 } });
@@ -277,6 +313,10 @@ export function describeReferences(given: Given): void {
 
     it.each([
       { name: 'a set', change: () => put('base', [entry('b')]) },
+      {
+        name: 'a set that loses a digest',
+        change: () => given.store.withdrawReferenceDigests('base', [digest('a')], ANY),
+      },
       { name: 'a keyring', change: () => given.store.putKeyring('distro', [key('b')], { ...ANY, add: true }) },
       {
         name: 'a keyring that loses a key',
