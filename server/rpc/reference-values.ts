@@ -37,6 +37,7 @@ export function referenceValueHandlers({
     ...keyringHandlers({ access, store }),
 
     async importReferenceSet(requests, context) {
+      using _checking = access.keepChecking(context);
       const next = nextPartOf(requests);
       const first = await next();
       if (first?.case !== 'header') throw invalid('part', 'the first message is the header');

@@ -220,6 +220,26 @@ describe('a change of policy', () => {
     expect(reasons(await agent.round())).toEqual(['EK_UNENDORSED']);
   });
 
+  it('of a reference set that the policy names drops the verdict, and is in the digest of the next one', async () => {
+    const digest = 'ab'.repeat(32);
+    const draft = await house.store.openReferenceDraft('known', { from: 'nothing', expected: 'any' });
+    await house.store.addReferenceEntries(draft, [{ algorithm: 'sha256', digest, path: '/bin/sh' }]);
+    await house.store.commitReferenceDraft(draft, { ...OPERATOR, detail: '' });
+    const written = await house.store.getPolicy('base', null);
+    if (written === null) throw new TypeError('no policy');
+    const { id, attachment, body } = written;
+    const naming = { id, attachment, body, references: ['referenceSets/known'] };
+    await house.store.putPolicy(naming, { ...OPERATOR, expected: 'any' });
+    await using agent = new StreamAgent(house, machine);
+    const before = await agent.round();
+    expect(before.status).toBe('affirming');
+    await house.store.withdrawReferenceDigests('known', [digest], { ...OPERATOR, expected: 'any' });
+    expect(await house.store.getResult(machine.id)).toMatchObject({ status: 'none' });
+    const after = await agent.round();
+    expect(after).toMatchObject({ status: 'affirming', policyVersion: before.policyVersion });
+    expect(after.inputDigest).not.toBe(before.inputDigest);
+  });
+
   it('of anchors or inventory fences a verdict, too', async () => {
     await using agent = new StreamAgent(house, machine);
     const challenge = await agent.challenge();

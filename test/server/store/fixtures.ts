@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { AkRecord, EkRecord, HostRecord, PolicyRecord, Verdict } from '../../../server/store/records.ts';
+import type { KeyringKeyRecord, ReferenceEntryRecord } from '../../../server/store/reference-store.ts';
 import type { EnrollInput, RoundInput, Store } from '../../../server/store/store.ts';
 
 /** Makers of valid input for a store; each test changes what it is about. */
@@ -154,4 +155,34 @@ export function policy(
 export async function reasons(store: Store, hostId: string): Promise<readonly string[]> {
   const result = await store.getResult(hostId);
   return (result?.checks ?? []).filter((check) => check.outcome !== 'passed').map((check) => check.reason);
+}
+
+/** A file of a reference set. */
+export function entry(name: string, path = `/usr/bin/${name}`): ReferenceEntryRecord {
+  return { algorithm: 'sha256', digest: digest(name), path };
+}
+
+/** Makes a version of a set that holds these entries, or these too. */
+export async function putSet(
+  store: Store,
+  id: string,
+  entries: readonly ReferenceEntryRecord[],
+  from: 'nothing' | 'newest' = 'nothing',
+): ReturnType<Store['commitReferenceDraft']> {
+  const draft = await store.openReferenceDraft(id, { from, expected: 'any' });
+  await store.addReferenceEntries(draft, entries);
+  return store.commitReferenceDraft(draft, { ...OPERATOR, detail: '' });
+}
+
+/** A key of a keyring. */
+export function key(name: string): KeyringKeyRecord {
+  return {
+    fingerprint: digest(`key ${name}`),
+    keyIds: [digest(name).slice(0, 8)],
+    algorithm: 'EC-P-256',
+    subject: `CN=${name}`,
+    notBefore: 1,
+    notAfter: 2,
+    der: '3082',
+  };
 }

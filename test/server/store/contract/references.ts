@@ -1,38 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import type { KeyringKeyRecord, ReferenceEntryRecord } from '../../../../server/store/reference-store.ts';
-import { affirmed, commit, digest, OPERATOR, policy, reasons, round } from '../fixtures.ts';
+import { affirmed, commit, digest, entry, key, OPERATOR, policy, putSet, reasons, round } from '../fixtures.ts';
 import type { Given } from './harness.ts';
 
-export const entry = (name: string, path = `/usr/bin/${name}`): ReferenceEntryRecord => ({
-  algorithm: 'sha256',
-  digest: digest(name),
-  path,
-});
-
-export const key = (name: string): KeyringKeyRecord => ({
-  fingerprint: digest(`key ${name}`),
-  keyIds: [digest(name).slice(0, 8)],
-  algorithm: 'EC-P-256',
-  subject: `CN=${name}`,
-  notBefore: 1,
-  notAfter: 2,
-  der: '3082',
-});
-
 const ANY = { ...OPERATOR, expected: 'any' } as const;
-const FIRST = { limit: 1000, after: '' };
 
 export function describeReferences(given: Given): void {
-  /** Makes a version that holds these entries and no others. */
-  const put = async (id: string, entries: readonly ReferenceEntryRecord[], from: 'nothing' | 'newest' = 'nothing') => {
-    const draft = await given.store.openReferenceDraft(id, { from, expected: 'any' });
-    await given.store.addReferenceEntries(draft, entries);
-    return given.store.commitReferenceDraft(draft, { ...OPERATOR, detail: '' });
-  };
-  const paths = async (id: string, version: number) =>
-    (await given.store.listReferenceEntries({ id, version }, FIRST, { pathPrefix: '' })).items
-      .map(({ path }) => path)
-      .sort();
   const naming = (name: string, references: readonly string[]) =>
     given.store.putPolicy(policy(name, { matchLabels: { by: name } }, references), ANY);
   /** A host that this policy judges, affirmed. */
@@ -42,251 +14,6 @@ export function describeReferences(given: Given): void {
     await commit(given.store, await round(given.store, `h-${name}`));
   };
 
-  describe('reference sets', () => {
-    it('are seen only once they are whole, and keep their entries over a restart', async () => {
-      const draft = await given.store.openReferenceDraft('base', { from: 'nothing', expected: 'any' });
-      await given.store.addReferenceEntries(draft, [entry('a'), entry('b'), entry('a')]);
-      expect(await given.store.getReferenceSet('base', null)).toBeNull();
-      expect((await given.store.listReferenceSets(FIRST)).items).toEqual([]);
-      const { set, changed } = await given.store.commitReferenceDraft(draft, {
-        ...OPERATOR,
-        detail: '2 read, ',
-      });
-      expect(changed).toBe(true);
-      expect(set).toEqual({ id: 'base', version: 1, kind: 'files', entries: 2, createTime: given.store.now() });
-      await given.reopen();
-      expect(await given.store.getReferenceSet('base', null)).toEqual(set);
-      expect(await given.store.getReferenceSet('base', 1)).toEqual(set);
-      expect(await given.store.getReferenceSet('base', 2)).toBeNull();
-      expect(await paths('base', 1)).toEqual(['/usr/bin/a', '/usr/bin/b']);
-      expect((await given.store.listAudit(0, 10)).at(-1)).toMatchObject({
-        action: 'referenceSet.import',
-        target: 'referenceSets/base',
-        detail: '2 read, version 1, 2 entries, 0 verdicts dropped',
-      });
-    });
-
-    it('leave the former version in force when a draft is dropped, and take nothing after it', async () => {
-      await put('base', [entry('a')]);
-      const before = await given.store.listAudit(0, 100);
-      const draft = await given.store.openReferenceDraft('base', { from: 'nothing', expected: 'any' });
-      await given.store.addReferenceEntries(draft, [entry('b')]);
-      await given.store.dropReferenceDraft(draft);
-      await expect(given.store.addReferenceEntries(draft, [entry('c')])).rejects.toMatchObject({ code: 'not_found' });
-      await expect(given.store.commitReferenceDraft(draft, { ...OPERATOR, detail: '' })).rejects.toMatchObject({
-        code: 'not_found',
-      });
-      expect(await given.store.getReferenceSet('base', null)).toMatchObject({ version: 1 });
-      expect(await paths('base', 1)).toEqual(['/usr/bin/a']);
-      expect(await given.store.listAudit(0, 100)).toEqual(before);
-    });
-
-    it('add to the newest version, and replace it', async () => {
-      await put('base', [entry('a')]);
-      expect(await put('base', [entry('b')], 'newest')).toMatchObject({ set: { version: 2, entries: 2 } });
-      expect(await put('base', [entry('c')])).toMatchObject({ set: { version: 3, entries: 1 } });
-      expect(await paths('base', 2)).toEqual(['/usr/bin/a', '/usr/bin/b']);
-      expect(await paths('base', 3)).toEqual(['/usr/bin/c']);
-      expect(await put('other', [entry('a')], 'newest')).toMatchObject({ set: { version: 1, entries: 1 } });
-    });
-
-    it('make no version of equal content, in whatever order it comes', async () => {
-      await put('base', [entry('a'), entry('b')]);
-      const before = [await given.store.epochs(), await given.store.listAudit(0, 100)];
-      expect(await put('base', [entry('b'), entry('a')])).toMatchObject({ changed: false, set: { version: 1 } });
-      expect(await put('base', [entry('b')], 'newest')).toMatchObject({ changed: false, set: { version: 1 } });
-      expect([await given.store.epochs(), await given.store.listAudit(0, 100)]).toEqual(before);
-      expect(await put('base', [entry('a'), entry('c')])).toMatchObject({ changed: true, set: { version: 2 } });
-    });
-
-    it('withdraw a digest with all its paths, or nothing where one of several is not there', async () => {
-      await put('base', [entry('a'), entry('a', '/opt/a'), entry('b'), entry('c')]);
-      const withdraw = (digests: readonly string[], expected: number | 'any' = 'any') =>
-        given.store.withdrawReferenceDigests('base', digests, { ...OPERATOR, expected });
-      await expect(withdraw([digest('a'), digest('x')])).rejects.toMatchObject({ code: 'not_found' });
-      await expect(withdraw([digest('a')], 2)).rejects.toMatchObject({ code: 'etag_mismatch' });
-      await expect(given.store.withdrawReferenceDigests('other', [digest('a')], ANY)).rejects.toMatchObject({
-        code: 'not_found',
-      });
-      expect(await given.store.getReferenceSet('base', null)).toMatchObject({ version: 1 });
-      expect(await withdraw([digest('a'), digest('a')], 1)).toMatchObject({
-        set: { version: 2, entries: 2 },
-        removed: 2,
-      });
-      expect((await given.store.listAudit(0, 10)).at(-1)).toMatchObject({
-        action: 'referenceSet.withdraw',
-        detail: `${digest('a')}, version 2, 2 entries, 0 verdicts dropped`,
-      });
-      expect(await paths('base', 1)).toEqual(['/opt/a', '/usr/bin/a', '/usr/bin/b', '/usr/bin/c']);
-      expect(await paths('base', 2)).toEqual(['/usr/bin/b', '/usr/bin/c']);
-      const holds = (version: number, name: string) =>
-        given.store.hasReferenceDigest({ id: 'base', version }, 'sha256', digest(name));
-      expect([await holds(1, 'a'), await holds(2, 'a'), await holds(2, 'b')]).toEqual([true, false, true]);
-      expect(await given.store.hasReferenceDigest({ id: 'base', version: 2 }, 'sha384', digest('b'))).toBe(false);
-    });
-
-    it('stay without what was withdrawn through every change after it', async () => {
-      await put('base', [entry('a'), entry('b'), entry('c')]);
-      const withdraw = (name: string) => given.store.withdrawReferenceDigests('base', [digest(name)], ANY);
-      await withdraw('a');
-      await expect(withdraw('a')).rejects.toMatchObject({ code: 'not_found' });
-      expect(await withdraw('b')).toMatchObject({ set: { version: 3, entries: 1 }, removed: 1 });
-      const set = { id: 'base', version: 3 };
-      expect(await paths('base', 3)).toEqual(['/usr/bin/c']);
-      const of = (filter: { digest: string } | { pathPrefix: string }) =>
-        given.store.listReferenceEntries(set, FIRST, filter);
-      expect((await of({ digest: digest('a') })).items).toEqual([]);
-      expect((await of({ pathPrefix: '/usr/bin/' })).items).toMatchObject([{ path: '/usr/bin/c' }]);
-      const { digests } = await given.store.readReferenceDigests(set, FIRST);
-      expect(Buffer.from(digests.sha256 ?? []).toString('hex')).toBe(digest('c'));
-      // The content that the three versions share is there as long as one of them is.
-      expect(await put('base', [entry('d')], 'newest')).toMatchObject({ set: { version: 4, entries: 2 } });
-      expect(await paths('base', 4)).toEqual(['/usr/bin/c', '/usr/bin/d']);
-      await put('base', [entry('x')]);
-      expect(await paths('base', 3)).toEqual(['/usr/bin/c']);
-      expect(await put('base', [entry('a')])).toMatchObject({ changed: true, set: { version: 6 } });
-      expect(await paths('base', 6)).toEqual(['/usr/bin/a']);
-    });
-
-    it('tell equal content from one that a withdrawal made different', async () => {
-      await put('base', [entry('a'), entry('b')]);
-      await given.store.withdrawReferenceDigests('base', [digest('a')], ANY);
-      expect(await put('base', [entry('a')])).toMatchObject({ changed: true, set: { version: 3 } });
-      await put('base', [entry('a'), entry('b')]);
-      await given.store.withdrawReferenceDigests('base', [digest('a')], ANY);
-      expect(await put('base', [entry('b')])).toMatchObject({ changed: false, set: { version: 5 } });
-    });
-
-    it('hold a change to the version that it was made from', async () => {
-      await put('base', [entry('a')]);
-      const open = (expected: number | 'any', from: 'nothing' | 'newest' = 'newest') =>
-        given.store.openReferenceDraft('base', { from, expected });
-      await expect(open(2)).rejects.toMatchObject({ code: 'etag_mismatch' });
-      const added = await open('any');
-      const named = await open(1, 'nothing');
-      const whatever = await open('any', 'nothing');
-      for (const draft of [added, named, whatever]) await given.store.addReferenceEntries(draft, [entry('b')]);
-      await put('base', [entry('c')]);
-      const settle = (draft: number) => given.store.commitReferenceDraft(draft, { ...OPERATOR, detail: '' });
-      await expect(settle(added)).rejects.toMatchObject({ code: 'etag_mismatch' });
-      await expect(settle(named)).rejects.toMatchObject({ code: 'etag_mismatch' });
-      expect(await settle(whatever)).toMatchObject({ set: { version: 3 } });
-    });
-
-    it('keep their newest three versions', async () => {
-      for (const name of ['a', 'b', 'c', 'd']) await put('base', [entry(name)]);
-      expect(await given.store.getReferenceSet('base', 1)).toBeNull();
-      await expect(paths('base', 1)).rejects.toMatchObject({ code: 'not_found' });
-      expect(await paths('base', 2)).toEqual(['/usr/bin/b']);
-    });
-
-    it('never give a version of a deleted set to another content', async () => {
-      await put('base', [entry('a')]);
-      await given.store.deleteReferenceSet('base', { ...OPERATOR, expected: 1 });
-      expect(await given.store.getReferenceSet('base', 1)).toBeNull();
-      await expect(given.store.deleteReferenceSet('base', ANY)).rejects.toMatchObject({ code: 'not_found' });
-      expect(await put('base', [entry('a')])).toMatchObject({ changed: true, set: { version: 2 } });
-    });
-
-    it('are listed page by page, and their entries by digest, by path, and all', async () => {
-      await put('b', [entry('a'), entry('a', '/opt/a'), entry('b', '/opt/b'), entry('c', '/opt2'), entry('d', '/op')]);
-      await put('a', [entry('a')]);
-      const first = await given.store.listReferenceSets({ limit: 1, after: '' });
-      expect(first).toMatchObject({ items: [{ id: 'a' }], next: 'a' });
-      expect(await given.store.listReferenceSets({ limit: 1, after: 'a' })).toMatchObject({
-        items: [{ id: 'b' }],
-        next: null,
-      });
-      const all = async (filter: { digest: string } | { pathPrefix: string }) => {
-        const found: ReferenceEntryRecord[] = [];
-        for (let after: string | null = ''; after !== null;) {
-          const page = await given.store.listReferenceEntries({ id: 'b', version: 1 }, { limit: 1, after }, filter);
-          found.push(...page.items);
-          after = page.next;
-        }
-        return found;
-      };
-      const everything = await all({ pathPrefix: '' });
-      expect(everything).toHaveLength(5);
-      expect(everything.map((each) => each.digest)).toEqual(everything.map((each) => each.digest).toSorted());
-      expect((await all({ digest: digest('a') })).map(({ path }) => path)).toEqual(['/opt/a', '/usr/bin/a']);
-      expect((await all({ pathPrefix: '/opt' })).map(({ path }) => path)).toEqual(['/opt/a', '/opt/b', '/opt2']);
-      expect(await all({ digest: digest('x') })).toEqual([]);
-      const ofOther = given.store.listReferenceEntries(
-        { id: 'a', version: 1 },
-        { limit: 1, after: '1' },
-        { pathPrefix: '' },
-      );
-      await expect(ofOther).rejects.toMatchObject({ code: 'page_token' });
-    });
-
-    it('give their digests in order, each once', async () => {
-      const short = { algorithm: 'sha1', digest: 'ff'.repeat(20), path: '/x' } as const;
-      await put('base', [entry('a'), entry('a', '/opt/a'), entry('b'), short]);
-      const set = { id: 'base', version: 1 };
-      const whole = await given.store.readReferenceDigests(set, FIRST);
-      const sorted = [digest('a'), digest('b')].sort().join('');
-      expect(Buffer.from(whole.digests.sha256 ?? []).toString('hex')).toBe(sorted);
-      expect(Buffer.from(whole.digests.sha1 ?? []).toString('hex')).toBe(short.digest);
-      expect(whole.next).toBeNull();
-      let hex = '';
-      for (let after: string | null = ''; after !== null;) {
-        const page = await given.store.readReferenceDigests(set, { limit: 1, after });
-        hex += Buffer.from(page.digests.sha256 ?? []).toString('hex');
-        after = page.next;
-      }
-      expect(hex).toBe(sorted);
-    });
-  });
-
-  describe('keyrings', () => {
-    it('keep a version of each change', async () => {
-      const made = await given.store.putKeyring('distro', [key('b'), key('a')], { ...ANY, add: false });
-      expect(made.changed).toBe(true);
-      const sorted = [key('a'), key('b')].toSorted((x, y) => (x.fingerprint < y.fingerprint ? -1 : 1));
-      expect(made.keyring).toEqual({
-        id: 'distro',
-        version: 1,
-        keyCount: 2,
-        keys: sorted,
-        createTime: given.store.now(),
-      });
-      expect(await given.store.putKeyring('distro', [key('a')], { ...ANY, add: true })).toEqual({
-        keyring: made.keyring,
-        changed: false,
-      });
-      const removed = await given.store.removeKeyringKey('distro', key('a').fingerprint, { ...OPERATOR, expected: 1 });
-      expect(removed).toMatchObject({ version: 2, keys: [key('b')] });
-      await given.reopen();
-      expect(await given.store.getKeyring('distro', null)).toEqual(removed);
-      expect(await given.store.getKeyring('distro', 1)).toEqual(made.keyring);
-      const { keys: _keys, ...summary } = removed;
-      expect(await given.store.listKeyrings(FIRST)).toEqual({ items: [summary], next: null });
-      for (const name of ['c', 'd']) await given.store.putKeyring('distro', [key(name)], { ...ANY, add: false });
-      expect(await given.store.getKeyring('distro', 1)).toBeNull();
-    });
-
-    it('refuse what is not there, or was changed', async () => {
-      const put = (expected: number) =>
-        given.store.putKeyring('distro', [key('a')], { ...OPERATOR, expected, add: false });
-      await expect(put(1)).rejects.toMatchObject({ code: 'not_found' });
-      await given.store.putKeyring('distro', [key('a')], { ...ANY, add: false });
-      await expect(put(2)).rejects.toMatchObject({ code: 'etag_mismatch' });
-      const remove = (id: string, name: string) => given.store.removeKeyringKey(id, key(name).fingerprint, ANY);
-      await expect(remove('distro', 'b')).rejects.toMatchObject({ code: 'not_found' });
-      await expect(remove('other', 'a')).rejects.toMatchObject({ code: 'not_found' });
-      const many = Array.from({ length: 1001 }, (_, index) => key(String(index)));
-      await expect(given.store.putKeyring('many', many, { ...ANY, add: false })).rejects.toMatchObject({
-        code: 'too_large',
-      });
-      await given.store.deleteKeyring('distro', { ...OPERATOR, expected: 1 });
-      expect(await given.store.getKeyring('distro', 1)).toBeNull();
-      expect(await given.store.putKeyring('distro', [key('a')], { ...ANY, add: false })).toMatchObject({
-        keyring: { version: 2 },
-      });
-    });
-  });
-
   describe('what policies name', () => {
     it('must be there when a policy is written, and stays while one names it', async () => {
       const epochs = await given.store.epochs();
@@ -295,7 +22,7 @@ export function describeReferences(given: Given): void {
       expect(await given.store.epochs()).toEqual(epochs);
       expect(await given.store.getPolicy('p', null)).toBeNull();
 
-      await put('base', [entry('a')]);
+      await putSet(given.store, 'base', [entry('a')]);
       await given.store.putKeyring('distro', [key('a')], { ...ANY, add: false });
       const names = ['referenceSets/base', 'keyrings/distro', 'keyrings/distro'];
       expect(await naming('p', names)).toMatchObject({ references: ['keyrings/distro', 'referenceSets/base'] });
@@ -312,7 +39,7 @@ export function describeReferences(given: Given): void {
     });
 
     it.each([
-      { name: 'a set', change: () => put('base', [entry('b')]) },
+      { name: 'a set', change: () => putSet(given.store, 'base', [entry('b')]) },
       {
         name: 'a set that loses a digest',
         change: () => given.store.withdrawReferenceDigests('base', [digest('a')], ANY),
@@ -323,7 +50,7 @@ export function describeReferences(given: Given): void {
         change: () => given.store.removeKeyringKey('distro', key('a').fingerprint, ANY),
       },
     ])('takes down exactly the hosts whose policy names it: $name', async ({ change }) => {
-      await put('base', [entry('a')]);
+      await putSet(given.store, 'base', [entry('a')]);
       await given.store.putKeyring('distro', [key('a')], { ...ANY, add: false });
       await naming('uses', ['referenceSets/base', 'keyrings/distro']);
       await naming('plain', []);
@@ -348,11 +75,11 @@ export function describeReferences(given: Given): void {
     });
 
     it('fences nothing where no policy names what changes', async () => {
-      await put('base', [entry('a')]);
+      await putSet(given.store, 'base', [entry('a')]);
       await naming('plain', []);
       await judged('plain');
       const inFlight = await round(given.store, 'h-plain');
-      await put('base', [entry('b')]);
+      await putSet(given.store, 'base', [entry('b')]);
       expect(await commit(given.store, inFlight)).toMatchObject({ outcome: 'confirmed' });
     });
   });
