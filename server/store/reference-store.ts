@@ -73,6 +73,8 @@ export const MAX_REFERENCE_ENTRIES = 500_000;
 export const MAX_REFERENCE_SETS = 1000;
 export const MAX_KEYRINGS = 1000;
 export const MAX_KEYRING_KEYS = 1000;
+/** All keys of a keyring together, bytes of DER: they are read in one message. */
+export const MAX_KEYRING_DER = 2 * 1024 * 1024;
 /** A draft that is not committed within this is dropped, milliseconds. */
 export const DRAFT_LIFETIME = 3_600_000;
 
@@ -137,7 +139,7 @@ export interface ReferenceStore {
 
   getKeyring(id: string, version: number | null): Promise<KeyringRecord | null>;
   listKeyrings(page: PageRequest): Promise<Page<KeyringSummary>>;
-  /** Keys of one fingerprint count once, the last one. Throws too_large above {@link MAX_KEYRING_KEYS}. */
+  /** Keys of one fingerprint count once, the last one. Throws too_large above {@link MAX_KEYRING_KEYS} and {@link MAX_KEYRING_DER}. */
   putKeyring(
     id: string,
     keys: readonly KeyringKeyRecord[],

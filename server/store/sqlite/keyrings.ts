@@ -3,6 +3,7 @@ import {
   type KeyringKeyRecord,
   type KeyringRecord,
   type KeyringSummary,
+  MAX_KEYRING_DER,
   MAX_KEYRING_KEYS,
   MAX_KEYRINGS,
   type ReferenceStore,
@@ -51,6 +52,8 @@ export function putKeyring(
     const merged = sorted([...(options.add ? (present?.keys ?? []) : []), ...keys]);
     if (merged.length > MAX_KEYRING_KEYS)
       throw new StoreError('too_large', `a keyring holds at most ${MAX_KEYRING_KEYS} keys`);
+    if (merged.reduce((sum, { der }) => sum + der.length / 2, 0) > MAX_KEYRING_DER)
+      throw new StoreError('too_large', `the keys of a keyring have at most ${MAX_KEYRING_DER} bytes together`);
     if (present !== null && JSON.stringify(present.keys) === JSON.stringify(merged))
       return { keyring: present, changed: false };
     return { keyring: writeVersion(tx, id, merged, { ...options, action: 'keyring.import' }), changed: true };

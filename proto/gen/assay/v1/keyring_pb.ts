@@ -147,7 +147,8 @@ export type ImportKeyringRequest = Message<"assay.v1.ImportKeyringRequest"> & {
   name: string;
 
   /**
-   * Certificates and public keys, PEM (one or many) or DER, at most 1 MiB and 1000 keys in the keyring.
+   * Certificates and public keys, PEM (one or many) or DER, at most 1 MiB; at most 1000 keys and 2 MiB of DER
+   * in the keyring (REFERENCE_TOO_LARGE).
    *
    * @generated from field: bytes keys = 2;
    */

@@ -46,11 +46,28 @@ export function describeKeyrings(given: Given): void {
       await expect(given.store.putKeyring('many', many, { ...ANY, add: false })).rejects.toMatchObject({
         code: 'too_large',
       });
+      const large = ['x', 'y', 'z'].map((name) => ({ ...key(name), der: 'ab'.repeat(1024 * 1024) }));
+      await expect(given.store.putKeyring('large', large, { ...ANY, add: false })).rejects.toMatchObject({
+        code: 'too_large',
+      });
+      await given.store.putKeyring('large', large.slice(1), { ...ANY, add: false });
+      await expect(given.store.putKeyring('large', large, { ...ANY, add: true })).rejects.toMatchObject({
+        code: 'too_large',
+      });
       await given.store.deleteKeyring('distro', { ...OPERATOR, expected: 1 });
       expect(await given.store.getKeyring('distro', 1)).toBeNull();
       expect(await given.store.putKeyring('distro', [key('a')], { ...ANY, add: false })).toMatchObject({
         keyring: { version: 2 },
       });
     });
+
+    it('are 1000 at most, of which deleted ones are none', async () => {
+      const put = (index: number) => given.store.putKeyring(`k${index}`, [key('a')], { ...ANY, add: false });
+      await Promise.all(Array.from({ length: 1000 }, (_, index) => put(index)));
+      await expect(put(1000)).rejects.toMatchObject({ code: 'too_large' });
+      await put(999);
+      await given.store.deleteKeyring('k0', ANY);
+      await put(1000);
+    }, 120_000);
   });
 }
