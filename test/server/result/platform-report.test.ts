@@ -36,7 +36,7 @@ const body = (rules: number, message = ''): string =>
     })),
   });
 const attachment = { matchLabels: {}, allHosts: true, precedence: 0 };
-const base = { id: 'base', version: 2, attachment, createTime: 0 };
+const base = { id: 'base', version: 2, attachment, references: [], createTime: 0 };
 
 describe('the report of the platform', () => {
   it('adds up: by status over all policies, and for each policy', async () => {

@@ -11,9 +11,9 @@ import { EndorsementService } from '../../../proto/gen/assay/v1/endorsement_pb.t
 import { EnrollmentService } from '../../../proto/gen/assay/v1/enrollment_pb.ts';
 import { HostService } from '../../../proto/gen/assay/v1/host_pb.ts';
 import { IdentityService } from '../../../proto/gen/assay/v1/identity_pb.ts';
+import { ReferenceValueService } from '../../../proto/gen/assay/v1/reference_value_pb.ts';
 import { ReportService } from '../../../proto/gen/assay/v1/report_pb.ts';
 import { TokenKeyService } from '../../../proto/gen/assay/v1/token_pb.ts';
-import { ReferenceValueService } from '../../../proto/gen/assay/v1/reference_value_pb.ts';
 import { TrustPolicyService } from '../../../proto/gen/assay/v1/trust_policy_pb.ts';
 import { RpcError } from '../../../proto/rpc-error.ts';
 import { issueClientCertificate } from '../../../server/identity/ca.ts';
@@ -32,9 +32,9 @@ const SERVICES = [
   EnrollmentService,
   HostService,
   IdentityService,
+  ReferenceValueService,
   ReportService,
   TokenKeyService,
-  ReferenceValueService,
   TrustPolicyService,
 ];
 const CALLERS = ['anonymous', 'agent', 'operator', 'orchestrator', 'relying_party', 'consumer', 'auditor'] as const;

@@ -164,13 +164,13 @@ describe('the SQLite store', () => {
         'DROP INDEX changes_policy',
         'ALTER TABLE changes DROP COLUMN policy_id',
         'ALTER TABLE changes DROP COLUMN policy_version',
+        'ALTER TABLE policies DROP COLUMN refs',
+        ...['withdrawn', 'sets', 'set_heads', 'entries', 'contents'].map((name) => `DROP TABLE reference_${name}`),
+        'DROP TABLE keyrings',
+        'DROP TABLE keyring_heads',
         'UPDATE schema_version SET version = 1',
       ].join(';'),
     );
-    database.exec(`DROP TABLE revocation_lists; ALTER TABLE policies DROP COLUMN refs;
-      DROP TABLE reference_withdrawn; DROP TABLE reference_sets; DROP TABLE reference_set_heads; DROP TABLE reference_entries;
-      DROP TABLE reference_contents; DROP TABLE keyrings; DROP TABLE keyring_heads;
-      UPDATE schema_version SET version = 1`);
     database.close();
     const store = await start();
     expect([await store.getHost('h-a'), await store.getResult('h-a'), await store.listAudit(0, 100)]).toEqual(before);
