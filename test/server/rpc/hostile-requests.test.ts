@@ -18,6 +18,7 @@ import { MessageMaker } from '../../support/message-maker.ts';
 import type { Dictionary } from '../../support/message-maker.ts';
 import { frame, RawCaller } from '../../support/raw-caller.ts';
 import type { RawAnswer } from '../../support/raw-caller.ts';
+import { entry, putSet } from '../store/fixtures.ts';
 import { SeededRandom } from '../../support/seeded-random.ts';
 import { SoftwareTpm } from '../../support/software-tpm.ts';
 import { ekCertificate, enroll, OPERATOR, putPolicy } from '../../support/test-service.ts';
@@ -203,10 +204,15 @@ describe('every method that lists page by page', () => {
       const { house } = online.running;
       await putPolicy(house.store);
       await putPolicy(house.store, { id: 'other' });
+      for (const id of ['listed', 'other']) await putSet(house.store, id, [entry('a'), entry('b')]);
       const channel = online.running.connect(await online.running.identity('lister', ['operator', 'auditor']));
       const client = channel.client(method.parent) as unknown as Readonly<Record<string, (request: object) => unknown>>;
+      // Entries are listed of one set.
+      const within = method.name === 'ListReferenceEntries' ? { name: 'referenceSets/listed' } : {};
       const list = async (pageToken: string): Promise<{ readonly nextPageToken?: string }> =>
-        (await client[method.localName]?.({ pageSize: 1, pageToken })) as { readonly nextPageToken?: string };
+        (await client[method.localName]?.({ pageSize: 1, pageToken, ...within })) as {
+          readonly nextPageToken?: string;
+        };
       // Where there is no second page the bound list is not known: then every token must be refused.
       const [bound = ''] = parsed((await list('')).nextPageToken ?? '');
       if (bound !== '') boundLists += 1;
