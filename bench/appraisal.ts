@@ -95,6 +95,7 @@ function roundOf(): () => void {
       epochs: { policy: 1, endorsement: 1 },
       findings,
       pcrs,
+      boot: { kind: 'none' },
       banks: new Set([TPM_ALG_SHA256]),
       banksProven: true,
       endorsed: true,

@@ -5,6 +5,7 @@ import type { PublicArea } from '../../tpm/structures/public-area.ts';
 import type { Endorsements } from '../endorsement/endorsements.ts';
 import type { Admission, HostRecord, LogPart } from '../store/records.ts';
 import type { EnrollOutcome, Store } from '../store/store.ts';
+import { recordBoot } from '../verifier/boot-record.ts';
 import { checkAnnouncements, collectLogs, withinTime } from '../verifier/collect-logs.ts';
 import type { LogChunk } from '../verifier/collect-logs.ts';
 import type { LogBudget } from '../verifier/log-budget.ts';
@@ -97,17 +98,19 @@ async function admit(
   enrollment: ProvenEnrollment,
   logs: readonly LogPart[],
 ): Promise<EnrolledHost | null> {
-  const { eks, state } = enrollment;
+  const { eks, state, evidence, proof } = enrollment;
   const { epochs, known, verdict, decision } = await decide(context, enrollment);
   const hostId = known?.id ?? parentOf(eks, state).hostId;
   const admitted = known?.state === 'active' || decision.state === 'active';
   const akCertificate = admitted ? await context.issueAkCertificate(hostId, enrollment.ak) : Buffer.alloc(0);
   const clientCertificate = await context.issueClientCertificate(hostId, enrollment.tlsPublicKey);
+  const boot = recordBoot(evidence, proof.logs, logs);
   const outcome = await context.store.enroll({
     ...recordsOf(enrollment, verdict, akCertificate),
     hostId,
     ...decision,
     logs,
+    ...(boot === null ? {} : { boot }),
     expected: known === null ? null : { hostId: known.id, version: known.version },
     epochs,
     actor: `agent hosts/${hostId}`,

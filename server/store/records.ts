@@ -312,6 +312,30 @@ export interface LogState {
   readonly unreadable: string;
 }
 
+/** A log as it was when the PCR values were proven. */
+export interface BootLogRecord {
+  /** SHA-256 of its first `size` bytes; '' where the host did not send it. */
+  readonly sha256: string;
+  readonly size: number;
+  /** Why the host could not read it; empty when it could. */
+  readonly unreadable: string;
+}
+
+/**
+ * What a host proved of its present boot: the PCRs of every active bank, in one quote, and the logs that came with it. Whether
+ * the logs explain the values is computed from this, at any time and by any process, with the same outcome.
+ */
+export interface BootRecord {
+  readonly bootLog: BootLogRecord;
+  readonly userspaceLog: BootLogRecord;
+  readonly pcrs: readonly {
+    /** TPM_ALG_ID. */
+    readonly algorithm: number;
+    /** Index and value. */
+    readonly values: readonly (readonly [number, string])[];
+  }[];
+}
+
 export interface AuditRecord {
   readonly sequence: number;
   readonly time: number;

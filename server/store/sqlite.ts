@@ -106,6 +106,7 @@ class SqliteStore implements Store {
   readonly snapshot = this.#operation('snapshot');
   readonly platform = this.#operation('platform');
   readonly logStates = this.#operation('logStates');
+  readonly getBoot = this.#operation('getBoot');
   readonly readLog = this.#operation('readLog');
   readonly epochs = this.#operation('epochs');
   readonly allPolicies = this.#operation('allPolicies');

@@ -4,6 +4,7 @@ import type {
   AkRecord,
   AuditRecord,
   BankRecord,
+  BootRecord,
   Change,
   ClockRecord,
   Confirmation,
@@ -93,6 +94,8 @@ export interface EnrollInput extends Actor {
   readonly banksProven: boolean;
   readonly logs: readonly LogPart[];
   readonly unreadable: readonly { readonly kind: LogKind; readonly reason: string }[];
+  /** What the quote of the enrolment proved of the boot; left out where that is nothing. */
+  readonly boot?: BootRecord;
   /** What `findByEks` gave; the enrolment is fenced by it. */
   readonly expected: { readonly hostId: string; readonly version: number } | null;
   readonly epochs: Epochs;
@@ -144,6 +147,11 @@ export interface RoundInput {
   readonly nextTlsKeySha256: string;
   readonly logs: readonly LogPart[];
   readonly unreadable: readonly { readonly kind: LogKind; readonly reason: string }[];
+  /**
+   * What the round proved of the boot: it takes the place of what was kept; null: what was kept no longer holds. Left out, it
+   * stays, unless the round is of another boot.
+   */
+  readonly boot?: BootRecord | null;
 }
 
 /** What a committed round moves of its host, or may have moved: the rest is as it was when the fence held. */
@@ -241,6 +249,8 @@ export interface ResultStore {
   /** Drops changes older than a time, but never a host's present result; returns how many. */
   compact(before: number): Promise<number>;
   logStates(hostId: string): Promise<readonly LogState[]>;
+  /** What the host proved of its present boot; null when nothing. */
+  getBoot(hostId: string): Promise<BootRecord | null>;
   /** Kept bytes of a log of the present boot, from an offset, at most `limit`; empty at the end. */
   readLog(hostId: string, kind: LogKind, offset: number, limit: number): Promise<Uint8Array>;
 }

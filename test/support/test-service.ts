@@ -16,6 +16,7 @@ import { parseCertificateBundle } from '../../server/endorsement/trust-anchors.t
 import { EnrollmentBeginner } from '../../server/enrollment/begin.ts';
 import type { BeginRequest, EnrollmentChallenge } from '../../server/enrollment/begin.ts';
 import { EnrollmentLimits } from '../../server/enrollment/enrollment-limits.ts';
+import { BootCache } from '../../server/verifier/boot-cache.ts';
 import { LogBudget } from '../../server/verifier/log-budget.ts';
 import { completeEnrollment } from '../../server/enrollment/complete.ts';
 import type { CompleteContext, EnrolledHost } from '../../server/enrollment/complete.ts';
@@ -129,6 +130,7 @@ async function furnish(
   const issueAk: CompleteContext['issueAkCertificate'] = (host, area) =>
     issueAkCertificate(keys.current.authority, { publicKey: subjectPublicKeyInfo(area), host, ...issuing() });
   const logBudget = new LogBudget();
+  const boots = new BootCache();
   return {
     store,
     clock,
@@ -154,6 +156,7 @@ async function furnish(
       feed,
       policies: new PolicyResolver(store),
       endorsements,
+      boots,
       random,
       logBudget,
       issueClientCertificate: issueHost,

@@ -263,6 +263,12 @@ CREATE TABLE keyring_heads (
   deleted INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 `,
+  `
+CREATE TABLE boots (
+  host_id TEXT PRIMARY KEY REFERENCES hosts (id) ON DELETE CASCADE,
+  boot TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+`,
 ];
 
 /** Version of the schema that this program writes. */
