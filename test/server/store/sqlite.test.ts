@@ -160,6 +160,7 @@ describe('the SQLite store', () => {
     database.exec(
       [
         'DROP TABLE revocation_lists',
+        'DROP TABLE boots',
         'ALTER TABLE service_keys DROP COLUMN withdraw_time',
         'DROP INDEX changes_policy',
         'ALTER TABLE changes DROP COLUMN policy_id',
@@ -175,6 +176,7 @@ describe('the SQLite store', () => {
     const store = await start();
     expect([await store.getHost('h-a'), await store.getResult('h-a'), await store.listAudit(0, 100)]).toEqual(before);
     expect(await store.allRevocationLists()).toEqual([]);
+    expect(await store.getBoot('h-a')).toBeNull();
     expect(await store.getPolicy('kept', 1)).toMatchObject({ references: [] });
   });
 
