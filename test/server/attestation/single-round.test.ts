@@ -82,7 +82,7 @@ describe('a round without a stream', () => {
       logs,
     });
     // What it sends is no boot log.
-    expect(result).toMatchObject({ status: 'warning', });
+    expect(result).toMatchObject({ status: 'warning' });
     expect(result.checks[0]).toMatchObject({ id: 'boot-log', reason: 'BOOT_LOG_MALFORMED' });
     expect(renewal?.clientCertificate.length).toBeGreaterThan(100);
     const kept = await house.store.logStates(machine.id);

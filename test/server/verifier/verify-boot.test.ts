@@ -1,6 +1,11 @@
 import { describe, expect, it } from 'vitest';
 
-import { hashAlgorithmByName, TPM_ALG_SHA1, TPM_ALG_SHA256, TPM_ALG_SHA384 } from '../../../tpm/structures/constants.ts';
+import {
+  hashAlgorithmByName,
+  TPM_ALG_SHA1,
+  TPM_ALG_SHA256,
+  TPM_ALG_SHA384,
+} from '../../../tpm/structures/constants.ts';
 import { digest } from '../../../tpm/crypto/digest.ts';
 import { BootCache } from '../../../server/verifier/boot-cache.ts';
 import { verifyBoot } from '../../../server/verifier/verify-boot.ts';
@@ -36,7 +41,11 @@ function verified(outcome: BootOutcome): VerifiedBoot {
 function replaceEvent(log: Buffer, index: number, make: (event: Buffer) => Buffer): Buffer {
   const span = eventSpans(log)[index];
   if (span === undefined) throw new Error(`no event ${index}`);
-  return Buffer.concat([log.subarray(0, span.start), make(Buffer.from(log.subarray(span.start, span.end))), log.subarray(span.end)]);
+  return Buffer.concat([
+    log.subarray(0, span.start),
+    make(Buffer.from(log.subarray(span.start, span.end))),
+    log.subarray(span.end),
+  ]);
 }
 
 function eventOf(log: Buffer, index: number): Buffer {
@@ -86,7 +95,11 @@ describe.skipIf(!here)('a real boot log beside the PCRs that it led to', () => {
       name: 'two events of a PCR reordered',
       change: (log) => {
         const [first, second] = [eventOf(log, 24), eventOf(log, 30)];
-        return replaceEvent(replaceEvent(log, 30, () => first), 24, () => second);
+        return replaceEvent(
+          replaceEvent(log, 30, () => first),
+          24,
+          () => second,
+        );
       },
       reason: 'BOOT_LOG_MISMATCH',
       where: /PCR 4 /,
@@ -123,14 +136,22 @@ describe.skipIf(!here)('a real boot log beside the PCRs that it led to', () => {
     { name: 'an event more', change: (log) => Buffer.concat([log, eventOf(log, 22)]), reason: 'BOOT_LOG_MISMATCH' },
     { name: 'nothing in it', change: () => Buffer.alloc(0), reason: 'BOOT_LOG_EMPTY' },
     { name: 'its header alone', change: (log) => eventOf(log, 0), reason: 'BOOT_LOG_EMPTY' },
-    { name: 'half of an event at its end', change: (log) => log.subarray(0, log.length - 7), reason: 'BOOT_LOG_MALFORMED' },
+    {
+      name: 'half of an event at its end',
+      change: (log) => log.subarray(0, log.length - 7),
+      reason: 'BOOT_LOG_MALFORMED',
+    },
     {
       name: 'its last event cut off',
       change: (log) => log.subarray(0, eventSpans(log).at(-1)?.start),
       reason: 'BOOT_LOG_MISMATCH',
       where: /PCR 5 /,
     },
-    { name: 'text in its place', change: () => Buffer.from('no boot log at all, but text'), reason: 'BOOT_LOG_MALFORMED' },
+    {
+      name: 'text in its place',
+      change: () => Buffer.from('no boot log at all, but text'),
+      reason: 'BOOT_LOG_MALFORMED',
+    },
   ];
 
   it.each(tampers)('is refused with $name: $reason', ({ change, reason, where }) => {
@@ -156,7 +177,9 @@ describe.skipIf(!here)('a real boot log beside the PCRs that it led to', () => {
     // Some firmware measures ExitBootServices and does not log it: without these two events the log is still the host's.
     expect(believed.map(([index]) => index)).toEqual([46]);
     for (let length = 1; length < whole.length; length += 97) {
-      expect(proveBootOf(tpm, [bootLog(SECURE_BOOT, (log) => log.subarray(0, length))]).outcome.kind).toBe('unverified');
+      expect(proveBootOf(tpm, [bootLog(SECURE_BOOT, (log) => log.subarray(0, length))]).outcome.kind).toBe(
+        'unverified',
+      );
     }
   });
 
@@ -208,7 +231,8 @@ describe.skipIf(!here)('a real boot log beside the PCRs that it led to', () => {
 });
 
 describe.skipIf(!here)("the operating system's log", () => {
-  const userspace = (...records: readonly string[]) => ({ kind: 'userspace', data: Buffer.from(records.join('')) }) as const;
+  const userspace = (...records: readonly string[]) =>
+    ({ kind: 'userspace', data: Buffer.from(records.join('')) }) as const;
   const phase = (text: string): string => userspaceRecord(11, text, BANKS);
 
   it('goes on where the firmware log ended', () => {
@@ -256,7 +280,6 @@ describe.skipIf(!here)("the operating system's log", () => {
     extendAll(tpm, 11, 'sysinit');
     expect(verified(proveBootOf(tpm, [bootLog(SECURE_BOOT)]).outcome).unexplained).toEqual([11]);
   });
-
 });
 
 describe.skipIf(!here)('the cache of boots', () => {
