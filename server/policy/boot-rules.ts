@@ -1,5 +1,5 @@
 /** The boot part of a policy: what it may say, and what is wrong with a draft of it. */
-import type { PolicyProblem } from './policy.ts';
+import type { PolicyProblem } from './policy-problem.ts';
 
 /** What every rule has. */
 export interface BootRule {

@@ -1,6 +1,7 @@
 import { IMPLEMENTATION_PCR, hashAlgorithmByName } from '../../tpm/structures/constants.ts';
 import { bootRuleProblems, resolveBootRules } from './boot-rules.ts';
 import type { BootRules, BootRulesDraft } from './boot-rules.ts';
+import type { PolicyProblem } from './policy-problem.ts';
 
 /** What one PCR must hold. */
 export interface PcrRule {
@@ -57,12 +58,6 @@ export interface PolicyDraft {
     readonly severity: PcrRule['severity'] | undefined | 'unknown';
   })[];
   readonly boot?: BootRulesDraft | undefined;
-}
-
-/** What is wrong with a draft, and where: the path is that of the protobuf message's field. */
-export interface PolicyProblem {
-  readonly field: string;
-  readonly message: string;
 }
 
 const SECOND = 1_000;

@@ -146,15 +146,13 @@ function claimsOf({ boot, secureBoot, userspace }: EventLogReading, believed: Be
       verified: verified && believed(pcr),
     })),
     // The digest is the file's: its name is the log's word.
-    initrds: boot.kernel.initrds
-      .slice(0, MAX_LISTED)
-      .map(({ event, pcr, source, name }) => ({
-        index: event,
-        pcr,
-        source,
-        text: cut(name, MAX_TEXT),
-        verified: false,
-      })),
+    initrds: boot.kernel.initrds.slice(0, MAX_LISTED).map(({ event, pcr, source, name }) => ({
+      index: event,
+      pcr,
+      source,
+      text: cut(name, MAX_TEXT),
+      verified: false,
+    })),
     exitBootServices: boot.exitBootServices,
     phases: boot.phases.map(({ phase, events }) => ({
       name: phase,
