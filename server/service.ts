@@ -193,6 +193,8 @@ function servicesOptions(
       ...enrollment,
       limits,
       logBudget,
+      boots,
+      bootPolicy: config.admissionBootPolicy,
       store,
       issueClientCertificate: issueHostCertificate,
       issueAkCertificate: issueAk,

@@ -5,10 +5,11 @@ import type { PublicArea } from '../../tpm/structures/public-area.ts';
 import type { Endorsements } from '../endorsement/endorsements.ts';
 import type { Admission, HostRecord, LogPart } from '../store/records.ts';
 import type { EnrollOutcome, Store } from '../store/store.ts';
-import { recordBoot } from '../verifier/boot-record.ts';
 import { checkAnnouncements, collectLogs, withinTime } from '../verifier/collect-logs.ts';
 import type { LogChunk } from '../verifier/collect-logs.ts';
 import type { LogBudget } from '../verifier/log-budget.ts';
+import { admitBoot, bootOfEnrollment } from './admission-boot.ts';
+import type { BootAdmission } from './admission-boot.ts';
 import { decideAdmission } from './admission.ts';
 import type { EnrollmentKeys } from './begin.ts';
 import type { EnrollmentLimits } from './enrollment-limits.ts';
@@ -29,7 +30,7 @@ export interface EnrolledHost {
   readonly serviceCertificate: Buffer;
 }
 
-export interface CompleteContext {
+export interface CompleteContext extends BootAdmission {
   readonly store: Store;
   readonly endorsements: Endorsements;
   readonly admission: readonly Admission[];
@@ -98,19 +99,21 @@ async function admit(
   enrollment: ProvenEnrollment,
   logs: readonly LogPart[],
 ): Promise<EnrolledHost | null> {
-  const { eks, state, evidence, proof } = enrollment;
+  const { eks, state } = enrollment;
   const { epochs, known, verdict, decision } = await decide(context, enrollment);
+  const boot = await bootOfEnrollment(context, enrollment, logs);
+  const bootState = await admitBoot(context, enrollment, { boot, epochs });
   const hostId = known?.id ?? parentOf(eks, state).hostId;
   const admitted = known?.state === 'active' || decision.state === 'active';
   const akCertificate = admitted ? await context.issueAkCertificate(hostId, enrollment.ak) : Buffer.alloc(0);
   const clientCertificate = await context.issueClientCertificate(hostId, enrollment.tlsPublicKey);
-  const boot = recordBoot(evidence, proof.logs, logs);
   const outcome = await context.store.enroll({
     ...recordsOf(enrollment, verdict, akCertificate),
     hostId,
     ...decision,
     logs,
-    ...(boot === null ? {} : { boot }),
+    ...(boot === null ? {} : { boot: boot.record }),
+    bootState,
     expected: known === null ? null : { hostId: known.id, version: known.version },
     epochs,
     actor: `agent hosts/${hostId}`,

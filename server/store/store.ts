@@ -94,8 +94,9 @@ export interface EnrollInput extends Actor {
   readonly banksProven: boolean;
   readonly logs: readonly LogPart[];
   readonly unreadable: readonly { readonly kind: LogKind; readonly reason: string }[];
-  /** What the quote of the enrolment proved of the boot; left out where that is nothing. */
+  /** What the quote of the enrolment proved of the boot, where that is anything; and in words, for the audit log. */
   readonly boot?: BootRecord;
+  readonly bootState?: string;
   /** What `findByEks` gave; the enrolment is fenced by it. */
   readonly expected: { readonly hostId: string; readonly version: number } | null;
   readonly epochs: Epochs;

@@ -63,6 +63,8 @@ export interface House extends AsyncDisposable {
 
 export interface HouseOptions {
   readonly admission?: readonly Admission[];
+  /** Id of the policy that every enrolment must satisfy. */
+  readonly bootPolicy?: string;
   /** Milliseconds; hints make the feed look at once. */
   readonly pollInterval?: number;
   /** The anchors of the test's EK PKI are imported unless told otherwise. */
@@ -147,6 +149,8 @@ async function furnish(
       keys,
       limits: new EnrollmentLimits(() => store.now()),
       logBudget,
+      boots,
+      bootPolicy: options.bootPolicy ?? '',
       issueClientCertificate: issueHost,
       issueAkCertificate: issueAk,
     },

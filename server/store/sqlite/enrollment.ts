@@ -28,7 +28,7 @@ export function enroll(database: Database, now: number, input: EnrollInput): Enr
       input.actor,
       `host.enroll.${outcome.outcome}`,
       target,
-      `ak ${input.ak.name}, admission ${input.admission}`,
+      `ak ${input.ak.name}, admission ${input.admission}${input.bootState === undefined ? '' : `, ${input.bootState}`}`,
     );
     return outcome;
   });

@@ -5,6 +5,7 @@ import type { BootRulesDraft } from '../../../server/policy/boot-rules.ts';
 import {
   bootedTpm,
   bootLog,
+  COMMAND_LINE,
   IMAGES,
   NO_SECURE_BOOT,
   proveBootOf,
