@@ -1,4 +1,3 @@
-import type { PcrValues } from '../../tpm/crypto/pcr.ts';
 import { algorithmName } from '../../tpm/structures/constants.ts';
 import type { BootEvidence } from '../policy/appraise-boot.ts';
 import type { ApplicablePolicy } from '../policy/appraise.ts';
@@ -6,7 +5,7 @@ import { selectBootPcrs } from '../policy/select-pcrs.ts';
 import type { HostRecord, LogKind, LogPart } from '../store/records.ts';
 import type { ResultStore, RoundInput } from '../store/store.ts';
 import type { BootCache, KnownBoot } from '../verifier/boot-cache.ts';
-import { logsOf, recordBoot, recordedPcrs } from '../verifier/boot-record.ts';
+import { logsOf, recordBoot } from '../verifier/boot-record.ts';
 import { unevaluated } from '../verifier/finding.ts';
 import type { VerifiedEvidence } from '../verifier/verify-evidence.ts';
 import type { Challenge, RoundEvidence } from './messages.ts';
@@ -75,24 +74,23 @@ export function bootEvidence(context: BootContext, verified: VerifiedEvidence, p
   // A quote of every bank without a boot beside it: what came before is not what this host says now.
   if (context.challenge.selection === 'all' || context.boot === null) return { kind: 'none' };
   const { record, outcome } = context.boot;
-  const banks = recordedPcrs(record);
   const selected = selectBootPcrs(
     context.applicable,
     context.host.banks.map(({ algorithm, pcrs }) => ({ hash: algorithm, pcrs })),
   );
-  const moved = selected?.pcrs.find((pcr) => {
-    const before = banks.get(selected.hash)?.get(pcr);
-    return before === undefined || verified.pcrs?.get(selected.hash)?.get(pcr)?.equals(before) !== true;
-  });
-  if (selected === null || moved === undefined) return outcome;
-  const value = (values: PcrValues | null | undefined): string =>
-    values?.get(selected.hash)?.get(moved)?.toString('hex') ?? 'not quoted';
+  if (selected === null) return outcome;
+  const before = new Map(record.pcrs.find(({ algorithm }) => algorithm === selected.hash)?.values);
+  const now = verified.pcrs?.get(selected.hash);
+  const moved = selected.pcrs.find(
+    (pcr) => before.get(pcr) === undefined || now?.get(pcr)?.toString('hex') !== before.get(pcr),
+  );
+  if (moved === undefined) return outcome;
   return {
     kind: 'moved',
     finding: unevaluated('boot-log', {
       reason: 'BOOT_PCRS_MOVED',
-      observed: value(verified.pcrs),
-      expected: value(banks),
+      observed: now?.get(moved)?.toString('hex') ?? 'not quoted',
+      expected: before.get(moved) ?? 'not proven',
       message: `PCR ${moved} of the ${algorithmName(selected.hash)} bank moved since the boot log was replayed. The log is being asked for anew.`,
     }),
   };
