@@ -66,8 +66,8 @@ function secureBootFields(secureBoot: NonNullable<BootReport['secureBoot']>): re
   return [
     ['secure boot', { text: mode, colour: mode === 'enabled' ? 'green' : mode === 'disabled' ? 'red' : 'yellow' }],
     ...databases.map(({ name, state, entries }): readonly [string, Cell] => [
-      name,
-      state === 'read' ? `${entries} entries` : state,
+      'database',
+      `${name}: ${state === 'read' ? `${entries} entries` : state}`,
     ]),
     ...authorities.map(({ variable, sha256, subject }): readonly [string, Cell] => [
       'verified with',

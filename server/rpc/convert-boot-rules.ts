@@ -1,7 +1,10 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 
-import type { BootRules as ProtoBootRules, BootRulesSchema } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
-import type { RuleSeverity } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
+import type {
+  BootRules as ProtoBootRules,
+  BootRulesSchema,
+  RuleSeverity,
+} from '../../proto/gen/assay/v1/trust_policy_pb.ts';
 import type { BootRule, BootRules, BootRulesDraft } from '../policy/boot-rules.ts';
 import { severityFromProto, severityToProto } from './convert-severity.ts';
 

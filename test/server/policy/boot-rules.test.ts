@@ -1,7 +1,8 @@
 import { create, equals } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 
-import { BootRulesSchema, RuleSeverity } from '../../../proto/gen/assay/v1/trust_policy_pb.ts';
+import { BootRulesSchema } from '../../../proto/gen/assay/v1/trust_policy_pb.ts';
+import type { RuleSeverity } from '../../../proto/gen/assay/v1/trust_policy_pb.ts';
 import { bootRuleProblems, resolveBootRules } from '../../../server/policy/boot-rules.ts';
 import type { BootRulesDraft } from '../../../server/policy/boot-rules.ts';
 import { resolvePolicyDraft } from '../../../server/policy/policy.ts';
