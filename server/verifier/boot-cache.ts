@@ -23,18 +23,23 @@ export class BootCache {
   readonly #outcomes = new Map<string, { readonly outcome: BootOutcome; readonly bytes: number }>();
   #bytes = 0;
 
-  /** `readLogs` is asked only where the boot is not known; null where what it gives are not the logs of the record. */
-  async verify(record: BootRecord, readLogs: () => BootLogs | Promise<BootLogs>): Promise<KnownBoot | null> {
+  /** A boot that was replayed before; null where it was not, or was let go since. */
+  known(record: BootRecord): KnownBoot | null {
     const key = bootKey(record);
     const known = this.#outcomes.get(key);
-    if (known !== undefined) {
-      this.#outcomes.delete(key);
-      this.#outcomes.set(key, known);
-      return { record, outcome: known.outcome };
-    }
+    if (known === undefined) return null;
+    this.#outcomes.delete(key);
+    this.#outcomes.set(key, known);
+    return { record, outcome: known.outcome };
+  }
+
+  /** `readLogs` is asked only where the boot is not known; null where what it gives are not the logs of the record. */
+  async verify(record: BootRecord, readLogs: () => BootLogs | Promise<BootLogs>): Promise<KnownBoot | null> {
+    const known = this.known(record);
+    if (known !== null) return known;
     const outcome = verifyBoot(record, await readLogs());
     if (outcome === null) return null;
-    this.#keep(key, { outcome, bytes: record.bootLog.size + record.userspaceLog.size });
+    this.#keep(bootKey(record), { outcome, bytes: record.bootLog.size + record.userspaceLog.size });
     return { record, outcome };
   }
 
