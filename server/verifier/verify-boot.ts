@@ -158,14 +158,18 @@ function isTorn({ userspace, pcrs }: EventLogReading): boolean {
   return pcrs.every(({ pcr, outcome }) => outcome !== 'different' || extended.has(pcr));
 }
 
-function unexplainedPcrs({ pcrs, replay }: EventLogReading, values: PcrValues): readonly number[] {
+/** Records of the operating system explain a value, and say nothing that a rule about the boot could look at. */
+function unexplainedPcrs({ pcrs, replay, userspace }: EventLogReading, values: PcrValues): readonly number[] {
   const unexplained = pcrs.filter(({ bank, pcr, outcome }) => {
     if (outcome === 'different') return true;
     const value = values.get(bank)?.get(pcr);
     return outcome === 'unexplained' && value?.equals(startValue(pcr, value.length, replay.startup.locality)) !== true;
   });
   const unproven = PROVABLE_PCRS.filter((pcr) => [...values.values()].some((bank) => !bank.has(pcr)));
-  return [...new Set([...unexplained.map(({ pcr }) => pcr), ...unproven])].toSorted((left, right) => left - right);
+  const later = userspace?.records.flatMap(({ pcr }) => pcr ?? []) ?? [];
+  return [...new Set([...unexplained.map(({ pcr }) => pcr), ...unproven, ...later])].toSorted(
+    (left, right) => left - right,
+  );
 }
 
 /** Errors that the replay does not show. What is wrong with records after the last proven one is of no account. */
