@@ -74,6 +74,8 @@ export function bootEvidence(context: BootContext, verified: VerifiedEvidence, p
   // A quote of every bank without a boot beside it: what came before is not what this host says now.
   if (context.challenge.selection === 'all' || context.boot === null) return { kind: 'none' };
   const { record, outcome } = context.boot;
+  // What speaks against the host stands, whatever moves after it.
+  if (outcome.kind !== 'verified') return outcome;
   const selected = selectBootPcrs(
     context.applicable,
     context.host.banks.map(({ algorithm, pcrs }) => ({ hash: algorithm, pcrs })),

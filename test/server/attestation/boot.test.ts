@@ -202,6 +202,10 @@ suite('a host whose boot is not proven', () => {
       expect(result.checks[0]).toMatchObject({ id: 'boot-log', reason });
       hurry(agent);
       expect((await agent.round()).status).toBe('contraindicated');
+      // Nor does a PCR that moves soften it.
+      extendAll(machine.tpm, 7, 'a later word');
+      hurry(agent);
+      expect((await agent.round()).status).toBe('contraindicated');
     }
     await using agent = new StreamAgent(house, machine);
     const challenge = await agent.challenge();
