@@ -74,10 +74,7 @@ export const CONFIG_KEYS = {
       'file with the key that seals the stored keys; default DATA_DIRECTORY/root.key; the environment variable ASSAYD_ROOT_KEY wins',
   },
   admission: { default: ['certificate'], meaning: 'ways into the service, any of certificate, inventory, approval' },
-  admission_boot_policy: {
-    default: '',
-    meaning: 'trust policy that the boot of a host must satisfy before anything is issued to it; empty: none',
-  },
+  admission_boot_policy: { default: '', meaning: 'trust policy that the boot of a host must satisfy to enrol' },
   agent_certificate_lifetime: {
     default: '24h',
     meaning: "life of an agent's client certificate, renewed at half of it",

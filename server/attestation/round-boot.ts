@@ -3,7 +3,8 @@ import type { BootEvidence } from '../policy/appraise-boot.ts';
 import type { ApplicablePolicy } from '../policy/appraise.ts';
 import { selectBootPcrs } from '../policy/select-pcrs.ts';
 import type { HostRecord, LogKind, LogPart } from '../store/records.ts';
-import type { ResultStore, RoundInput } from '../store/store.ts';
+import type { LogStore } from '../store/log-store.ts';
+import type { RoundInput } from '../store/store.ts';
 import type { BootCache, KnownBoot } from '../verifier/boot-cache.ts';
 import { logsOf, recordBoot } from '../verifier/boot-record.ts';
 import { unevaluated } from '../verifier/finding.ts';
@@ -20,7 +21,7 @@ export interface BootContext {
 
 /** What a host proved of its present boot in an earlier round; null when nothing, or its logs are not there any more. */
 export async function loadBoot(
-  store: Pick<ResultStore, 'getBoot' | 'readLog'>,
+  store: Pick<LogStore, 'getBoot' | 'readLog'>,
   boots: BootCache,
   hostId: string,
 ): Promise<KnownBoot | null> {

@@ -1,34 +1,25 @@
 import type { Endorsements } from '../endorsement/endorsements.ts';
-import type { ApplicablePolicy } from '../policy/appraise.ts';
 import type { PolicyResolver } from '../policy/policy-resolver.ts';
 import type { RoundCommitter } from '../result/commit.ts';
 import type { ChangeFeed } from '../result/feed.ts';
 import type { Change, ChangeCause, HostRecord, LogPart, LogState } from '../store/records.ts';
 import { isOtherBoot } from '../store/enroll-rules.ts';
-import type { Epochs, RoundInput, RoundOutcome, Store } from '../store/store.ts';
+import type { RoundInput, RoundOutcome, Store } from '../store/store.ts';
 import { checkAnnouncements, collectLogs, withinTime } from '../verifier/collect-logs.ts';
 import type { LogChunk } from '../verifier/collect-logs.ts';
 import type { BootCache, KnownBoot } from '../verifier/boot-cache.ts';
 import type { LogBudget } from '../verifier/log-budget.ts';
-import type { AttestationKey } from '../verifier/verify-quote.ts';
 import { AttestationError } from './attestation-error.ts';
 import { CHALLENGE_LIFETIME, drawChallenge, grownLogs } from './challenge.ts';
 import { checkHost } from './check-host.ts';
 import type { AgentCaller } from './check-host.ts';
-import { endorsableEks } from './endorsable-eks.ts';
 import { Inbox } from './inbox.ts';
 import type { Arrival } from './inbox.ts';
 import type { AgentMessage, Challenge, Hello, RoundEvidence, ServiceMessage } from './messages.ts';
+import { readKnown } from './known.ts';
+import type { Known } from './known.ts';
 import { isTornBoot, loadBoot, proveBoot } from './round-boot.ts';
-import {
-  attestationKeyOf,
-  isLaterBoot,
-  judgeRound,
-  proveRound,
-  quoteRequirementsOf,
-  tornRound,
-  withLogs,
-} from './round.ts';
+import { isLaterBoot, judgeRound, proveRound, quoteRequirementsOf, tornRound, withLogs } from './round.ts';
 import type { RoundContext } from './round.ts';
 
 const HELLO_TIMEOUT = 30_000;
@@ -86,16 +77,6 @@ export async function* attestHost(
     options.draining.removeEventListener('abort', stop);
     await session.close();
   }
-}
-
-/** What stays the same until something outside changes. */
-interface Known {
-  readonly ak: AttestationKey;
-  readonly applicable: ApplicablePolicy;
-  readonly endorsed: boolean;
-  readonly revoked: string | null;
-  readonly endorsementEnds: number | null;
-  readonly epochs: Epochs;
 }
 
 class AttestationSession {
@@ -198,20 +179,12 @@ class AttestationSession {
 
   async #knownOf(host: HostRecord): Promise<Known> {
     if (this.#known !== null && this.#now() < (this.#known.endorsementEnds ?? Infinity)) return this.#known;
-    const { applicable, epoch } = await this.#services.policies.resolve(host);
-    const endorsement = await this.#services.endorsements.judge(endorsableEks(host));
+    const known = await readKnown(this.#services, host);
     this.#logs = await this.#services.store.logStates(host.id);
     this.#boot = await loadBoot(this.#services.store, this.#services.boots, host.id);
-    this.#grace = quoteRequirementsOf(applicable).disconnectGrace;
-    this.#known = {
-      ak: attestationKeyOf(host),
-      applicable,
-      endorsed: endorsement.certified || endorsement.registered,
-      revoked: endorsement.revoked?.detail ?? null,
-      endorsementEnds: endorsement.endsAt,
-      epochs: { policy: epoch, endorsement: endorsement.epoch },
-    };
-    return this.#known;
+    this.#grace = quoteRequirementsOf(known.applicable).disconnectGrace;
+    this.#known = known;
+    return known;
   }
 
   #forget(): void {

@@ -1,3 +1,4 @@
+import type { LogStore } from './log-store.ts';
 import type { PlatformStore } from './platform-store.ts';
 import type {
   Admission,
@@ -17,7 +18,6 @@ import type {
   KeyRecord,
   LogKind,
   LogPart,
-  LogState,
   PolicyAttachment,
   PolicyRecord,
   ResultRecord,
@@ -249,11 +249,6 @@ export interface ResultStore {
   snapshot(filter: ResultFilter): Promise<{ readonly revision: number; readonly results: readonly ResultRecord[] }>;
   /** Drops changes older than a time, but never a host's present result; returns how many. */
   compact(before: number): Promise<number>;
-  logStates(hostId: string): Promise<readonly LogState[]>;
-  /** What the host proved of its present boot; null when nothing. */
-  getBoot(hostId: string): Promise<BootRecord | null>;
-  /** Kept bytes of a log of the present boot, from an offset, at most `limit`; empty at the end. */
-  readLog(hostId: string, kind: LogKind, offset: number, limit: number): Promise<Uint8Array>;
 }
 
 export interface PolicyStore {
@@ -338,7 +333,15 @@ export interface IdentityStore {
 
 /** What a store promises. Every method is atomic and durable when it resolves; every failure is a StoreError. */
 export interface Store
-  extends HostStore, ResultStore, PlatformStore, PolicyStore, ReferenceStore, EndorsementStore, IdentityStore {
+  extends
+    HostStore,
+    ResultStore,
+    LogStore,
+    PlatformStore,
+    PolicyStore,
+    ReferenceStore,
+    EndorsementStore,
+    IdentityStore {
   /** Changes when the data is restored from a backup or moves to another timeline. */
   readonly incarnation: string;
   /** Name of the deployment, chosen when the store was made. */

@@ -118,7 +118,7 @@ export function openReplica(
 
 async function furnish(
   { store, clock, root }: Pick<House, 'store' | 'clock' | 'root'>,
-  { admission = ['certificate'], pollInterval = 20 }: HouseOptions,
+  { admission = ['certificate'], pollInterval = 20, bootPolicy = '' }: HouseOptions,
 ): Promise<House> {
   const keys = { current: await loadServiceKeys({ store, root, random, serverNames: SERVER_NAMES }) };
   const endorsements = new Endorsements(store);
@@ -150,7 +150,7 @@ async function furnish(
       limits: new EnrollmentLimits(() => store.now()),
       logBudget,
       boots,
-      bootPolicy: options.bootPolicy ?? '',
+      bootPolicy,
       issueClientCertificate: issueHost,
       issueAkCertificate: issueAk,
     },
