@@ -49,7 +49,12 @@ export async function admitBoot(
   }
   const { clockInfo } = evidence.quote;
   const { checks } = appraise({
-    applicable: { kind: 'policy', policy: JSON.parse(record.body) as TrustPolicy, version: record.version },
+    applicable: {
+      kind: 'policy',
+      policy: JSON.parse(record.body) as TrustPolicy,
+      version: record.version,
+      references: [],
+    },
     epochs,
     findings: evidence.findings,
     pcrs: evidence.pcrs,

@@ -1,9 +1,9 @@
+import type { IdentityStore } from './identity-store.ts';
 import type { LogStore } from './log-store.ts';
 import type { PlatformStore } from './platform-store.ts';
 import type {
   Admission,
   AkRecord,
-  AuditRecord,
   BankRecord,
   BootRecord,
   Change,
@@ -12,10 +12,7 @@ import type {
   EkRecord,
   HostRecord,
   HostState,
-  IdentityRecord,
-  IdentityRole,
   InventoryRecord,
-  KeyRecord,
   LogKind,
   LogPart,
   PolicyAttachment,
@@ -305,30 +302,6 @@ export interface EndorsementStore {
     options: Actor,
   ): Promise<{ readonly added: number; readonly updated: number }>;
   removeInventory(fingerprint: string, options: Actor): Promise<void>;
-}
-
-export interface IdentityStore {
-  getIdentity(name: string): Promise<IdentityRecord | null>;
-  listIdentities(page: PageRequest): Promise<Page<IdentityRecord>>;
-  /** Makes or renews an identity; wrong_state when it was revoked. */
-  putIdentity(
-    identity: {
-      readonly name: string;
-      readonly roles: readonly IdentityRole[];
-      readonly keySha256: string;
-      readonly expireTime: number;
-    },
-    options: Actor,
-  ): Promise<IdentityRecord>;
-  revokeIdentity(name: string, options: Actor): Promise<IdentityRecord>;
-  /** Every version of a purpose, newest first. */
-  listKeys(purpose: string): Promise<readonly KeyRecord[]>;
-  /** Version = newest + 1; fails with already_exists when `expectedVersion` is taken, so that two replicas make one key. */
-  addKey(key: Omit<KeyRecord, 'createTime' | 'withdrawTime'>, options: Actor): Promise<KeyRecord>;
-  /** A former version counts for nothing any more; wrong_state for the newest. Idempotent. */
-  withdrawKey(purpose: string, version: number, options: Actor): Promise<KeyRecord>;
-  /** Audit records after a sequence number, ascending. */
-  listAudit(after: number, limit: number): Promise<readonly AuditRecord[]>;
 }
 
 /** What a store promises. Every method is atomic and durable when it resolves; every failure is a StoreError. */

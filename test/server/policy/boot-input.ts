@@ -25,7 +25,7 @@ export const NO_DIGEST = '00'.repeat(32);
 /** What the policy of a test asks, and what it makes of a boot. */
 export function judge(rules: Partial<BootRulesDraft>, boot: BootEvidence, pcrRules: readonly PcrRule[] = []): Verdict {
   const judged = { ...policy([{}]), pcrRules, boot: resolveBootRules({ ...NO_RULES, ...rules }) };
-  return appraise({ ...BASE, applicable: { kind: 'policy', policy: judged, version: 1 }, boot });
+  return appraise({ ...BASE, applicable: { kind: 'policy', policy: judged, version: 1, references: [] }, boot });
 }
 
 export function findingOf(verdict: Verdict, id: string) {
