@@ -40,6 +40,12 @@ const violations: readonly Fixture[] = [
   one('one log that reads the other', 'tpm/eventlog/a.ts', `import '../ima/parse.ts';`, 'tpm/eventlog imports'),
   one('ima that knows the device', 'tpm/ima/a.ts', `import { tpm } from '../device/tpm.ts';`, 'tpm/ima imports'),
   one(
+    'a certificate that is judged by a log',
+    'tpm/endorsement/a.ts',
+    `import { b } from '../eventlog/parse.ts';`,
+    'tpm/endorsement imports',
+  ),
+  one(
     'a device that judges a log',
     'tpm/device/a.ts',
     `import { b } from '../eventlog/parse.ts';`,

@@ -8,8 +8,8 @@ import { TrustPolicySchema } from '../proto/gen/assay/v1/trust_policy_pb.ts';
 import { STATUS_CODES } from '../proto/status.ts';
 import { AttestationError } from '../server/attestation/attestation-error.ts';
 import { CONFIG_KEYS, parseConfig } from '../server/config.ts';
-import { DEVIATION } from '../server/endorsement/deviation.ts';
-import { EndorsementError } from '../server/endorsement/endorsement-error.ts';
+import { DEVIATION } from '../tpm/endorsement/deviation.ts';
+import { EndorsementError } from '../tpm/endorsement/endorsement-error.ts';
 import { EnrollmentError } from '../server/enrollment/enrollment-error.ts';
 import { resolvePolicyDraft } from '../server/policy/policy.ts';
 import { ReferenceImportError } from '../server/reference/import-error.ts';
@@ -84,7 +84,7 @@ describe('the page of reasons', () => {
   });
 
   const inSource = new Set(computed);
-  for (const path of sourcesOf('server', 'proto')) {
+  for (const path of sourcesOf('server', 'proto', 'tpm/endorsement')) {
     const text = read(path);
     for (const [, word = ''] of text.matchAll(/'([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)'/g)) {
       const isReason = !(word in STATUS_CODES) && !(word in DEVIATION) && !ofLogs.has(word) && !others.has(word);
@@ -112,12 +112,12 @@ describe('the page of reasons', () => {
 
   const rooms: readonly (readonly [string, string, (code: never) => Error])[] = [
     ['server/enrollment/enrollment-error.ts', 'EnrollmentErrorCode', (code) => new EnrollmentError(code, 'text')],
-    ['server/endorsement/verify-ek.ts', 'EkRefusalCode', (code) => new EnrollmentError(code, 'text')],
-    ['server/endorsement/certificate-path.ts', 'PathRefusalCode', (code) => new EnrollmentError(code, 'text')],
-    ['server/endorsement/ek-certificate.ts', 'ProfileRefusalCode', (code) => new EnrollmentError(code, 'text')],
-    ['server/endorsement/key-sanity.ts', 'KeyRefusalCode', (code) => new EnrollmentError(code, 'text')],
-    ['server/endorsement/verify-signature.ts', 'SignatureRefusalCode', (code) => new EnrollmentError(code, 'text')],
-    ['server/endorsement/endorsement-error.ts', 'EndorsementErrorCode', (code) => new EndorsementError(code, 'text')],
+    ['tpm/endorsement/verify-ek.ts', 'EkRefusalCode', (code) => new EnrollmentError(code, 'text')],
+    ['tpm/endorsement/certificate-path.ts', 'PathRefusalCode', (code) => new EnrollmentError(code, 'text')],
+    ['tpm/endorsement/ek-certificate.ts', 'ProfileRefusalCode', (code) => new EnrollmentError(code, 'text')],
+    ['tpm/endorsement/key-sanity.ts', 'KeyRefusalCode', (code) => new EnrollmentError(code, 'text')],
+    ['tpm/endorsement/verify-signature.ts', 'SignatureRefusalCode', (code) => new EnrollmentError(code, 'text')],
+    ['tpm/endorsement/endorsement-error.ts', 'EndorsementErrorCode', (code) => new EndorsementError(code, 'text')],
     ['server/attestation/attestation-error.ts', 'AttestationErrorCode', (code) => new AttestationError(code, 'text')],
     ['server/verifier/evidence-error.ts', 'EvidenceErrorCode', (code) => new EvidenceError(code, 'text')],
     ['server/verifier/collect-logs.ts', 'LogErrorCode', (code) => new LogError(code, 'text')],

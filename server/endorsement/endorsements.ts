@@ -1,11 +1,11 @@
 import type { RevocationListRecord } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
-import { parseCertificate } from './certificate.ts';
-import type { Certificate } from './certificate.ts';
-import { parseRevocationList } from './revocation.ts';
-import type { ProvenRevocationList } from './revocation.ts';
-import { verifyEk } from './verify-ek.ts';
-import type { EkRefusal, VerifiedEk } from './verify-ek.ts';
+import { parseCertificate } from '../../tpm/endorsement/certificate.ts';
+import type { Certificate } from '../../tpm/endorsement/certificate.ts';
+import { parseRevocationList } from '../../tpm/endorsement/revocation.ts';
+import type { ProvenRevocationList } from '../../tpm/endorsement/revocation.ts';
+import { verifyEk } from '../../tpm/endorsement/verify-ek.ts';
+import type { EkRefusal, VerifiedEk } from '../../tpm/endorsement/verify-ek.ts';
 
 /** An EK with what its TPM brought along to vouch for it. */
 export interface EndorsableEk {

@@ -1,5 +1,5 @@
 import type { EndorsementVerdict } from '../endorsement/endorsements.ts';
-import type { EkRefusal } from '../endorsement/verify-ek.ts';
+import type { EkRefusal } from '../../tpm/endorsement/verify-ek.ts';
 import type { Admission } from '../store/records.ts';
 import { EnrollmentError } from './enrollment-error.ts';
 

@@ -17,8 +17,8 @@ import { hasAttribute } from '../../tpm/structures/object-attributes.ts';
 import type { ObjectAttribute } from '../../tpm/structures/object-attributes.ts';
 import { decodePublicArea } from '../../tpm/structures/public-area.ts';
 import type { PublicArea } from '../../tpm/structures/public-area.ts';
-import { hostIdOf } from '../endorsement/ek-fingerprint.ts';
-import { checkEkKey } from '../endorsement/verify-ek.ts';
+import { hostIdOf } from '../endorsement/host-id.ts';
+import { checkEkKey } from '../../tpm/endorsement/verify-ek.ts';
 import { EnrollmentError } from './enrollment-error.ts';
 
 /** An EK as a host names it. */

@@ -1,4 +1,4 @@
-import type { EkRefusalCode } from '../endorsement/verify-ek.ts';
+import type { EkRefusalCode } from '../../tpm/endorsement/verify-ek.ts';
 
 /** Why a host is not enrolled. Nothing was stored. */
 export type EnrollmentErrorCode =

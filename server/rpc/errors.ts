@@ -1,8 +1,8 @@
 import { StatusError } from '../../proto/status.ts';
 import type { StatusCode } from '../../proto/status.ts';
 import { AttestationError } from '../attestation/attestation-error.ts';
-import { EndorsementError } from '../endorsement/endorsement-error.ts';
-import type { EndorsementErrorCode } from '../endorsement/endorsement-error.ts';
+import { EndorsementError } from '../../tpm/endorsement/endorsement-error.ts';
+import type { EndorsementErrorCode } from '../../tpm/endorsement/endorsement-error.ts';
 import { EnrollmentError } from '../enrollment/enrollment-error.ts';
 import { CaError } from '../identity/ca.ts';
 import { ReferenceImportError } from '../reference/import-error.ts';

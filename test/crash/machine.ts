@@ -1,7 +1,7 @@
 /** A machine with a TPM that outlives its agents, and remembers all that it ever signed. */
 import { createHash } from 'node:crypto';
 
-import { hostIdOf } from '../../server/endorsement/ek-fingerprint.ts';
+import { hostIdOf } from '../../server/endorsement/host-id.ts';
 import { encodeSizedPublicArea } from '../../tpm/structures/public-area.ts';
 import { TPM_ALG_SHA256 } from '../../tpm/structures/constants.ts';
 import { SoftwareTpm } from '../support/software-tpm.ts';

@@ -8,7 +8,7 @@ interface Room {
   readonly reason: string;
 }
 
-const tpmPure = ['tpm/codec', 'tpm/structures', 'tpm/crypto', 'tpm/eventlog', 'tpm/ima'] as const;
+const tpmPure = ['tpm/codec', 'tpm/structures', 'tpm/crypto', 'tpm/eventlog', 'tpm/ima', 'tpm/endorsement'] as const;
 
 /** docs/architecture.md, the arrows. */
 const rooms: readonly Room[] = [
@@ -21,6 +21,11 @@ const rooms: readonly Room[] = [
   { room: 'tpm/crypto', mayUse: ['tpm/codec', 'tpm/structures'], reason: 'logs and devices stand on it' },
   { room: 'tpm/eventlog', mayUse: ['tpm/codec', 'tpm/structures', 'tpm/crypto'], reason: 'one log knows no other' },
   { room: 'tpm/ima', mayUse: ['tpm/codec', 'tpm/structures', 'tpm/crypto'], reason: 'one log knows no other' },
+  {
+    room: 'tpm/endorsement',
+    mayUse: ['tpm/codec', 'tpm/structures', 'tpm/crypto'],
+    reason: 'a certificate is judged without any log',
+  },
   { room: 'tpm/device', mayUse: ['tpm/codec', 'tpm/structures', 'tpm/crypto'], reason: 'a device judges no log' },
   { room: 'proto', mayUse: [], reason: 'it is the floor that both sides stand on' },
   { room: 'server', mayUse: ['proto', ...tpmPure], reason: 'it needs no TPM and meets the client in proto/ only' },

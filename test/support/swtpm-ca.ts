@@ -3,9 +3,9 @@ import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
-import { parseCertificate } from '../../server/endorsement/certificate.ts';
-import { parseEkCertificate } from '../../server/endorsement/ek-certificate.ts';
-import { DER_TAG, encodeDer } from '../../server/endorsement/der.ts';
+import { parseCertificate } from '../../tpm/endorsement/certificate.ts';
+import { parseEkCertificate } from '../../tpm/endorsement/ek-certificate.ts';
+import { DER_TAG, encodeDer } from '../../tpm/endorsement/der.ts';
 import { Tpm } from '../../tpm/device/tpm.ts';
 import type { Swtpm } from './swtpm.ts';
 import { ext, extension, makeCertificate, SIGNATURE } from './test-ca.ts';

@@ -5,7 +5,7 @@
 import { constants, generateKeyPairSync, sign } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 
-import { DER_TAG, encodeDer } from '../../server/endorsement/der.ts';
+import { DER_TAG, encodeDer } from '../../tpm/endorsement/der.ts';
 
 export interface TestKey {
   readonly privateKey: KeyObject;

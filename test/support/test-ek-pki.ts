@@ -1,11 +1,11 @@
 import { createHash, createPublicKey } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 
-import { parseCertificate } from '../../server/endorsement/certificate.ts';
-import { DER_TAG, encodeDer, encodeUnsigned } from '../../server/endorsement/der.ts';
-import { parseRevocationList } from '../../server/endorsement/revocation.ts';
-import type { ProvenRevocationList } from '../../server/endorsement/revocation.ts';
-import type { EkEvidence } from '../../server/endorsement/verify-ek.ts';
+import { parseCertificate } from '../../tpm/endorsement/certificate.ts';
+import { DER_TAG, encodeDer, encodeUnsigned } from '../../tpm/endorsement/der.ts';
+import { parseRevocationList } from '../../tpm/endorsement/revocation.ts';
+import type { ProvenRevocationList } from '../../tpm/endorsement/revocation.ts';
+import type { EkEvidence } from '../../tpm/endorsement/verify-ek.ts';
 import { commonName, ext, extension, makeCertificate, SIGNATURE, signDer, testKey, time, tpmName } from './test-ca.ts';
 import type { CertificateParts, TestKey } from './test-ca.ts';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { ekFingerprint } from '../../../server/endorsement/ek-fingerprint.ts';
+import { ekFingerprint } from '../../../tpm/endorsement/ek-fingerprint.ts';
 import type { Admission } from '../../../server/store/records.ts';
 import { answerEnrollment } from '../../support/evidence-builder.ts';
 import { SoftwareTpm } from '../../support/software-tpm.ts';

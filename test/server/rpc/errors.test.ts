@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import { AttestationError } from '../../../server/attestation/attestation-error.ts';
-import { EndorsementError } from '../../../server/endorsement/endorsement-error.ts';
+import { EndorsementError } from '../../../tpm/endorsement/endorsement-error.ts';
 import { EnrollmentError } from '../../../server/enrollment/enrollment-error.ts';
 import { CaError } from '../../../server/identity/ca.ts';
 import { CommitQueueFull } from '../../../server/result/commit.ts';

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 
-import { encodeDer } from '../../../server/endorsement/der.ts';
-import { EndorsementError } from '../../../server/endorsement/endorsement-error.ts';
-import { parseRevocationList } from '../../../server/endorsement/revocation.ts';
+import { encodeDer } from '../../../tpm/endorsement/der.ts';
+import { EndorsementError } from '../../../tpm/endorsement/endorsement-error.ts';
+import { parseRevocationList } from '../../../tpm/endorsement/revocation.ts';
 import { ext, extension } from '../../support/test-ca.ts';
 import { revocationList } from '../../support/test-ek-pki.ts';
 

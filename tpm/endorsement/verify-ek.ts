@@ -10,7 +10,7 @@ import { EndorsementError } from './endorsement-error.ts';
 import { checkKeySanity } from './key-sanity.ts';
 import type { KeyRefusalCode } from './key-sanity.ts';
 import { parseSubjectKey } from './subject-key.ts';
-import { parseCertificateBundle } from './trust-anchors.ts';
+import { parseCertificateBundle } from './certificate-bundle.ts';
 
 export type EkRefusalCode =
   | KeyRefusalCode

@@ -2,11 +2,11 @@ import { readFileSync } from 'node:fs';
 
 import { describe, expect, it } from 'vitest';
 
-import { verifyCertificatePath } from '../../../server/endorsement/certificate-path.ts';
-import { EndorsementError } from '../../../server/endorsement/endorsement-error.ts';
-import { checkKeySanity } from '../../../server/endorsement/key-sanity.ts';
-import { MAX_BUNDLE_BYTES, parseCertificateBundle } from '../../../server/endorsement/trust-anchors.ts';
-import { verifySignature } from '../../../server/endorsement/verify-signature.ts';
+import { verifyCertificatePath } from '../../../tpm/endorsement/certificate-path.ts';
+import { EndorsementError } from '../../../tpm/endorsement/endorsement-error.ts';
+import { checkKeySanity } from '../../../tpm/endorsement/key-sanity.ts';
+import { MAX_BUNDLE_BYTES, parseCertificateBundle } from '../../../tpm/endorsement/certificate-bundle.ts';
+import { verifySignature } from '../../../tpm/endorsement/verify-signature.ts';
 import { conformancePath } from '../../support/data.ts';
 import { makeEk, makeIntermediate, makeRoot } from '../../support/test-ek-pki.ts';
 

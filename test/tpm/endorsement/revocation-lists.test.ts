@@ -6,11 +6,11 @@ import { join } from 'node:path';
 
 import { describe, expect, it } from 'vitest';
 
-import { parseCertificate } from '../../../server/endorsement/certificate.ts';
-import { encodeDer } from '../../../server/endorsement/der.ts';
-import { EndorsementError } from '../../../server/endorsement/endorsement-error.ts';
-import type { EndorsementErrorCode } from '../../../server/endorsement/endorsement-error.ts';
-import { readRevocationLists } from '../../../server/endorsement/revocation-lists.ts';
+import { parseCertificate } from '../../../tpm/endorsement/certificate.ts';
+import { encodeDer } from '../../../tpm/endorsement/der.ts';
+import { EndorsementError } from '../../../tpm/endorsement/endorsement-error.ts';
+import type { EndorsementErrorCode } from '../../../tpm/endorsement/endorsement-error.ts';
+import { readRevocationLists } from '../../../tpm/endorsement/revocation-lists.ts';
 import { commonName, ext, extension, SIGNATURE, testKey } from '../../support/test-ca.ts';
 import {
   day,

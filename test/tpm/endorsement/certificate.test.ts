@@ -2,10 +2,10 @@ import { X509Certificate } from 'node:crypto';
 
 import { describe, expect, it } from 'vitest';
 
-import { parseCertificate } from '../../../server/endorsement/certificate.ts';
-import { DER_TAG, DerReader, encodeDer } from '../../../server/endorsement/der.ts';
-import { compareNames, escapeText, parseName } from '../../../server/endorsement/distinguished-name.ts';
-import { EndorsementError } from '../../../server/endorsement/endorsement-error.ts';
+import { parseCertificate } from '../../../tpm/endorsement/certificate.ts';
+import { DER_TAG, DerReader, encodeDer } from '../../../tpm/endorsement/der.ts';
+import { compareNames, escapeText, parseName } from '../../../tpm/endorsement/distinguished-name.ts';
+import { EndorsementError } from '../../../tpm/endorsement/endorsement-error.ts';
 import { commonName, ext, extension, name, SIGNATURE } from '../../support/test-ca.ts';
 import { ekRsaKey, makeEk, makeIntermediate, makeRoot } from '../../support/test-ek-pki.ts';
 

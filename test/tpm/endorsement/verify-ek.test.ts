@@ -2,11 +2,11 @@ import { createHash } from 'node:crypto';
 
 import { describe, expect, it } from 'vitest';
 
-import { parseCertificate } from '../../../server/endorsement/certificate.ts';
-import { DER_TAG, encodeDer } from '../../../server/endorsement/der.ts';
-import { ekFingerprint, hostIdOf } from '../../../server/endorsement/ek-fingerprint.ts';
-import { checkEkKey, verifyEk } from '../../../server/endorsement/verify-ek.ts';
-import type { EkEvidence } from '../../../server/endorsement/verify-ek.ts';
+import { parseCertificate } from '../../../tpm/endorsement/certificate.ts';
+import { DER_TAG, encodeDer } from '../../../tpm/endorsement/der.ts';
+import { ekFingerprint } from '../../../tpm/endorsement/ek-fingerprint.ts';
+import { checkEkKey, verifyEk } from '../../../tpm/endorsement/verify-ek.ts';
+import type { EkEvidence } from '../../../tpm/endorsement/verify-ek.ts';
 import { ext, extension, SIGNATURE, testKey } from '../../support/test-ca.ts';
 import {
   ecSpkiOffCurve,
@@ -129,11 +129,10 @@ describe('an EK certificate', () => {
 });
 
 describe('the fingerprint of an EK', () => {
-  it('is the SHA-256 of its public key, and the host id is made of it', () => {
+  it('is the SHA-256 of its public key', () => {
     const digest = createHash('sha256').update(ekRsaKey.spki).digest('hex');
     expect(ekFingerprint(ekRsaKey.spki)).toBe(digest);
     expect(checkEkKey(ekRsaKey.spki)).toEqual({ status: 'sound', ekFingerprint: digest, spki: ekRsaKey.spki });
-    expect(hostIdOf(ekRsaKey.spki)).toMatch(/^h-[a-z2-7]{26}$/);
   });
 
   it('is one and the same whatever way the key is labelled', () => {

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 
-import { DER_TAG, encodeDer } from '../../../server/endorsement/der.ts';
-import type { DeviationCode } from '../../../server/endorsement/deviation.ts';
-import { ekFingerprint } from '../../../server/endorsement/ek-fingerprint.ts';
-import { verifyEk } from '../../../server/endorsement/verify-ek.ts';
-import type { EkEvidence } from '../../../server/endorsement/verify-ek.ts';
+import { DER_TAG, encodeDer } from '../../../tpm/endorsement/der.ts';
+import type { DeviationCode } from '../../../tpm/endorsement/deviation.ts';
+import { ekFingerprint } from '../../../tpm/endorsement/ek-fingerprint.ts';
+import { verifyEk } from '../../../tpm/endorsement/verify-ek.ts';
+import type { EkEvidence } from '../../../tpm/endorsement/verify-ek.ts';
 import { commonName, ext, extension, name, oid, SIGNATURE, testKey, tpmName } from '../../support/test-ca.ts';
 import {
   day,

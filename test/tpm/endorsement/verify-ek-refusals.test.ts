@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 
-import { parseCertificate } from '../../../server/endorsement/certificate.ts';
-import { DER_TAG, encodeDer } from '../../../server/endorsement/der.ts';
-import { verifyEk } from '../../../server/endorsement/verify-ek.ts';
-import type { EkEvidence, EkRefusalCode } from '../../../server/endorsement/verify-ek.ts';
+import { parseCertificate } from '../../../tpm/endorsement/certificate.ts';
+import { DER_TAG, encodeDer } from '../../../tpm/endorsement/der.ts';
+import { verifyEk } from '../../../tpm/endorsement/verify-ek.ts';
+import type { EkEvidence, EkRefusalCode } from '../../../tpm/endorsement/verify-ek.ts';
 import { ext, extension, name, SIGNATURE, testKey, tpmName, VERSION_1 } from '../../support/test-ca.ts';
 import {
   day,

@@ -2,10 +2,10 @@ import { readFileSync } from 'node:fs';
 
 import { describe, expect, it } from 'vitest';
 
-import { parseCertificate } from '../../../server/endorsement/certificate.ts';
-import { parseCertificateBundle } from '../../../server/endorsement/trust-anchors.ts';
-import { verifyEk } from '../../../server/endorsement/verify-ek.ts';
-import type { EkEvidence, EkRefusalCode } from '../../../server/endorsement/verify-ek.ts';
+import { parseCertificate } from '../../../tpm/endorsement/certificate.ts';
+import { parseCertificateBundle } from '../../../tpm/endorsement/certificate-bundle.ts';
+import { verifyEk } from '../../../tpm/endorsement/verify-ek.ts';
+import type { EkEvidence, EkRefusalCode } from '../../../tpm/endorsement/verify-ek.ts';
 import { measuredBootPath } from '../../support/data.ts';
 import { SeededRandom } from '../../support/seeded-random.ts';
 import { day, makeRoot } from '../../support/test-ek-pki.ts';

@@ -11,8 +11,8 @@ import {
   decodeTime,
   encodeDer,
   encodeUnsigned,
-} from '../../../server/endorsement/der.ts';
-import { EndorsementError } from '../../../server/endorsement/endorsement-error.ts';
+} from '../../../tpm/endorsement/der.ts';
+import { EndorsementError } from '../../../tpm/endorsement/endorsement-error.ts';
 import { SeededRandom } from '../../support/seeded-random.ts';
 import { oid } from '../../support/test-ca.ts';
 
