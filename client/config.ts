@@ -1,6 +1,6 @@
 import { constants, readFileSync } from 'node:fs';
 import { isUtf8 } from 'node:buffer';
-import { access, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { access, mkdir, open, opendir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { UsageError } from './failure.ts';
@@ -120,6 +120,16 @@ async function* filesBelow(base: string, device: number): AsyncGenerator<string>
     if (entry.isDirectory()) yield* filesBelow(path, device);
     else if (entry.isFile()) yield path;
   }
+}
+
+/** Names in a folder, at most `limit`; more is an error with code EFBIG. */
+export async function listFolder(path: string, limit: number): Promise<readonly string[]> {
+  const names: string[] = [];
+  for await (const { name } of await opendir(path)) {
+    if (names.length >= limit) throw Object.assign(new Error(`${path} holds more than ${limit}`), { code: 'EFBIG' });
+    names.push(name);
+  }
+  return names.toSorted();
 }
 
 /** Is there anything at this path that could be overwritten? */

@@ -23,6 +23,7 @@ export interface Context {
   readonly writeError: (text: string) => void;
   /** How tables look on standard output. */
   readonly style: TableStyle;
+  readonly now: () => Date;
   /** Aborts when the program is asked to end. */
   readonly signal: AbortSignal;
   readonly defaults: {
@@ -35,6 +36,8 @@ export interface Context {
   readonly readFile: (path: string, limit: number) => Promise<Buffer>;
   /** Whole files, trees and packages, as they come. */
   readonly files: FileSource;
+  /** Names in a folder, at most so many. */
+  readonly listFolder: (path: string, limit: number) => Promise<readonly string[]>;
   readonly exists: (path: string) => Promise<boolean>;
   /** Writes a file of mode 0600. */
   readonly writeSecretFile: (path: string, text: string) => Promise<void>;
@@ -125,6 +128,11 @@ export async function readNamedFile(context: Context, path: string, limit: numbe
 /** Writes JSON to standard output. */
 export function writeJson(context: Context, value: JsonValue): void {
   context.write(`${formatJson(value)}\n`);
+}
+
+/** Writes a report that is made of nothing but what JSON has. */
+export function writeReport(context: Context, report: object): void {
+  writeJson(context, JSON.parse(JSON.stringify(report)) as JsonValue);
 }
 
 /** A line for a person, unless a script reads. */

@@ -8,7 +8,7 @@ import { formatImaReport } from '../inspect/ima-text.ts';
 import type { JsonValue } from '../sdk/resources.ts';
 import { outputOption, readNamedFile, writeJson } from './context.ts';
 import type { Context } from './context.ts';
-import { INSPECT_EXIT } from './inspect.ts';
+import { INSPECT_EXIT, inspectCommand } from './inspect.ts';
 
 /** Bytes of a saved list; in ASCII it is about twice as long as in binary. */
 const MAX_LIST_BYTES = 256 * 1024 * 1024;
@@ -33,10 +33,7 @@ Exit codes:
 
 /** `assay inspect ima`. Needs no service. */
 export function addInspectImaCommand(context: Context, program: Command): void {
-  const inspect =
-    program.commands.find((command) => command.name() === 'inspect') ??
-    program.command('inspect').description('look at saved evidence, without a service');
-  inspect
+  inspectCommand(program)
     .command('ima <file>')
     .description('show what an IMA measurement list says, and check its hashes and signatures')
     .option('--key <file...>', 'certificates or public keys that files are signed with (PEM or DER)')

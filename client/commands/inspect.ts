@@ -23,11 +23,17 @@ interface EventLogCommandOptions {
   readonly userspaceLog?: string;
 }
 
+/** The command that the others stand under. */
+export function inspectCommand(program: Command): Command {
+  return (
+    program.commands.find((command) => command.name() === 'inspect') ??
+    program.command('inspect').description('look into evidence offline, without a service')
+  );
+}
+
 /** `assay inspect`: debugging without a service. */
 export function addInspectCommands(context: Context, program: Command): void {
-  const inspect = program.command('inspect').description('look into evidence offline, without a service');
-
-  inspect
+  inspectCommand(program)
     .command('eventlog <file>')
     .description('check and replay a TCG boot log, binary or base64; - is standard input')
     .option(

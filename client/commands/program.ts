@@ -6,6 +6,7 @@ import type { Context } from './context.ts';
 import { addEndorsementCommands } from './endorsement.ts';
 import { addHostCommands } from './host.ts';
 import { addIdentityCommands } from './identity.ts';
+import { addInspectEkCertificateCommand } from './inspect-ek-certificate.ts';
 import { addInspectImaCommand } from './inspect-ima.ts';
 import { addInspectCommands } from './inspect.ts';
 import { addKeyCommands } from './key.ts';
@@ -60,6 +61,7 @@ export function makeProgram(context: Context): Command {
   addInspectCommands(context, program);
   addVersionCommand(context, program);
   addInspectImaCommand(context, program);
+  addInspectEkCertificateCommand(context, program);
   return program;
 }
 

@@ -10,6 +10,11 @@ import { EXTENSION } from './extensions.ts';
 /** tcg-kp-EKCertificate (TCG EK Credential Profile §3.2). */
 export const EK_EXTENDED_KEY_USAGE = '2.23.133.8.1';
 
+/** Attributes of the TPM in the alternative name (TCG EK Credential Profile §3.2.9). */
+export const TPM_MANUFACTURER = '2.23.133.2.1';
+export const TPM_MODEL = '2.23.133.2.2';
+export const TPM_VERSION = '2.23.133.2.3';
+
 /** What the manufacturer says of its TPM. Text is escaped for display. */
 export interface TpmClaims {
   /** Vendor id of the TCG registry as text (`IFX`), or as it is written where that is none. */
@@ -32,9 +37,6 @@ export type ProfileVerdict =
   | { readonly status: 'conforms'; readonly claims: TpmClaims; readonly deviations: readonly Deviation[] }
   | { readonly status: 'refused'; readonly code: ProfileRefusalCode; readonly detail: string };
 
-const TPM_MANUFACTURER = '2.23.133.2.1';
-const TPM_MODEL = '2.23.133.2.2';
-const TPM_VERSION = '2.23.133.2.3';
 const NV_HEADER = Buffer.from('1001', 'hex');
 /** Padding after a certificate is bounded by the size of an NV index. */
 const MAX_NV_BYTES = MAX_CERTIFICATE_BYTES + 8192;
@@ -150,7 +152,7 @@ function readClaims(certificate: Certificate, deviations: Deviation[]): ProfileV
 }
 
 /** `id:49465800` is the vendor id `IFX`, padded with NUL or blanks (TCG Vendor ID Registry). */
-function readManufacturer(written: string): string {
+export function readManufacturer(written: string): string {
   const hex = /^id:([0-9a-f]{8})$/i.exec(written)?.[1];
   const text =
     hex === undefined

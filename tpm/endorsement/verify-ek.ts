@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-import type { Certificate } from './certificate.ts';
+import { parseChain } from './certificate-chain.ts';
 import { verifyCertificatePath } from './certificate-path.ts';
 import type { PathDemand, PathRefusalCode } from './certificate-path.ts';
 import type { Deviation } from './deviation.ts';
@@ -10,7 +10,6 @@ import { EndorsementError } from './endorsement-error.ts';
 import { checkKeySanity } from './key-sanity.ts';
 import type { KeyRefusalCode } from './key-sanity.ts';
 import { parseSubjectKey } from './subject-key.ts';
-import { parseCertificateBundle } from './certificate-bundle.ts';
 
 export type EkRefusalCode =
   | KeyRefusalCode
@@ -60,9 +59,6 @@ export interface EkEvidence extends Omit<PathDemand, 'extendedKeyUsage'> {
   readonly chain: readonly Uint8Array[];
 }
 
-const MAX_CHAIN = 8;
-const MAX_CHAIN_BYTES = 64 * 1024;
-
 /** Checks an EK's key alone, as admission by inventory or approval needs it: kind, size, exponent, ROCA, point. */
 export function checkEkKey(spki: Uint8Array): SoundEkKey | EkRefusal {
   try {
@@ -108,26 +104,6 @@ export function verifyEk(evidence: EkEvidence): VerifiedEk | EkRefusal {
     claims: profile.claims,
     deviations: [...profile.deviations, ...chain.value.deviations, ...path.deviations],
   };
-}
-
-interface Chain {
-  readonly certificates: readonly Certificate[];
-  readonly deviations: readonly Deviation[];
-}
-
-function parseChain(chain: readonly Uint8Array[]): Chain {
-  const bytes = chain.reduce((sum, each) => sum + each.length, 0);
-  if (chain.length > MAX_CHAIN || bytes > MAX_CHAIN_BYTES) throw new EndorsementError('too_many', 'chain is too long');
-  const deviations: Deviation[] = [];
-  const certificates = chain.flatMap((each) => {
-    const { anchors, intermediates, rejected, padding } = parseCertificateBundle(each);
-    if (padding > 0) deviations.push({ code: 'TRAILING_BYTES', detail: `${padding} bytes after the chain` });
-    const [bad] = rejected;
-    if (bad !== undefined) throw new EndorsementError('malformed', `certificate of the chain: ${bad.reason}`);
-    return [...anchors, ...intermediates];
-  });
-  if (certificates.length > MAX_CHAIN) throw new EndorsementError('too_many', 'chain is too long');
-  return { certificates, deviations };
 }
 
 function attempt<Value>(

@@ -15,6 +15,9 @@ export class Shell {
   err = '';
   exitCode = 0;
   readonly files = new Map<string, string>();
+  readonly binaries = new Map<string, Buffer>();
+  /** What the clock shows. */
+  now = new Date('2027-06-01T00:00:00Z');
   readonly joined: JoinOptions[] = [];
   /** Present time. */
   time = new Date();
@@ -74,6 +77,8 @@ export class Shell {
       signal: new AbortController().signal,
       defaults: { profile: '/profile', state: '/state', tcti: 'device:/dev/tpmrm0', logs: DEFAULT_LOG_PATHS },
       readFile: async (path) => {
+        const bytes = this.binaries.get(path);
+        if (bytes !== undefined) return bytes;
         const text = this.files.get(path);
         if (text === undefined) throw Object.assign(new Error('no'), { code: 'ENOENT' });
         return Buffer.from(text);
@@ -83,6 +88,14 @@ export class Shell {
         listFiles: (directory) => this.#below(directory),
         unpackDeb: (path) => this.#file(path),
       },
+      listFolder: async (path) => {
+        const names = [...this.files.keys(), ...this.binaries.keys()].flatMap((name) =>
+          name.startsWith(`${path}/`) ? [name.slice(path.length + 1)] : [],
+        );
+        if (names.length === 0) throw Object.assign(new Error('no'), { code: 'ENOENT' });
+        return names.toSorted();
+      },
+      now: () => this.now,
       exists: async (path) => this.files.has(path),
       writeSecretFile: async (path, text) => void this.files.set(path, text),
       connect: () => ({ close: () => undefined, ...this.client }) as unknown as AssayClient,
