@@ -8,6 +8,7 @@ import { addHostCommands } from './host.ts';
 import { addIdentityCommands } from './identity.ts';
 import { addInspectEkCertificateCommand } from './inspect-ek-certificate.ts';
 import { addInspectImaCommand } from './inspect-ima.ts';
+import { addInspectQuoteCommand } from './inspect-quote.ts';
 import { addInspectCommands } from './inspect.ts';
 import { addKeyCommands } from './key.ts';
 import { addKeyringCommands } from './keyring.ts';
@@ -62,6 +63,7 @@ export function makeProgram(context: Context): Command {
   addVersionCommand(context, program);
   addInspectImaCommand(context, program);
   addInspectEkCertificateCommand(context, program);
+  addInspectQuoteCommand(context, program);
   return program;
 }
 

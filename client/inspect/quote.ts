@@ -1,0 +1,174 @@
+import { TpmCryptoError } from '../../tpm/crypto/crypto-error.ts';
+import { equalDigests } from '../../tpm/crypto/digest.ts';
+import { provePcrValues } from '../../tpm/crypto/pcr.ts';
+import type { PcrValues, ProvenPcrValues } from '../../tpm/crypto/pcr.ts';
+import { verifySignature } from '../../tpm/crypto/verify-signature.ts';
+import type { Attest, QuoteAttest } from '../../tpm/structures/attest.ts';
+import { TPM_GENERATED_VALUE, algorithmName } from '../../tpm/structures/constants.ts';
+import { duplicateBanks, selectedBanks } from '../../tpm/structures/pcr-selection.ts';
+import type { TPML_PCR_SELECTION } from '../../tpm/structures/pcr-selection.ts';
+import { readAk } from './attestation-key.ts';
+import type { OfflineAk } from './attestation-key.ts';
+import { hasErrors, offlineFinding } from './offline-finding.ts';
+import type { OfflineFinding } from './offline-finding.ts';
+import { readPcrValues } from './pcr-input.ts';
+import { readAttest } from './quote-input.ts';
+import { readSigned } from './quote-signer.ts';
+import type { KnownScheme, SignedBy } from './quote-signer.ts';
+import type { NamedFile } from './trust-anchors.ts';
+
+export interface QuoteFiles extends KnownScheme {
+  readonly attest: NamedFile;
+  readonly signature: NamedFile;
+  readonly ak: NamedFile;
+  readonly pcrs?: NamedFile | undefined;
+  /** What extraData must be. */
+  readonly extraData?: Buffer | undefined;
+}
+
+/** `unchecked`: what the check needs is not there, or an earlier check failed. */
+export type CheckOutcome = 'passed' | 'failed' | 'unchecked';
+export type QuoteCheck = 'ak' | 'signature' | 'magic' | 'type' | 'extraData' | 'selection' | 'pcrDigest';
+
+declare const proven: unique symbol;
+
+/** A quote that the key signed, and nothing speaks against. Only {@link inspectQuote} makes it. */
+export interface OfflineQuote {
+  readonly [proven]: true;
+  readonly quote: QuoteAttest;
+  /** Null where the values were not given or do not make the digest. */
+  readonly pcrs: ProvenPcrValues | null;
+}
+
+export interface QuoteInspection extends SignedBy {
+  readonly attest: Attest;
+  readonly ak: OfflineAk;
+  readonly checks: Readonly<Record<QuoteCheck, CheckOutcome>>;
+  /** Null where a check failed, but for that of the PCR values. */
+  readonly verified: OfflineQuote | null;
+}
+
+interface Checked {
+  readonly outcome: CheckOutcome;
+  readonly findings: readonly OfflineFinding[];
+}
+
+const PASSED: Checked = { outcome: 'passed', findings: [] };
+const UNCHECKED: Checked = { outcome: 'unchecked', findings: [] };
+
+/**
+ * Makes the checks of a quote that need no service: the key, its signature over the received bytes, magic and type, extraData where
+ * it is known, the selection, and the PCR values. Throws `UsageError` for what cannot be read.
+ */
+export function inspectQuote(files: QuoteFiles): QuoteInspection {
+  const attest = readAttest(files.attest);
+  const ak = readAk(files.ak);
+  const signed = readSigned(files.signature, ak, files);
+  const checked = {
+    ak: outcomeOf([...ak.findings, ...signed.findings]),
+    signature: checkSignature(signed, attest),
+    magic: checkMagic(attest),
+    type: checkType(attest),
+    extraData: checkExtraData(attest, files.extraData),
+    selection: attest.kind === 'quote' ? checkSelection(attest.attested.pcrSelect) : UNCHECKED,
+  };
+  const good = Object.values(checked).every(({ outcome }) => outcome !== 'failed');
+  const quote = good && checked.signature.outcome === 'passed' && attest.kind === 'quote' ? attest : null;
+  const values = quote === null ? { ...UNCHECKED, pcrs: null } : checkPcrDigest(quote, files.pcrs, signed);
+  const all = { ...checked, pcrDigest: values };
+  return {
+    ...signed,
+    attest,
+    ak,
+    checks: {
+      ak: all.ak.outcome,
+      signature: all.signature.outcome,
+      magic: all.magic.outcome,
+      type: all.type.outcome,
+      extraData: all.extraData.outcome,
+      selection: all.selection.outcome,
+      pcrDigest: all.pcrDigest.outcome,
+    },
+    verified: quote === null ? null : ({ quote, pcrs: values.pcrs } as OfflineQuote),
+    findings: Object.values(all).flatMap(({ findings }) => findings),
+  };
+}
+
+/** What the service says of the same. */
+const SIGNATURE_CODES: Readonly<Record<string, string>> = {
+  SIGNATURE_NULL: 'SIGNATURE_NULL',
+  SIGNATURE_ALGORITHM_MISMATCH: 'SIGNATURE_ALGORITHM_MISMATCH',
+  SIGNATURE_HASH_MISMATCH: 'SIGNATURE_ALGORITHM_MISMATCH',
+};
+
+function checkSignature({ signer, signature }: SignedBy, { raw }: Attest): Checked {
+  if (signer === undefined) return UNCHECKED;
+  try {
+    verifySignature(signer, raw, signature.signature);
+    return PASSED;
+  } catch (error) {
+    if (!(error instanceof TpmCryptoError)) throw error;
+    return failed(SIGNATURE_CODES[error.code] ?? 'SIGNATURE_INVALID', error.message);
+  }
+}
+
+function checkMagic({ magic }: Attest): Checked {
+  if (magic === TPM_GENERATED_VALUE) return PASSED;
+  return failed('ATTEST_MAGIC_WRONG', 'the statement was not generated by a TPM');
+}
+
+function checkType({ kind, type }: Attest): Checked {
+  if (kind === 'quote') return PASSED;
+  return failed('ATTEST_TYPE_WRONG', `the statement is no quote, but of type 0x${type.toString(16)}`);
+}
+
+function checkExtraData({ extraData }: Attest, expected: Buffer | undefined): Checked {
+  if (expected === undefined) {
+    const message = 'nothing to compare extraData with was given: the quote may be of any time, and for anybody';
+    return { outcome: 'unchecked', findings: [offlineFinding('EXTRA_DATA_UNCHECKED', 'warning', message)] };
+  }
+  if (equalDigests(extraData, expected)) return PASSED;
+  return failed('EXTRA_DATA_MISMATCH', `extraData is ${extraData.toString('hex')}`);
+}
+
+function checkSelection(selection: TPML_PCR_SELECTION): Checked {
+  const twice = duplicateBanks(selection).map(algorithmName);
+  if (twice.length > 0) return failed('PCR_BANK_DUPLICATE', `${twice.join(', ')} is selected twice`);
+  return selectedBanks(selection).length > 0 ? PASSED : failed('PCR_SELECTION_EMPTY', 'the quote covers no PCR');
+}
+
+/** Of the values in the file those that the quote covers; nothing is said of the others. */
+function checkPcrDigest(
+  { attested }: QuoteAttest,
+  file: NamedFile | undefined,
+  { signer }: SignedBy,
+): Checked & { readonly pcrs: ProvenPcrValues | null } {
+  if (file === undefined || signer === undefined) {
+    const message = 'no PCR values were given: the quote has but their digest';
+    return { outcome: 'unchecked', findings: [offlineFinding('PCR_VALUES_ABSENT', 'info', message)], pcrs: null };
+  }
+  const values = selectValues(readPcrValues(file, attested.pcrSelect), attested.pcrSelect);
+  try {
+    return { ...PASSED, pcrs: provePcrValues(attested, values, signer.hashAlg) };
+  } catch (error) {
+    if (!(error instanceof TpmCryptoError)) throw error;
+    return { ...failed(error.code, error.message), pcrs: null };
+  }
+}
+
+function selectValues(values: PcrValues, selection: TPML_PCR_SELECTION): PcrValues {
+  return new Map(
+    selectedBanks(selection).map(({ hash, pcrs }) => {
+      const wanted = new Set(pcrs);
+      return [hash, new Map([...(values.get(hash) ?? [])].filter(([pcr]) => wanted.has(pcr)))];
+    }),
+  );
+}
+
+function outcomeOf(findings: readonly OfflineFinding[]): Checked {
+  return { outcome: hasErrors(findings) ? 'failed' : 'passed', findings };
+}
+
+function failed(code: string, message: string): Checked {
+  return { outcome: 'failed', findings: [offlineFinding(code, 'error', message)] };
+}
