@@ -11,7 +11,7 @@ import type { Context } from './context.ts';
 import { INSPECT_EXIT, inspectCommand } from './inspect.ts';
 
 /** Bytes of a saved list; in ASCII it is about twice as long as in binary. */
-const MAX_LIST_BYTES = 256 * 1024 * 1024;
+export const MAX_LIST_BYTES = 256 * 1024 * 1024;
 const MAX_KEY_FILE_BYTES = 4 * 1024 * 1024;
 const MAX_PCR_FILE_BYTES = 256 * 1024;
 
@@ -56,7 +56,7 @@ function exitCodeOf({ entries, findings }: ImaReport): number {
   return findings.some(({ severity }) => severity === 'error') ? INSPECT_EXIT.findings : INSPECT_EXIT.consistent;
 }
 
-async function readKeyring(context: Context, files: readonly string[]): Promise<ImaKeyring> {
+export async function readKeyring(context: Context, files: readonly string[]): Promise<ImaKeyring> {
   const keys = await Promise.all(
     files.map(async (file) => {
       const bytes = await readNamedFile(context, file, MAX_KEY_FILE_BYTES, 'key file');

@@ -14,7 +14,7 @@ import type { Context } from './context.ts';
 export const INSPECT_EXIT = { consistent: 0, findings: 1, unreadable: 2 } as const;
 
 /** Base64 takes four bytes for three, and line breaks. */
-const MAX_LOG_FILE_BYTES = 2 * MAX_LOG_BYTES;
+export const MAX_LOG_FILE_BYTES = 2 * MAX_LOG_BYTES;
 const MAX_PCR_FILE_BYTES = 64 * 1024;
 
 interface EventLogCommandOptions {

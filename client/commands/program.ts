@@ -17,6 +17,7 @@ import { addReferenceCommands } from './reference.ts';
 import { addReportCommand } from './report.ts';
 import { addResultCommands } from './result.ts';
 import { addTokenCommands } from './token.ts';
+import { addVerifyCommands } from './verify.ts';
 import { addVersionCommand } from './version.ts';
 
 const EXIT_CODES = `
@@ -64,6 +65,7 @@ export function makeProgram(context: Context): Command {
   addInspectImaCommand(context, program);
   addInspectEkCertificateCommand(context, program);
   addInspectQuoteCommand(context, program);
+  addVerifyCommands(context, program);
   return program;
 }
 

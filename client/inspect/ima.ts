@@ -89,7 +89,7 @@ export function inspectIma(file: Buffer, { keyring, pcrs }: ImaInspection): ImaR
   };
 }
 
-const NO_SIGNATURES = { valid: 0, invalid: 0, unknownKey: 0, unsupported: 0, none: 0 } as const;
+export const NO_SIGNATURES = { valid: 0, invalid: 0, unknownKey: 0, unsupported: 0, none: 0 } as const;
 
 function pcr10Of(values: ImaPcrs, wanted: string): Readonly<Record<string, string>> {
   return Object.fromEntries(
@@ -133,7 +133,7 @@ function reportReplay(input: ImaInput, pcrs: PcrValues): Pick<ImaReport, 'prefix
   return { prefix: { entries, waitingBytes: outcome.waitingBytes }, findings: added };
 }
 
-function count(words: readonly string[]): Readonly<Record<string, number>> {
+export function count(words: readonly string[]): Readonly<Record<string, number>> {
   const counts = new Map<string, number>();
   for (const word of words) counts.set(word, (counts.get(word) ?? 0) + 1);
   return Object.fromEntries(counts);
@@ -142,7 +142,7 @@ function count(words: readonly string[]): Readonly<Record<string, number>> {
 /** Findings of one code that are shown one by one: a hostile list could hold a million. */
 const MAX_OF_A_CODE = 64;
 
-function firstOfEach(findings: readonly ImaFinding[]): readonly ImaFinding[] {
+export function firstOfEach(findings: readonly ImaFinding[]): readonly ImaFinding[] {
   const seen = new Map<string, number>();
   return findings.filter(({ code }) => {
     const before = seen.get(code) ?? 0;
@@ -152,7 +152,7 @@ function firstOfEach(findings: readonly ImaFinding[]): readonly ImaFinding[] {
 }
 
 /** Of all values those of one PCR. */
-function onlyPcr(values: PcrValues, pcr: number): PcrValues {
+export function onlyPcr(values: PcrValues, pcr: number): PcrValues {
   return new Map(
     [...values].flatMap(([alg, bank]) => {
       const value = bank.get(pcr);

@@ -1,0 +1,141 @@
+import { hash } from 'node:crypto';
+import { TPM_ALG_SHA256 } from '../../../tpm/structures/constants.ts';
+import type { PcrBankSelection } from '../../../tpm/structures/pcr-selection.ts';
+import { encodeSizedPublicArea } from '../../../tpm/structures/public-area.ts';
+import { SoftwareTpm } from '../../support/software-tpm.ts';
+import type { QuoteFields, SoftwareAk } from '../../support/software-tpm.ts';
+import { makeEk, makeIntermediate, makeRoot, NOW } from '../../support/test-ek-pki.ts';
+import { makeLog, sha256 } from '../../tpm/eventlog/make-log.ts';
+import type { MadeEvent } from '../../tpm/eventlog/make-log.ts';
+import { digestField, fileEntries, hashedData, makeList, nameField } from '../../tpm/ima/list-builder.ts';
+import type { EntryPlan } from '../../tpm/ima/list-builder.ts';
+import { NONCE, pcrText } from './quote-bench.ts';
+import { Shell } from './shell.ts';
+
+/** What a test reads of the report on evidence. */
+export interface EvidenceJson {
+  readonly result: string;
+  readonly quote: { readonly result: string; readonly findings: readonly Finding[] };
+  readonly bootLog: BootPart | null;
+  readonly imaList: ImaPart | null;
+  readonly ekCertificates: readonly { readonly file: string; readonly status: string }[];
+  readonly findings: readonly Finding[];
+}
+
+interface Finding {
+  readonly code: string;
+  readonly severity: string;
+}
+
+interface BootPart {
+  readonly status: string;
+  readonly reason?: string;
+  readonly secureBoot?: { readonly mode: string } | null;
+  readonly kernelCommandLines?: readonly { readonly text: string }[];
+  readonly findings?: readonly Finding[];
+}
+
+interface ImaPart {
+  readonly status: string;
+  readonly reason?: string;
+  readonly entries?: number;
+  readonly waitingBytes?: number;
+  readonly bootAggregate?: string | null;
+  readonly findings?: readonly Finding[];
+}
+
+/** What the firmware of the host measured. */
+export const EVENTS: readonly MadeEvent[] = [
+  { pcr: 0, type: 8, data: Buffer.from('v1') },
+  ...[0, 1, 2, 3, 4, 5, 6, 7].map((pcr) => ({ pcr, type: 4, data: Buffer.alloc(4) })),
+  { pcr: 8, type: 13, data: Buffer.from('kernel_cmdline: quiet\0'), measured: Buffer.from('quiet') },
+];
+const PHASE = 'enter-initrd';
+
+/** A host of which everything is known: its TPM, and what was measured into it. */
+export class EvidenceBench {
+  readonly shell: Shell;
+  readonly tpm = new SoftwareTpm();
+  readonly ak: SoftwareAk;
+  /** Boot aggregate first. */
+  readonly entries: readonly EntryPlan[];
+  /** Of the folder `host`. */
+  readonly files = new Map<string, Buffer | string>();
+
+  private constructor(shell: Shell) {
+    this.shell = shell;
+    shell.now = NOW;
+    this.ak = this.tpm.createAk('ecdsa');
+    for (const { pcr, data, measured = data } of EVENTS) this.tpm.extend(pcr, Buffer.from(sha256(measured)));
+    const values = this.tpm.read().get(TPM_ALG_SHA256) ?? new Map<number, Buffer>();
+    const aggregate = hash('sha256', Buffer.concat([...values.values()].slice(0, 10)), 'buffer');
+    this.tpm.extend(11, Buffer.from(sha256(Buffer.from(PHASE))));
+    this.entries = [
+      {
+        template: 'ima-sig',
+        fields: [digestField('sha256', aggregate), nameField('boot_aggregate'), Buffer.alloc(0)],
+      },
+      ...fileEntries(10).slice(1),
+    ];
+    for (const entry of this.entries.slice(0, 8)) this.tpm.extend(10, hash('sha256', hashedData(entry), 'buffer'));
+    this.files
+      .set('ak.pub', encodeSizedPublicArea(this.ak.publicArea))
+      .set('pcrs', pcrText(this.tpm.read()))
+      .set('extra-data.hex', `${NONCE.toString('hex')}\n`)
+      .set('binary_bios_measurements', makeLog(EVENTS))
+      .set('tpm2-measure.log', userspaceRecord(PHASE))
+      .set('binary_runtime_measurements', makeList(this.entries))
+      .set('ek.der', makeEk());
+    this.quote();
+  }
+
+  static async open(): Promise<EvidenceBench> {
+    return new EvidenceBench(await Shell.open());
+  }
+
+  /** Quotes anew, over everything unless told otherwise. */
+  quote(selection?: readonly PcrBankSelection[], lie?: (truth: QuoteFields) => QuoteFields): void {
+    const { attest, signature } = this.tpm.quote(this.ak, {
+      extraData: NONCE,
+      ...(selection === undefined ? {} : { selection }),
+      ...(lie === undefined ? {} : { lie }),
+    });
+    this.files.set('attest', attest).set('signature', signature);
+  }
+
+  /** PCRs of the bank that is active. */
+  select(...pcrs: readonly number[]): readonly PcrBankSelection[] {
+    return [{ hash: TPM_ALG_SHA256, pcrs }];
+  }
+
+  /** Exit code and report of `assay verify evidence`. */
+  async verify(...options: readonly string[]): Promise<[number, EvidenceJson]> {
+    const { shell } = this;
+    this.#write();
+    const code = await shell.assay('verify', 'evidence', 'host', '--output', 'json', ...options);
+    return [code, shell.out === '' ? ({} as EvidenceJson) : (JSON.parse(shell.out) as EvidenceJson)];
+  }
+
+  /** What a person reads. */
+  async text(...options: readonly string[]): Promise<string> {
+    this.#write();
+    await this.shell.assay('verify', 'evidence', 'host', ...options);
+    return this.shell.out;
+  }
+
+  #write(): void {
+    const { shell } = this;
+    shell.out = '';
+    shell.err = '';
+    shell.binaries.clear();
+    for (const [name, bytes] of this.files) shell.binaries.set(`host/${name}`, Buffer.from(bytes as Buffer));
+    shell.binaries.set('anchors/root.der', makeRoot()).set('anchors/sub.der', makeIntermediate());
+  }
+}
+
+/** A record as systemd-pcrextend writes it. */
+export function userspaceRecord(text: string, measured = text): string {
+  const digests = [{ hashAlg: 'sha256', digest: sha256(Buffer.from(measured)).toString('hex') }];
+  const content = { eventType: 'phase', string: text, bootId: '0'.repeat(32), timestamp: 1_000_000 };
+  return `\u001e${JSON.stringify({ pcr: 11, digests, content_type: 'systemd', content })}\n`;
+}
