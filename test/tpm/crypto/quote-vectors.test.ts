@@ -1,7 +1,6 @@
 import { createPublicKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
-import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { describe, expect, it } from 'vitest';
 
 import { objectName } from '../../../tpm/crypto/name.ts';
@@ -20,9 +19,10 @@ import {
   hashAlgorithmByName,
 } from '../../../tpm/structures/constants.ts';
 import { formatPcrSelection, selectedBanks } from '../../../tpm/structures/pcr-selection.ts';
-import { decodePublicArea, decodeSizedPublicArea } from '../../../tpm/structures/public-area.ts';
+import { decodeSizedPublicArea } from '../../../tpm/structures/public-area.ts';
 import { decodeSignature } from '../../../tpm/structures/signature.ts';
 import { conformancePath, measuredBootPath } from '../../support/data.ts';
+import { gceQuotes } from '../../support/gce-quotes.ts';
 
 function verifiedQuote(signer: SigningKey, message: Buffer, signature: Buffer): QuoteAttest {
   const attest = decodeAttest(verifySignature(signer, message, decodeSignature(signature)).message);
@@ -129,41 +129,13 @@ describe('keylime’s quote', () => {
 });
 
 describe('quotes of a GCE instance', () => {
-  // google/go-tpm-tools (Apache-2.0): Attestation{ak_pub 1, quotes 2 {quote 1, raw_sig 2, pcrs 3 {hash 1, pcrs 2}}}.
-  type Message = ReadonlyMap<number, readonly (Buffer | number)[]>;
-
-  function messageOf(bytes: Buffer): Message {
-    const reader = new BinaryReader(bytes);
-    const fields = new Map<number, (Buffer | number)[]>();
-    while (reader.pos < reader.len) {
-      const [field, wireType] = reader.tag();
-      const value = wireType === 0 ? reader.uint32() : Buffer.from(reader.bytes());
-      fields.set(field, [...(fields.get(field) ?? []), value]);
-    }
-    return fields;
-  }
-  const buffers = (message: Message, field: number) =>
-    (message.get(field) ?? []).filter((value): value is Buffer => Buffer.isBuffer(value));
-  const buffer = (message: Message, field: number) => buffers(message, field)[0] ?? Buffer.alloc(0);
-  const number = (message: Message, field: number) => Number(message.get(field)?.[0] ?? 0);
-
-  const path = ['google+go-tpm-tools', 'internal', 'test', 'attestations', 'gce-cos-85-nonce9009.pb'];
-  const attestation = messageOf(readFileSync(conformancePath(...path)));
-
   it('over three banks verify and prove their PCRs with the signing hash', () => {
-    const signer = signingKeyOf(decodePublicArea(buffer(attestation, 1)));
-    const banks = buffers(attestation, 2)
-      .map(messageOf)
-      .map((entry) => {
-        const quote = verifiedQuote(signer, buffer(entry, 1), buffer(entry, 2));
-        const pcrs = messageOf(buffer(entry, 3));
-        const bank = number(pcrs, 1);
-        const values = buffers(pcrs, 2)
-          .map(messageOf)
-          .map((pcr) => [number(pcr, 1), buffer(pcr, 2)] as const);
-        expect(quote.extraData.toString('hex')).toBe('9009');
-        return [...provePcrValues(quote.attested, new Map([[bank, new Map(values)]]), TPM_ALG_SHA256).keys()];
-      });
+    const banks = ['sha1', 'sha256', 'sha384'].map((bank) => {
+      const { akPublic, attest, signature, pcrs } = gceQuotes(bank);
+      const quote = verifiedQuote(signingKeyOf(akPublic), attest, signature);
+      expect(quote.extraData.toString('hex')).toBe('9009');
+      return [...provePcrValues(quote.attested, pcrs, TPM_ALG_SHA256).keys()];
+    });
     expect(banks.flat().toSorted((a, b) => a - b)).toEqual([TPM_ALG_SHA1, TPM_ALG_SHA256, TPM_ALG_SHA384]);
   });
 });
