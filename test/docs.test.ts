@@ -149,6 +149,26 @@ describe('the page of reasons', () => {
   });
 });
 
+describe('the page of the offline tools', () => {
+  const page = read('docs/inspect.md');
+  const listed = new Set(
+    rowsUnder(page, 'code', 'severity', 'meaning').flatMap(([cell = '', severity = '']) =>
+      cell.split(', ').map((code) => `${code} ${severity}`),
+    ),
+  );
+  const found = sourcesOf('client/inspect').flatMap((path) =>
+    [...read(path).matchAll(/offlineFinding\(\s*'([A-Z0-9_]+)',\s*'(\w+)'/g)].map(
+      ([, code, severity]) => `${code} ${severity}`,
+    ),
+  );
+
+  test('has the findings of the source with their severity', () => {
+    const known = new Set([...listed, ...[...ofCalls.keys()].map((reason) => `${reason} error`)]);
+    expect(found.filter((finding) => !known.has(finding))).toEqual([]);
+    expect(found.length).toBeGreaterThan(5);
+  });
+});
+
 describe('the page of policies', () => {
   const examples = examplesOf(read('docs/policy.md'), 'yaml');
 

@@ -4,7 +4,6 @@ const FILE_REASONS: Readonly<Record<string, string>> = {
   EACCES: 'permission denied',
   EISDIR: 'is a directory',
   ENOTDIR: 'is no directory',
-  ENOTDIR: 'is no directory',
   EFBIG: 'too large',
 };
 
