@@ -74,7 +74,6 @@ function makeContext(environment: Environment, setExitCode: (code: number) => vo
     files: { openFile, listFiles, unpackDeb },
     listFolder,
     exists,
-    now,
     writeSecretFile,
     connect: (profile) => connect({ ...profile, now, random }),
     now,

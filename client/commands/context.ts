@@ -23,7 +23,6 @@ export interface Context {
   readonly writeError: (text: string) => void;
   /** How tables look on standard output. */
   readonly style: TableStyle;
-  readonly now: () => Date;
   /** Aborts when the program is asked to end. */
   readonly signal: AbortSignal;
   readonly defaults: {

@@ -21,7 +21,7 @@ export class EkBench {
 
   private constructor(shell: Shell) {
     this.shell = shell;
-    shell.now = NOW;
+    shell.time = NOW;
     this.keep({ 'anchors/root.pem': pem('CERTIFICATE', makeRoot()), 'anchors/sub.der': makeIntermediate() });
   }
 

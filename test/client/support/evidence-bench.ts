@@ -64,7 +64,7 @@ export class EvidenceBench {
 
   private constructor(shell: Shell) {
     this.shell = shell;
-    shell.now = NOW;
+    shell.time = NOW;
     this.ak = this.tpm.createAk('ecdsa');
     for (const { pcr, data, measured = data } of EVENTS) this.tpm.extend(pcr, Buffer.from(sha256(measured)));
     const values = this.tpm.read().get(TPM_ALG_SHA256) ?? new Map<number, Buffer>();

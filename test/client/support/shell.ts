@@ -16,8 +16,6 @@ export class Shell {
   exitCode = 0;
   readonly files = new Map<string, string>();
   readonly binaries = new Map<string, Buffer>();
-  /** What the clock shows. */
-  now = new Date('2027-06-01T00:00:00Z');
   readonly joined: JoinOptions[] = [];
   /** Present time. */
   time = new Date();
@@ -95,7 +93,6 @@ export class Shell {
         if (names.length === 0) throw Object.assign(new Error('no'), { code: 'ENOENT' });
         return names.toSorted();
       },
-      now: () => this.now,
       exists: async (path) => this.files.has(path),
       writeSecretFile: async (path, text) => void this.files.set(path, text),
       connect: () => ({ close: () => undefined, ...this.client }) as unknown as AssayClient,
