@@ -17,7 +17,11 @@ const systemPackages = [
   },
   // Nothing depends on it: a TCTI is found by its name at run time.
   { apt: 'libtss2-tcti-swtpm0', what: 'the swtpm TCTI of tpm2-tss', isHere: () => hasLibrary('libtss2-tcti-swtpm') },
-  { apt: 'tpm2-tools', what: 'tpm2-tools', isHere: () => findProgram('tpm2_getcap') !== undefined },
+  {
+    apt: 'tpm2-tools',
+    what: 'tpm2-tools',
+    isHere: () => ['tpm2_getcap', 'tpm2_eventlog', 'tpm2_checkquote'].every((name) => findProgram(name) !== undefined),
+  },
 ];
 
 /** grpcurl comes from source and only where Go is; without it `buf curl` speaks the same protocol. */
