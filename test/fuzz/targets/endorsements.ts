@@ -1,10 +1,10 @@
 import { CertificateError, verifyLeaf } from '../../../proto/certificate-profile.ts';
-import { parseCertificate } from '../../../server/endorsement/certificate.ts';
-import { EndorsementError } from '../../../server/endorsement/endorsement-error.ts';
-import { parseRevocationList } from '../../../server/endorsement/revocation.ts';
-import { readRevocationLists } from '../../../server/endorsement/revocation-lists.ts';
-import { parseCertificateBundle } from '../../../server/endorsement/trust-anchors.ts';
-import { checkEkKey, verifyEk } from '../../../server/endorsement/verify-ek.ts';
+import { parseCertificate } from '../../../tpm/endorsement/certificate.ts';
+import { EndorsementError } from '../../../tpm/endorsement/endorsement-error.ts';
+import { parseRevocationList } from '../../../tpm/endorsement/revocation.ts';
+import { readRevocationLists } from '../../../tpm/endorsement/revocation-lists.ts';
+import { parseCertificateBundle } from '../../../tpm/endorsement/certificate-bundle.ts';
+import { checkEkKey, verifyEk } from '../../../tpm/endorsement/verify-ek.ts';
 import {
   ekEvidence,
   ekRsaKey,
