@@ -1,6 +1,7 @@
 import { endorsementTargets } from './targets/endorsements.ts';
 import { logTargets } from './targets/logs.ts';
 import { messageTargets } from './targets/messages.ts';
+import { offlineTargets } from './targets/offline.ts';
 import { streamTargets } from './targets/streams.ts';
 import { textTargets } from './targets/texts.ts';
 import { tpmTargets } from './targets/tpm.ts';
@@ -14,6 +15,7 @@ export async function allTargets(): Promise<ReadonlyMap<string, () => Target | P
       ...logTargets(),
       ...endorsementTargets(),
       ...textTargets(),
+      ...offlineTargets(),
       ...(await messageTargets()),
       ...streamTargets(),
     }),
