@@ -145,6 +145,9 @@ export interface InventoryEntry {
   readonly json: JsonObject;
 }
 
+/** Which hosts an identity sees: every one, or those that have all of these labels. */
+export type Scope = 'EVERY_HOST' | { readonly matchLabels: Readonly<Record<string, string>> };
+
 export interface Identity {
   /** `identities/{identity}` */
   readonly name: string;
@@ -152,6 +155,7 @@ export interface Identity {
   readonly createTime: Date | undefined;
   readonly expireTime: Date | undefined;
   readonly revoked: boolean;
+  readonly scope: Scope;
   readonly json: JsonObject;
 }
 
@@ -199,6 +203,8 @@ export interface ResultFilter {
   readonly hosts?: readonly string[];
   readonly statuses?: readonly TrustStatus[];
   readonly matchLabels?: Readonly<Record<string, string>>;
+  /** `trustPolicies/{policy}`; any one of them made the verdict. */
+  readonly trustPolicies?: readonly string[];
 }
 
 export interface Page<T> {

@@ -11,9 +11,9 @@ import type {
   ResultFilter as ProtoFilter,
 } from '../../proto/gen/assay/v1/attestation_result_pb.ts';
 import { isHostId } from '../../proto/certificate-profile.ts';
-import { labelProblem } from '../policy/policy.ts';
-import type { CheckOutcome, ResultRecord, TrustStatus } from '../store/records.ts';
-import type { ResultFilter } from '../store/store.ts';
+import { isPolicyId, labelProblem } from '../policy/policy.ts';
+import type { CheckOutcome, Labels, ResultRecord, TrustStatus } from '../store/records.ts';
+import type { ResultFilter } from '../store/filters.ts';
 import { idOf, invalid } from './invalid.ts';
 
 const STATUSES: Readonly<Record<TrustStatus, ProtoStatus>> = {
@@ -36,6 +36,7 @@ const CONNECTIVITY: Readonly<Record<ResultRecord['connectivity'], Connectivity>>
 };
 
 const MAX_HOSTS = 100;
+const MAX_POLICIES = 100;
 const MAX_LABELS = 16;
 
 export function statusToProto(status: TrustStatus): ProtoStatus {
@@ -67,10 +68,15 @@ export function resultToProto(result: ResultRecord): MessageInitShape<typeof Att
   };
 }
 
-/** A filter that is not understood is refused, never ignored. */
-export function filterFromProto(filter: ProtoFilter | undefined): ResultFilter {
-  const { hosts = [], statuses = [], matchLabels = {} } = filter ?? {};
+/**
+ * A filter that is not understood is refused, never ignored.
+ * @param scope of the caller, who gets no say in it
+ */
+export function filterFromProto(filter: ProtoFilter | undefined, scope: Labels): ResultFilter {
+  const { hosts = [], statuses = [], matchLabels = {}, trustPolicies = [] } = filter ?? {};
   if (hosts.length > MAX_HOSTS) throw invalid('filter.hosts', `has more than ${MAX_HOSTS} entries`);
+  if (trustPolicies.length > MAX_POLICIES)
+    throw invalid('filter.trust_policies', `has more than ${MAX_POLICIES} entries`);
   return {
     hostIds: hosts.map((name, index) =>
       idOf(name, { collection: 'hosts', field: `filter.hosts[${index}]`, isId: isHostId }),
@@ -80,7 +86,11 @@ export function filterFromProto(filter: ProtoFilter | undefined): ResultFilter {
       if (known === undefined) throw invalid(`filter.statuses[${index}]`, 'is no status that is known here');
       return known;
     }),
+    policyIds: trustPolicies.map((name, index) =>
+      idOf(name, { collection: 'trustPolicies', field: `filter.trust_policies[${index}]`, isId: isPolicyId }),
+    ),
     matchLabels: labelsFromProto(matchLabels, 'filter.match_labels', MAX_LABELS),
+    scope,
   };
 }
 

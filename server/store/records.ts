@@ -3,6 +3,8 @@
  * 1970-01-01T00:00:00Z by the store's clock, 64-bit counters of the TPM are decimal strings.
  */
 
+export type Labels = Readonly<Record<string, string>>;
+
 export type HostState = 'pending' | 'active' | 'revoked';
 export type Admission = 'certificate' | 'inventory' | 'approval';
 
@@ -172,8 +174,8 @@ export interface Change {
   readonly cause: ChangeCause;
   /** The result behind this change; for 'deleted' the last one. */
   readonly result: ResultRecord;
-  /** Labels and status before it, by which a filter sees a host leave; null when the host is new. */
-  readonly prior: { readonly labels: Readonly<Record<string, string>>; readonly status: TrustStatus } | null;
+  /** What filters go by, before it: so one sees a host leave. Null when the host is new. */
+  readonly prior: Pick<ResultRecord, 'labels' | 'status' | 'policyId'> | null;
 }
 
 /** A confirmed verdict. */
@@ -183,6 +185,7 @@ export interface Confirmation {
   readonly hostId: string;
   readonly revision: number;
   readonly status: TrustStatus;
+  readonly policyId: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly validUntil: number;
   readonly confirmations: number;
@@ -279,6 +282,8 @@ export interface IdentityRecord {
   readonly createTime: number;
   readonly expireTime: number;
   readonly revoked: boolean;
+  /** Labels of the hosts that it sees; empty: every host. */
+  readonly scope: Labels;
 }
 
 /** A key or certificate of the service, sealed where it is secret. */

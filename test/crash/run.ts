@@ -94,7 +94,7 @@ class CrashTest {
     const hostIds = this.#machines.map(({ hostId }) => hostId);
     const connect = () => service.clientWhenUp();
     this.#operator = new Operator({ random: this.#random(0), hostIds, connect });
-    const all = { hostIds: [], statuses: [], matchLabels: {} };
+    const all = { hostIds: [], statuses: [], policyIds: [], matchLabels: {}, scope: {} };
     this.#watchers = [
       { name: 'all', filter: all },
       { name: 'affirming', filter: { ...all, statuses: ['affirming' as const] } },

@@ -1,7 +1,7 @@
 /** Whether a watcher heard every revision of its filter once and in order. */
 import { expiredResult } from '../../../server/store/own-verdicts.ts';
 import type { Change, ResultRecord } from '../../../server/store/records.ts';
-import type { ResultFilter } from '../../../server/store/store.ts';
+import type { ResultFilter } from '../../../server/store/filters.ts';
 import type { ToldResult } from '../tellings.ts';
 import type { History } from './history.ts';
 

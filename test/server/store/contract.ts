@@ -15,6 +15,7 @@ import { describeReferenceSets } from './contract/reference-sets.ts';
 import { describeReferences } from './contract/references.ts';
 import { describeReplacement } from './contract/replacement.ts';
 import { describeRounds } from './contract/rounds.ts';
+import { describeScopes } from './contract/scopes.ts';
 import { describeStreams } from './contract/streams.ts';
 import { describeWatching } from './contract/watching.ts';
 
@@ -31,6 +32,7 @@ export function describeStoreContract(name: string, makePlace: () => Promise<Sto
     describeLogs(given);
     describeWatching(given);
     describePlatform(given);
+    describeScopes(given);
     describePolicies(given);
     describeReferenceSets(given);
     describeKeyrings(given);
