@@ -207,6 +207,65 @@ export interface ResultFilter {
   readonly trustPolicies?: readonly string[];
 }
 
+export type PlacementTier = 'AFFIRMING' | 'WARNING';
+export type PlacementOrder = 'FRESHEST' | 'LONGEST_VALID';
+
+/** What a host must be to be selected; all given parts must hold. */
+export interface PlacementRequirements {
+  /** Default AFFIRMING. */
+  readonly minimumTier?: PlacementTier;
+  /** `trustPolicies/{policy}` */
+  readonly trustPolicy?: string;
+  readonly minimumPolicyVersion?: bigint;
+  /** How long ago the challenge may be, milliseconds. */
+  readonly maximumAgeMillis?: number;
+  readonly matchLabels?: Readonly<Record<string, string>>;
+  readonly exclude?: {
+    /** `hosts/{host}` */
+    readonly hosts?: readonly string[];
+    readonly nodeNames?: readonly string[];
+    readonly labels?: readonly { readonly key: string; readonly value: string }[];
+  };
+}
+
+export interface PlacementHost {
+  /** `hosts/{host}` */
+  readonly host: string;
+  readonly nodeName: string;
+  readonly revision: bigint;
+  readonly status: TrustStatus;
+  readonly trustPolicy: string;
+  readonly trustPolicyVersion: bigint;
+  readonly challengeTime: Date | undefined;
+  /** Place nothing on the strength of the answer from then on. */
+  readonly validUntil: Date | undefined;
+  readonly connectivity: Connectivity;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+export interface RefusedHost {
+  readonly host: PlacementHost;
+  readonly reasons: readonly string[];
+  /** Reasons of the checks that did not pass. */
+  readonly checkReasons: readonly string[];
+}
+
+export interface Selection {
+  /** In order; fewer than asked for where there are no more. */
+  readonly hosts: readonly PlacementHost[];
+  readonly selectableCount: number;
+  readonly refused: readonly RefusedHost[];
+  readonly refusalCounts: readonly { readonly reason: string; readonly count: number }[];
+  readonly answerTime: Date | undefined;
+  readonly json: JsonObject;
+}
+
+export interface CheckedHost extends RefusedHost {
+  readonly selectable: boolean;
+  readonly answerTime: Date | undefined;
+  readonly json: JsonObject;
+}
+
 export interface Page<T> {
   readonly items: readonly T[];
   /** Empty on the last page. */

@@ -16,7 +16,7 @@ import type { CheckOutcome, Labels, ResultRecord, TrustStatus } from '../store/r
 import type { ResultFilter } from '../store/filters.ts';
 import { idOf, invalid } from './invalid.ts';
 
-const STATUSES: Readonly<Record<TrustStatus, ProtoStatus>> = {
+export const STATUSES: Readonly<Record<TrustStatus, ProtoStatus>> = {
   none: ProtoStatus.NONE,
   affirming: ProtoStatus.AFFIRMING,
   warning: ProtoStatus.WARNING,
@@ -29,7 +29,7 @@ const OUTCOMES: Readonly<Record<CheckOutcome, ProtoOutcome>> = {
   error: ProtoOutcome.ERROR,
 };
 
-const CONNECTIVITY: Readonly<Record<ResultRecord['connectivity'], Connectivity>> = {
+export const CONNECTIVITY: Readonly<Record<ResultRecord['connectivity'], Connectivity>> = {
   never_seen: Connectivity.NEVER_SEEN,
   connected: Connectivity.CONNECTED,
   unreachable: Connectivity.UNREACHABLE,

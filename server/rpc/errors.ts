@@ -7,6 +7,7 @@ import { EnrollmentError } from '../enrollment/enrollment-error.ts';
 import { CaError } from '../identity/ca.ts';
 import { ReferenceImportError } from '../reference/import-error.ts';
 import type { ReferenceImportErrorCode } from '../reference/import-error.ts';
+import { PlacementError } from '../placement/placement-error.ts';
 import { CommitQueueFull } from '../result/commit.ts';
 import { TokenError } from '../result/issue-token.ts';
 import { WatchError } from '../result/watch.ts';
@@ -42,6 +43,8 @@ const STATUS_OF_REASON: { readonly [reason: string]: StatusCode } = {
   REVISION_GONE: 'OUT_OF_RANGE',
   INCARNATION_CHANGED: 'OUT_OF_RANGE',
   SCOPE_CHANGED: 'OUT_OF_RANGE',
+  PLACEMENT_INDEX_STALE: 'UNAVAILABLE',
+  CLOCK_BEHIND: 'UNAVAILABLE',
   LOG_TOO_LARGE: 'RESOURCE_EXHAUSTED',
   LOG_BUDGET: 'RESOURCE_EXHAUSTED',
   LOG_TOO_SLOW: 'DEADLINE_EXCEEDED',
@@ -76,6 +79,7 @@ const RETRY_AFTER: { readonly [reason: string]: number } = {
   ENROLLMENT_EVIDENCE_TORN: 500,
   HOST_CHANGED: 100,
   LOG_BUDGET: 5_000,
+  PLACEMENT_INDEX_STALE: 1_000,
 };
 
 const STORE_STATUS: Readonly<Record<StoreErrorCode, StatusCode>> = {
@@ -104,6 +108,7 @@ export function translateError(error: unknown): StatusError | undefined {
   if (error instanceof EnrollmentError || error instanceof AttestationError || error instanceof WatchError) {
     return statusOf(error.code, 'INVALID_ARGUMENT', error);
   }
+  if (error instanceof PlacementError) return statusOf(error.code, 'UNAVAILABLE', error);
   // Evidence that is not proven to be the caller's: nothing is said of the host, and nothing about it was changed.
   if (error instanceof EvidenceError) return statusOf(error.code, 'PERMISSION_DENIED', error);
   if (error instanceof LogError) return statusOf(error.code, 'INVALID_ARGUMENT', error);

@@ -9,14 +9,13 @@ import { isPolicyId } from '../policy/policy.ts';
 import type { HostRecord } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 import type { Access } from './access.ts';
-import { hostStatesFromProto, hostToProto, versionOfEtag } from './convert-host.ts';
+import { hostStatesFromProto, hostToProto, nodeNameProblem, versionOfEtag } from './convert-host.ts';
 import { labelsFromProto } from './convert-result.ts';
 import { idOf, invalid, required, text } from './invalid.ts';
 import { fitPage, nextPageToken, pageOf } from './paging.ts';
 
 const MAX_LABELS = 64;
 const MAX_FILTER_LABELS = 16;
-const NODE_NAME = /^[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$/;
 
 export interface HostHandlersOptions {
   readonly access: Access;
@@ -112,8 +111,8 @@ function changeOf(host: Host, paths: readonly string[]): HostChange {
 const FIELDS: { readonly [path: string]: (host: Host) => HostChange } = {
   labels: ({ labels }) => ({ labels: labelsFromProto(labels, 'host.labels', MAX_LABELS) }),
   node_name: ({ nodeName }) => {
-    if (nodeName !== '' && !NODE_NAME.test(nodeName))
-      throw invalid('host.node_name', 'must be 1 to 253 of a-z, 0-9, "-" and "."');
+    const problem = nodeName === '' ? null : nodeNameProblem(nodeName);
+    if (problem !== null) throw invalid('host.node_name', problem);
     return { nodeName };
   },
   trust_policy: ({ trustPolicy }) => ({

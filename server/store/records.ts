@@ -154,6 +154,20 @@ export interface ResultRecord extends Verdict {
   readonly revisionTime: number;
 }
 
+/** What placement goes by: a present result in brief. */
+export type PlacementRecord = Pick<
+  ResultRecord,
+  | 'hostId'
+  | 'revision'
+  | 'status'
+  | 'policyId'
+  | 'policyVersion'
+  | 'challengeTime'
+  | 'validUntil'
+  | 'nodeName'
+  | 'labels'
+>;
+
 /** Why a revision was written. */
 export type ChangeCause =
   | 'enrolled'

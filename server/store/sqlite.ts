@@ -107,6 +107,7 @@ class SqliteStore implements Store {
   readonly heads = this.#operation('heads');
   readonly snapshot = this.#operation('snapshot');
   readonly platform = this.#operation('platform');
+  readonly placementsSince = this.#operation('placementsSince');
   readonly logStates = this.#operation('logStates');
   readonly readLog = this.#operation('readLog');
   readonly epochs = this.#operation('epochs');

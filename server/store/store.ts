@@ -1,5 +1,6 @@
 import type { PlatformStore } from './platform-store.ts';
 import type { HostFilter, HostNamed, ResultFilter } from './filters.ts';
+import type { PlacementStore } from './placement-store.ts';
 import type {
   Admission,
   AkRecord,
@@ -336,7 +337,7 @@ export interface IdentityStore {
 
 /** What a store promises. Every method is atomic and durable when it resolves; every failure is a StoreError. */
 export interface Store
-  extends HostStore, ResultStore, PlatformStore, PolicyStore, ReferenceStore, EndorsementStore, IdentityStore {
+  extends HostStore, ResultStore, PlacementStore, PlatformStore, PolicyStore, ReferenceStore, EndorsementStore, IdentityStore {
   /** Changes when the data is restored from a backup or moves to another timeline. */
   readonly incarnation: string;
   /** Name of the deployment, chosen when the store was made. */

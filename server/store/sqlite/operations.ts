@@ -19,6 +19,7 @@ import { addKey, listKeys, withdrawKey } from './keys.ts';
 import { logStates, readLog } from './logs.ts';
 import { platform } from './platform.ts';
 import { deleteKeyring, getKeyring, listKeyrings, putKeyring, removeKeyringKey } from './keyrings.ts';
+import { placementsSince } from './placements.ts';
 import { allPolicies, deletePolicy, getPolicy, listPolicies, putPolicy } from './policies.ts';
 import {
   addReferenceEntries,
@@ -111,6 +112,7 @@ const TABLE: Operations = {
   snapshot,
   platform,
   compact,
+  placementsSince: (database, _now, position, limit) => placementsSince(database, position, limit),
   logStates: (database, _now, hostId) => logStates(database, hostId),
   readLog: (database, _now, hostId, kind, offset, limit) => readLog(database, hostId, kind, offset, limit),
 

@@ -10,6 +10,7 @@ import { describeIdentities } from './contract/identities.ts';
 import { describeKeyrings } from './contract/keyrings.ts';
 import { describeLogs } from './contract/logs.ts';
 import { describePlatform } from './contract/platform.ts';
+import { describePlacements } from './contract/placements.ts';
 import { describePolicies } from './contract/policies.ts';
 import { describeReferenceSets } from './contract/reference-sets.ts';
 import { describeReferences } from './contract/references.ts';
@@ -33,6 +34,7 @@ export function describeStoreContract(name: string, makePlace: () => Promise<Sto
     describeWatching(given);
     describePlatform(given);
     describeScopes(given);
+    describePlacements(given);
     describePolicies(given);
     describeReferenceSets(given);
     describeKeyrings(given);
