@@ -63,6 +63,10 @@ const SELECTIONS: readonly { readonly name: string; readonly request: SelectionR
     request: { ...ANY, count: 10, spreadBy: 'rack', scope: { zone: 'z1' } },
   },
   { name: '100 of any label, spread over 40 racks', request: { ...ANY, count: 100, spreadBy: 'rack' } },
+  {
+    name: 'one host, and why nearly all others were refused',
+    request: { ...ANY, explain: 20, requirements: asks({ matchLabels: { rack: 'r7' } }) },
+  },
 ];
 
 export const placement: Benchmark = {

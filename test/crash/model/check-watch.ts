@@ -147,9 +147,9 @@ function hostOf(heard: Heard): string {
 
 function matches(
   { hostId, status, labels }: Pick<ResultRecord, 'hostId' | 'status' | 'labels'>,
-  { hostIds, statuses, matchLabels }: ResultFilter,
+  { hostIds, statuses, matchLabels, scope }: ResultFilter,
 ): boolean {
   if (hostIds.length > 0 && !hostIds.includes(hostId)) return false;
   if (statuses.length > 0 && !statuses.includes(status)) return false;
-  return Object.entries(matchLabels).every(([key, value]) => labels[key] === value);
+  return [...Object.entries(matchLabels), ...Object.entries(scope)].every(([key, value]) => labels[key] === value);
 }
