@@ -191,11 +191,7 @@ export interface HostStore {
    */
   updateHost(
     id: string,
-    change: {
-      readonly labels?: Readonly<Record<string, string>>;
-      readonly nodeName?: string;
-      readonly trustPolicy?: string;
-    },
+    change: { readonly labels?: Labels; readonly nodeName?: string; readonly trustPolicy?: string },
     options: HostActor & { readonly version: number | null },
   ): Promise<HostRecord>;
   /**

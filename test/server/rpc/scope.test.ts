@@ -6,6 +6,7 @@ import { AttestationResultService } from '../../../proto/gen/assay/v1/attestatio
 import { EndorsementService } from '../../../proto/gen/assay/v1/endorsement_pb.ts';
 import { HostService } from '../../../proto/gen/assay/v1/host_pb.ts';
 import { IdentityService } from '../../../proto/gen/assay/v1/identity_pb.ts';
+import { ReportService } from '../../../proto/gen/assay/v1/report_pb.ts';
 import { TrustPolicyService } from '../../../proto/gen/assay/v1/trust_policy_pb.ts';
 import type { IdentityRole } from '../../../server/store/records.ts';
 import { makeTlsKey } from '../../support/evidence-builder.ts';
@@ -112,6 +113,21 @@ describe('a host outside of the scope', () => {
     expect((await client.listHosts({})).hosts.map(({ name }) => name)).toEqual([red]);
     expect((await client.listHosts({ matchLabels: { tenant: 'blue' } })).hosts).toEqual([]);
   });
+});
+
+describe('the report', () => {
+  it.each(['operator', 'relying_party', 'auditor'] as const)(
+    'to %s is of the hosts in the scope alone',
+    async (role) => {
+      const { report } = await as(role).client(ReportService).getPlatformReport({});
+      expect(report?.matchLabels).toEqual(RED);
+      expect(report?.exceptions.map(({ host }) => host)).toEqual([red]);
+      const other = await as(role)
+        .client(ReportService)
+        .getPlatformReport({ matchLabels: { tenant: 'blue' } });
+      expect(other.report?.exceptions).toEqual([]);
+    },
+  );
 });
 
 describe('a token', () => {
