@@ -333,7 +333,15 @@ export interface IdentityStore {
 
 /** What a store promises. Every method is atomic and durable when it resolves; every failure is a StoreError. */
 export interface Store
-  extends HostStore, ResultStore, PlacementStore, PlatformStore, PolicyStore, ReferenceStore, EndorsementStore, IdentityStore {
+  extends
+    HostStore,
+    ResultStore,
+    PlacementStore,
+    PlatformStore,
+    PolicyStore,
+    ReferenceStore,
+    EndorsementStore,
+    IdentityStore {
   /** Changes when the data is restored from a backup or moves to another timeline. */
   readonly incarnation: string;
   /** Name of the deployment, chosen when the store was made. */

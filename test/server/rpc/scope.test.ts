@@ -6,7 +6,9 @@ import { AttestationResultService } from '../../../proto/gen/assay/v1/attestatio
 import { EndorsementService } from '../../../proto/gen/assay/v1/endorsement_pb.ts';
 import { HostService } from '../../../proto/gen/assay/v1/host_pb.ts';
 import { IdentityService } from '../../../proto/gen/assay/v1/identity_pb.ts';
+import { ReferenceValueService } from '../../../proto/gen/assay/v1/reference_value_pb.ts';
 import { ReportService } from '../../../proto/gen/assay/v1/report_pb.ts';
+import { TokenKeyService } from '../../../proto/gen/assay/v1/token_pb.ts';
 import { TrustPolicyService } from '../../../proto/gen/assay/v1/trust_policy_pb.ts';
 import type { IdentityRole } from '../../../server/store/records.ts';
 import { makeTlsKey } from '../../support/evidence-builder.ts';
@@ -181,6 +183,13 @@ describe('an operator with a scope', () => {
     ['ImportInventory', (c) => c.client(EndorsementService).importInventory({})],
     ['ListInventory', (c) => c.client(EndorsementService).listInventory({})],
     ['RemoveInventoryEntry', (c) => c.client(EndorsementService).removeInventoryEntry({})],
+    ['RemoveReferenceEntries', (c) => c.client(ReferenceValueService).removeReferenceEntries({})],
+    ['DeleteReferenceSet', (c) => c.client(ReferenceValueService).deleteReferenceSet({})],
+    ['ImportKeyring', (c) => c.client(ReferenceValueService).importKeyring({})],
+    ['RemoveKeyringKey', (c) => c.client(ReferenceValueService).removeKeyringKey({})],
+    ['DeleteKeyring', (c) => c.client(ReferenceValueService).deleteKeyring({})],
+    ['RotateTokenKey', (c) => c.client(TokenKeyService).rotateTokenKey({})],
+    ['WithdrawTokenKey', (c) => c.client(TokenKeyService).withdrawTokenKey({})],
   ])('has no say in %s, which concerns every host', async (_method, call) => {
     const before = await dump(running.house.store);
     expect(await failure(call(as('operator')))).toMatchObject({
