@@ -19,6 +19,7 @@ import type { Endpoint } from '../proto/endpoint.ts';
 import { isServerName, MAX_SERVER_NAMES } from './identity/ca.ts';
 import type { SealingMaster } from './identity/seal.ts';
 import { MAX_TOKEN_LIFETIME } from './identity/token-keys.ts';
+import { isPolicyId } from './policy/policy.ts';
 import type { Admission } from './store/records.ts';
 
 /** The configuration of `assayd`, with every default resolved. Times in seconds. */
@@ -31,6 +32,8 @@ export interface Config {
   readonly serverNames: readonly string[];
   readonly rootKeyFile: string;
   readonly admission: readonly Admission[];
+  /** Id of the trust policy that every enrolment must satisfy; empty where none must. */
+  readonly admissionBootPolicy: string;
   readonly agentCertificateLifetime: number;
   readonly akCertificateLifetime: number;
   readonly identityCertificateLifetime: number;
@@ -71,6 +74,7 @@ export const CONFIG_KEYS = {
       'file with the key that seals the stored keys; default DATA_DIRECTORY/root.key; the environment variable ASSAYD_ROOT_KEY wins',
   },
   admission: { default: ['certificate'], meaning: 'ways into the service, any of certificate, inventory, approval' },
+  admission_boot_policy: { default: '', meaning: 'trust policy that the boot of a host must satisfy to enrol' },
   agent_certificate_lifetime: {
     default: '24h',
     meaning: "life of an agent's client certificate, renewed at half of it",
@@ -159,6 +163,7 @@ class KeyReader {
         (name) => ADMISSIONS.includes(name),
         `one of ${ADMISSIONS.join(', ')}`,
       ) as readonly Admission[],
+      admissionBootPolicy: this.#policy('admission_boot_policy'),
       agentCertificateLifetime: this.#duration('agent_certificate_lifetime', { min: 10 * MINUTE, max: 90 * DAY }),
       akCertificateLifetime: this.#duration('ak_certificate_lifetime', { min: 10 * MINUTE, max: 3650 * DAY }),
       identityCertificateLifetime: this.#duration('identity_certificate_lifetime', {
@@ -188,6 +193,11 @@ class KeyReader {
   #text(key: Key): string {
     const value = this.#value(key);
     return typeof value === 'string' ? value : this.#problem(key, 'must be text', '');
+  }
+
+  #policy(key: Key): string {
+    const value = this.#text(key);
+    return value === '' || isPolicyId(value) ? value : this.#problem(key, 'must be the id of a trust policy', '');
   }
 
   #flag(key: Key): boolean {

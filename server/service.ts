@@ -22,6 +22,7 @@ import { Access } from './rpc/access.ts';
 import { translateError } from './rpc/errors.ts';
 import { assayServices, MAX_RECEIVE_BYTES } from './rpc/services.ts';
 import type { Store } from './store/store.ts';
+import { BootCache } from './verifier/boot-cache.ts';
 import { LogBudget } from './verifier/log-budget.ts';
 import { webDocuments } from './web/documents.ts';
 import { WebServer } from './web/web-server.ts';
@@ -181,6 +182,7 @@ function servicesOptions(
   const enrollment = { endorsements, admission: config.admission, keys };
   const limits = new EnrollmentLimits(() => store.now());
   const logBudget = new LogBudget();
+  const boots = new BootCache();
   return {
     access,
     store,
@@ -202,6 +204,8 @@ function servicesOptions(
       ...enrollment,
       limits,
       logBudget,
+      boots,
+      bootPolicy: config.admissionBootPolicy,
       store,
       issueClientCertificate: issueHostCertificate,
       issueAkCertificate: issueAk,
@@ -212,6 +216,7 @@ function servicesOptions(
       feed,
       policies: new PolicyResolver(store),
       endorsements,
+      boots,
       random,
       logBudget,
       issueClientCertificate: issueHostCertificate,

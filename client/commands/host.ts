@@ -4,6 +4,7 @@ import { formatFields, formatLabels, formatTable, formatTime, idOf, statusCell }
 import type { Cell } from '../output.ts';
 import { HOST_STATES } from '../sdk/resources.ts';
 import type { Host, HostState } from '../sdk/resources.ts';
+import { describeBoot } from './boot.ts';
 import { collect, collectLabel, collectWord, operatorCommand, tellDone, withService, writeJson } from './context.ts';
 import type { Context, OperatorOptions } from './context.ts';
 
@@ -32,6 +33,15 @@ export function addHostCommands(context: Context, program: Command): void {
     withService(context, options, async (client) => {
       show(context, options, await client.hosts.get(id, { signal: context.signal }));
     }),
+  );
+
+  operatorCommand(context, host, 'boot <host>', 'show what a host booted, and whether that is proven').action(
+    (id: string, options: OperatorOptions) =>
+      withService(context, options, async (client) => {
+        const report = await client.results.boot(id, { signal: context.signal });
+        if (options.output === 'json') return writeJson(context, report.json);
+        context.write(describeBoot(report, context.style));
+      }),
   );
 
   operatorCommand(context, host, 'label <host> <changes...>', 'set labels by KEY=VALUE, remove them by KEY-').action(

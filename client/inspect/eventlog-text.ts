@@ -1,7 +1,7 @@
 /** A boot log for people: what booted first, the events in full after it, what is wrong last, where a terminal shows it. */
 import type { CheckedEvent } from '../../tpm/eventlog/check-events.ts';
+import { describeEventData } from '../../tpm/eventlog/describe-event.ts';
 import { decodeEventData } from '../../tpm/eventlog/event-data.ts';
-import type { EventData } from '../../tpm/eventlog/event-data.ts';
 import { eventTypeName } from '../../tpm/eventlog/event-types.ts';
 import type { EventLogFinding, EventLogSeverity } from '../../tpm/eventlog/finding.ts';
 import type { EventLogReading } from '../../tpm/eventlog/read-event-log.ts';
@@ -75,37 +75,10 @@ function describeDatabase(database: SignatureDatabase, signers: Signers): string
 
 function eventRow(event: CheckedEvent): readonly Cell[] {
   const { index, pcr, type, verified, covers } = event;
-  const shown = describeData(decodeEventData(event));
+  const shown = describeEventData(decodeEventData(event));
   const data = shown.length > MAX_DATA_CHARACTERS ? `${shown.slice(0, MAX_DATA_CHARACTERS)}…` : shown;
   const state: Cell = verified ? { text: 'yes', colour: 'green' } : { text: covers, colour: 'dim' };
   return [String(index), pcr > 0xffff ? 'none' : String(pcr), eventTypeName(type).replace(/^EV_/, ''), state, data];
-}
-
-function describeData(data: EventData): string {
-  switch (data.kind) {
-    case 'text':
-      return data.prefix === '' ? data.text : `${data.prefix}: ${data.text}`;
-    case 'variable':
-      return `${data.name} = ${data.value.length > 32 ? `${data.value.length} bytes` : data.value.toString('hex')}`;
-    case 'boot-option':
-      return `${data.name}${data.active ? '' : ' (inactive)'}: ${data.description} ${data.path}`;
-    case 'image':
-      return data.path === '' ? `${data.size} bytes in memory` : data.path;
-    case 'firmware':
-      return `${data.description === '' ? '' : `${data.description} `}${data.size} bytes at 0x${data.base.toString(16)}`;
-    case 'partition-table':
-      return `disk ${data.diskGuid}: ${data.partitions.map(({ name }) => name).join(', ')}`;
-    case 'tag':
-      return `0x${data.id.toString(16)} ${data.text === '' ? data.content.toString('hex') : data.text}`;
-    case 'separator':
-      return data.value.toString('hex');
-    case 'startup-locality':
-      return `startup locality ${data.locality}`;
-    case 'reference-manifest':
-      return `reference manifest ${data.manifestGuid} of vendor ${data.vendor}`;
-    default:
-      return data.bytes.toString('hex');
-  }
 }
 
 function formatUserspace({ userspace }: EventLogReading, style: TableStyle): string {

@@ -30,7 +30,7 @@ import { IdentitySchema } from '../../proto/gen/assay/v1/identity_pb.ts';
 import type { Identity as IdentityMessage } from '../../proto/gen/assay/v1/identity_pb.ts';
 import { TokenKeySchema } from '../../proto/gen/assay/v1/token_pb.ts';
 import type { Token as TokenMessage, TokenKey as TokenKeyMessage } from '../../proto/gen/assay/v1/token_pb.ts';
-import { TrustPolicySchema } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
+import { BootRulesSchema, TrustPolicySchema } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
 import type { TrustPolicy as PolicyMessage } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
 import type {
   AttestationResult,
@@ -116,11 +116,17 @@ export function fromProtoPolicy(message: PolicyMessage): TrustPolicy {
     precedence: message.precedence,
     allHosts: message.selector?.allHosts ?? false,
     matchLabels: message.selector?.matchLabels ?? {},
-    ruleCount: message.pcrRules.length,
+    ruleCount: message.pcrRules.length + bootRuleCount(message),
     createTime: dateOf(message.createTime),
     etag: message.etag,
     json: jsonOf(TrustPolicySchema, message),
   };
+}
+
+function bootRuleCount({ boot }: PolicyMessage): number {
+  return boot === undefined
+    ? 0
+    : BootRulesSchema.fields.filter(({ localName }) => boot[localName as keyof typeof boot] !== undefined).length;
 }
 
 export function fromProtoAnchor(message: AnchorMessage): TrustAnchor {

@@ -1,11 +1,16 @@
 import { AttestationResultService, TrustStatusSchema } from '../../proto/gen/assay/v1/attestation_result_pb.ts';
 import type { ServiceClient } from '../../proto/client.ts';
+import { fromProtoBootReport } from './boot-report.ts';
+import type { BootReport } from './boot-report.ts';
 import type { CallSettings, Connection } from './connection.ts';
 import { enumNumber, fromProtoResult, fromProtoToken, fromProtoWatchEvent, required } from './convert.ts';
 import { allPages, PAGE_SIZE, resourceName } from './page.ts';
 import type { AttestationResult, Page, ResultFilter, Token, TokenRequest } from './resources.ts';
 import { watch } from './watch.ts';
 import type { WatchMessage, WatchNotice, WatchOptions } from './watch.ts';
+
+/** Events of one page of a boot report. */
+const BOOT_PAGE_SIZE = 1000;
 
 /** What is known of hosts. */
 export class Results {
@@ -30,6 +35,24 @@ export class Results {
     const request = { host: resourceName('hosts', host), token: { ...token } };
     const answer = await this.#client.getAttestationResult(request, this.#connection.call(settings));
     return fromProtoToken(required(answer.token, 'token'));
+  }
+
+  /** What the host booted, with every event of its log. */
+  async boot(host: string, settings?: CallSettings): Promise<BootReport> {
+    const name = resourceName('hosts', host);
+    const first = await this.#bootPage(name, '', settings);
+    const report = required(first.report, 'report');
+    for (let token = first.nextPageToken; token !== '';) {
+      // oxlint-disable-next-line no-await-in-loop -- a page says where the next one begins
+      const page = await this.#bootPage(name, token, settings);
+      report.events.push(...required(page.report, 'report').events);
+      token = page.nextPageToken;
+    }
+    return fromProtoBootReport(report);
+  }
+
+  #bootPage(host: string, pageToken: string, settings?: CallSettings) {
+    return this.#client.getBootReport({ host, pageSize: BOOT_PAGE_SIZE, pageToken }, this.#connection.call(settings));
   }
 
   async page(

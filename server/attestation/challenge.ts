@@ -2,6 +2,8 @@ import { selectPcrs } from '../policy/select-pcrs.ts';
 import type { ApplicablePolicy } from '../policy/appraise.ts';
 import { isOtherBoot } from '../store/enroll-rules.ts';
 import type { HostRecord, LogKind, LogState } from '../store/records.ts';
+import type { RoundInput } from '../store/store.ts';
+import type { KnownBoot } from '../verifier/boot-cache.ts';
 import type { BootHint, Challenge } from './messages.ts';
 
 /** How long an agent may take for one answer, milliseconds. A quote takes some 20 ms, the largest log some seconds. */
@@ -15,18 +17,20 @@ export interface ChallengeContext {
   readonly logs: readonly LogState[];
   /** What the agent says of its boot; null when it said nothing. */
   readonly boot: BootHint | null;
+  /** What the host proved of its present boot; null when nothing. */
+  readonly known: KnownBoot | null;
   readonly now: number;
   readonly random: (size: number) => Buffer;
 }
 
 /**
- * Draws a challenge. After a reset, and as long as the banks are not proven, it asks for all: every active bank, proven, and every
- * log from its start. Else for the PCRs of the policy and for what the list of run-time measurements has grown by.
+ * Draws a challenge. After a reset, as long as the banks are not proven, and where a boot rule has no boot to judge, it asks for
+ * all: every active bank, proven, and every log from its start. Else for the PCRs of the policy and for what the list of run-time measurements has grown by.
  */
 export function drawChallenge(context: ChallengeContext): Challenge {
   const { host, applicable, boot, now, random } = context;
   const rebooted = boot !== null && isOtherBoot(host.clock, boot);
-  const all = rebooted || !host.banksProven;
+  const all = rebooted || !host.banksProven || lacksBoot(context);
   const banks = host.banks.map(({ algorithm, pcrs }) => ({ hash: algorithm, pcrs }));
   return {
     nonce: random(NONCE_BYTES),
@@ -34,6 +38,17 @@ export function drawChallenge(context: ChallengeContext): Challenge {
     logs: all ? LOG_KINDS.map((kind) => ({ kind, offset: 0 })) : growingLogs(context.logs),
     time: now,
   };
+}
+
+/**
+ * Whether the policy asks what booted, and nothing says. A log that was not there, or did not fit to its quote, is asked for again
+ * when the agent comes anew; one that was proven to be another's is not: that stands until the next boot.
+ */
+function lacksBoot({ applicable, boot, known }: ChallengeContext): boolean {
+  if (applicable.kind !== 'policy' || (applicable.policy.boot ?? null) === null) return false;
+  if (known === null) return true;
+  const { outcome } = known;
+  return boot !== null && (outcome.kind === 'missing' || (outcome.kind === 'unverified' && outcome.torn));
 }
 
 /**
@@ -46,4 +61,16 @@ function growingLogs(logs: readonly LogState[]): Challenge['logs'] {
     const state = kept.get(kind);
     return state === undefined || (kind !== 'boot' && state.unreadable === '');
   }).map((kind) => ({ kind, offset: kept.get(kind)?.size ?? 0 }));
+}
+
+/** What is known of the logs after a round that brought these parts, and said of others why they cannot be read. */
+export function grownLogs(
+  logs: readonly LogState[],
+  { logs: parts, unreadable }: Pick<RoundInput, 'logs' | 'unreadable'>,
+): readonly LogState[] {
+  const known = new Map(logs.map((state) => [state.kind, state]));
+  for (const { kind, reason } of unreadable)
+    known.set(kind, { kind, size: known.get(kind)?.size ?? 0, unreadable: reason });
+  for (const { kind, offset, data } of parts) known.set(kind, { kind, size: offset + data.length, unreadable: '' });
+  return [...known.values()];
 }

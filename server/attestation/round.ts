@@ -10,12 +10,14 @@ import type { QuoteRequirements } from '../policy/policy.ts';
 import { isOtherBoot } from '../store/enroll-rules.ts';
 import type { BankRecord, ClockRecord, HostRecord, LogPart, Verdict } from '../store/records.ts';
 import type { Epochs, RoundInput } from '../store/store.ts';
+import type { KnownBoot } from '../verifier/boot-cache.ts';
 import { checkClock } from '../verifier/check-clock.ts';
 import { unevaluated } from '../verifier/finding.ts';
 import type { AttestationKey, VerifiedQuote } from '../verifier/verify-quote.ts';
 import { verifyEvidence } from '../verifier/verify-evidence.ts';
-import type { VerifiedEvidence } from '../verifier/verify-evidence.ts';
+import type { EvidenceOutcome, VerifiedEvidence } from '../verifier/verify-evidence.ts';
 import type { Challenge, RoundEvidence } from './messages.ts';
+import { bootChange, bootEvidence } from './round-boot.ts';
 
 /** Everything that a round is judged from, besides the evidence. */
 export interface RoundContext {
@@ -32,15 +34,12 @@ export interface RoundContext {
   /** Of the TLS key under which the evidence came; hex. */
   readonly tlsKeySha256: string;
   readonly streamEpoch: number;
+  /** What the host proved of its present boot before; null when nothing. */
+  readonly boot: KnownBoot | null;
 }
 
 /** What a proven round is, before its logs are there. */
 export type JudgedRound = Omit<RoundInput, 'logs' | 'unreadable'>;
-
-export type RoundVerdict =
-  | { readonly kind: 'judged'; readonly round: JudgedRound }
-  /** A PCR moved between quote and read. */
-  | { readonly kind: 'torn'; readonly quote: VerifiedQuote };
 
 /** The AK of an enrolled host, ready to verify with. Importing a key costs more than a signature: once per stream. */
 export function attestationKeyOf(host: HostRecord): AttestationKey {
@@ -53,8 +52,8 @@ export function quoteRequirementsOf(applicable: ApplicablePolicy): QuoteRequirem
   return applicable.kind === 'policy' ? applicable.policy.quote : NO_POLICY_QUOTE;
 }
 
-/** Verifies evidence and judges it. Throws EvidenceError for what is not proven to be the host's. */
-export function judgeRound(context: RoundContext, evidence: RoundEvidence): RoundVerdict {
+/** Verifies evidence, before a log is taken. Throws EvidenceError for what is not proven to be the host's. */
+export function proveRound(context: RoundContext, evidence: RoundEvidence): EvidenceOutcome {
   const { host, challenge } = context;
   const extraData = attestationBinding({
     nonce: challenge.nonce,
@@ -62,29 +61,37 @@ export function judgeRound(context: RoundContext, evidence: RoundEvidence): Roun
     tlsKeySha256: Buffer.from(context.tlsKeySha256, 'hex'),
     facts: factsDigest(evidence.facts, evidence.newTlsPublicKey),
   });
-  const outcome = verifyEvidence(evidence, {
+  return verifyEvidence(evidence, {
     ak: context.ak,
     extraData,
     bankExtraData: challenge.selection === 'all' ? bankProofBinding(extraData) : Buffer.alloc(0),
     selection: challenge.selection,
     lastClock: { ...host.clock, clock: BigInt(host.clock.clock) },
   });
-  if (outcome.kind === 'torn') return outcome;
-  return { kind: 'judged', round: judge(context, evidence, outcome.evidence) };
 }
 
-function judge(context: RoundContext, evidence: RoundEvidence, verified: VerifiedEvidence): JudgedRound {
+/**
+ * Judges proven evidence. `proven` is what this very round proved of the boot: every bank and the logs; null where it was not asked
+ * for them, or does not prove it.
+ */
+export function judgeRound(
+  context: RoundContext,
+  evidence: RoundEvidence,
+  { verified, proven }: { readonly verified: VerifiedEvidence; readonly proven: KnownBoot | null },
+): JudgedRound {
   const { host, challenge } = context;
   const { clockInfo } = verified.quote;
   const regressed = verified.findings.some(({ reason }) => reason === 'CLOCK_REGRESSED');
   const rebooted = isOtherBoot(host.clock, clockInfo);
   const asked = challenge.selection === 'all';
   const known = knownBanks(host, verified, { asked, rebooted });
+  const boot = bootEvidence(context, verified, proven);
   const verdict =
     rebooted && !asked && !regressed
       ? resetVerdict(context, verified.quote)
       : appraise({
           ...appraisalInput(context, verified),
+          boot,
           banks: new Set(known.banks.map(({ algorithm }) => algorithm)),
           banksProven: known.banksProven,
         });
@@ -104,6 +111,7 @@ function judge(context: RoundContext, evidence: RoundEvidence, verified: Verifie
     findings: regressed ? ['CLOCK_REGRESSED'] : [],
     tlsKeySha256: context.tlsKeySha256,
     nextTlsKeySha256: evidence.newTlsPublicKey.length === 0 ? '' : hash('sha256', evidence.newTlsPublicKey, 'hex'),
+    ...bootChange(challenge, { proven, boot, regressed }),
   };
 }
 
@@ -116,7 +124,7 @@ function validityOf({ applicable, challenge, endorsed, endorsementEnds }: RoundC
 function appraisalInput(
   context: RoundContext,
   verified: VerifiedEvidence,
-): Omit<AppraisalInput, 'banks' | 'banksProven'> {
+): Omit<AppraisalInput, 'banks' | 'banksProven' | 'boot'> {
   const { host, applicable, epochs, endorsed, revoked } = context;
   const { resetCount, restartCount } = verified.quote.clockInfo;
   return {

@@ -1,29 +1,32 @@
 import type { Endorsements } from '../endorsement/endorsements.ts';
-import type { ApplicablePolicy } from '../policy/appraise.ts';
 import type { PolicyResolver } from '../policy/policy-resolver.ts';
 import type { RoundCommitter } from '../result/commit.ts';
 import type { ChangeFeed } from '../result/feed.ts';
 import type { Change, ChangeCause, HostRecord, LogPart, LogState } from '../store/records.ts';
-import type { Epochs, RoundInput, RoundOutcome, Store } from '../store/store.ts';
+import { isOtherBoot } from '../store/enroll-rules.ts';
+import type { RoundInput, RoundOutcome, Store } from '../store/store.ts';
 import { checkAnnouncements, collectLogs, withinTime } from '../verifier/collect-logs.ts';
 import type { LogChunk } from '../verifier/collect-logs.ts';
+import type { BootCache, KnownBoot } from '../verifier/boot-cache.ts';
 import type { LogBudget } from '../verifier/log-budget.ts';
-import type { AttestationKey } from '../verifier/verify-quote.ts';
 import { AttestationError } from './attestation-error.ts';
-import { CHALLENGE_LIFETIME, drawChallenge } from './challenge.ts';
+import { CHALLENGE_LIFETIME, drawChallenge, grownLogs } from './challenge.ts';
 import { checkHost } from './check-host.ts';
 import type { AgentCaller } from './check-host.ts';
-import { endorsableEks } from './endorsable-eks.ts';
 import { Inbox } from './inbox.ts';
 import type { Arrival } from './inbox.ts';
 import type { AgentMessage, Challenge, Hello, RoundEvidence, ServiceMessage } from './messages.ts';
-import { attestationKeyOf, isLaterBoot, judgeRound, quoteRequirementsOf, tornRound, withLogs } from './round.ts';
+import { readKnown } from './known.ts';
+import type { Known } from './known.ts';
+import { isTornBoot, loadBoot, proveBoot } from './round-boot.ts';
+import { isLaterBoot, judgeRound, proveRound, quoteRequirementsOf, tornRound, withLogs } from './round.ts';
 import type { RoundContext } from './round.ts';
 
 const HELLO_TIMEOUT = 30_000;
 /** A wish is heard this long after the last challenge, milliseconds. */
 const MIN_INTERVAL = 1_000;
-const MAX_TORN = 3;
+/** Evidence that does not fit together, in a row, before that is a result. */
+export const MAX_TORN = 3;
 const JITTER = 0.1;
 /** Verdicts that were overtaken in a row before the session takes a breath. */
 const MAX_FENCED = 5;
@@ -34,6 +37,7 @@ export interface AttestationServices {
   readonly feed: ChangeFeed;
   readonly policies: PolicyResolver;
   readonly endorsements: Pick<Endorsements, 'judge'>;
+  readonly boots: BootCache;
   readonly random: (size: number) => Buffer;
   readonly logBudget: LogBudget;
   readonly issueClientCertificate: (hostId: string, publicKey: Buffer) => Promise<Buffer>;
@@ -75,16 +79,6 @@ export async function* attestHost(
   }
 }
 
-/** What stays the same until something outside changes. */
-interface Known {
-  readonly ak: AttestationKey;
-  readonly applicable: ApplicablePolicy;
-  readonly endorsed: boolean;
-  readonly revoked: string | null;
-  readonly endorsementEnds: number | null;
-  readonly epochs: Epochs;
-}
-
 class AttestationSession {
   readonly #services: AttestationServices;
   readonly #options: StreamOptions;
@@ -97,6 +91,7 @@ class AttestationSession {
   #host: HostRecord | null = null;
   #known: Known | null = null;
   #logs: readonly LogState[] = [];
+  #boot: KnownBoot | null = null;
   #fenced = 0;
 
   constructor(services: AttestationServices, options: StreamOptions) {
@@ -133,6 +128,7 @@ class AttestationSession {
         applicable: known.applicable,
         logs: this.#logs,
         boot: hello.boot,
+        known: this.#boot,
         now: this.#now(),
         random: this.#services.random,
       });
@@ -142,7 +138,14 @@ class AttestationSession {
       // The hint is for the first challenge: from now on the quotes tell.
       hello.boot = null;
       const delay = yield* this.#judge(
-        { host, ...known, challenge, tlsKeySha256: this.#options.caller.tlsKeySha256, streamEpoch: this.#streamEpoch },
+        {
+          host,
+          ...known,
+          challenge,
+          tlsKeySha256: this.#options.caller.tlsKeySha256,
+          streamEpoch: this.#streamEpoch,
+          boot: this.#boot,
+        },
         evidence,
       );
       if (!(await this.#pause(challenge, delay))) return;
@@ -176,19 +179,12 @@ class AttestationSession {
 
   async #knownOf(host: HostRecord): Promise<Known> {
     if (this.#known !== null && this.#now() < (this.#known.endorsementEnds ?? Infinity)) return this.#known;
-    const { applicable, epoch } = await this.#services.policies.resolve(host);
-    const endorsement = await this.#services.endorsements.judge(endorsableEks(host));
+    const known = await readKnown(this.#services, host);
     this.#logs = await this.#services.store.logStates(host.id);
-    this.#grace = quoteRequirementsOf(applicable).disconnectGrace;
-    this.#known = {
-      ak: attestationKeyOf(host),
-      applicable,
-      endorsed: endorsement.certified || endorsement.registered,
-      revoked: endorsement.revoked?.detail ?? null,
-      endorsementEnds: endorsement.endsAt,
-      epochs: { policy: epoch, endorsement: endorsement.epoch },
-    };
-    return this.#known;
+    this.#boot = await loadBoot(this.#services.store, this.#services.boots, host.id);
+    this.#grace = quoteRequirementsOf(known.applicable).disconnectGrace;
+    this.#known = known;
+    return known;
   }
 
   #forget(): void {
@@ -214,31 +210,41 @@ class AttestationSession {
 
   /** Judges, commits, tells. Returns milliseconds until the next challenge. */
   async *#judge(context: RoundContext, evidence: RoundEvidence): AsyncGenerator<ServiceMessage, number, undefined> {
-    const verdict = judgeRound(context, evidence);
+    const outcome = proveRound(context, evidence);
     checkAnnouncements(evidence.logs, context.challenge.logs);
     // Held until the round is committed: its logs are in memory so long.
     using _held = this.#services.logBudget.hold(context.host.id, evidence.logs);
     const logs = await this.#takeLogs(evidence);
-    if (verdict.kind === 'torn') {
-      if (!isLaterBoot(context.host, verdict.quote)) {
+    const { challenge } = context;
+    const proven =
+      outcome.kind === 'torn'
+        ? null
+        : await proveBoot(this.#services.boots, { challenge, evidence, verified: outcome.evidence, logs });
+    if (outcome.kind === 'torn' || isTornBoot(proven)) {
+      const quote = outcome.kind === 'torn' ? outcome.quote : outcome.evidence.quote;
+      const later = isLaterBoot(context.host, quote);
+      if (!later) {
         const attempt = await this.#services.store.countTorn(context.host.id, context.host.round);
         yield { kind: 'torn', attempt };
         if (attempt < MAX_TORN) return attempt === 1 ? 0 : MIN_INTERVAL;
       }
-      return yield* this.#commit(context, tornRound(context, verdict.quote));
+      // Logs that do not fit to proven values three times are judged as what they are.
+      if (outcome.kind === 'torn' || later) return yield* this.#commit(context, tornRound(context, quote), null);
     }
+    const round = judgeRound(context, evidence, { verified: outcome.evidence, proven });
     const renewed =
       evidence.newTlsPublicKey.length === 0
         ? null
         : await this.#services.issueClientCertificate(context.host.id, evidence.newTlsPublicKey);
-    const delay = yield* this.#commit(context, withLogs(verdict.round, logs, evidence));
+    const delay = yield* this.#commit(context, withLogs(round, logs, evidence), proven);
     if (renewed !== null && this.#fenced === 0) yield { kind: 'renewal', renewal: { clientCertificate: renewed } };
     return delay;
   }
 
   async *#commit(
     context: RoundContext,
-    round: Parameters<RoundCommitter['commit']>[0],
+    round: RoundInput,
+    proven: KnownBoot | null,
   ): AsyncGenerator<ServiceMessage, number, undefined> {
     const outcome: RoundOutcome = await this.#services.committer.commit(round);
     if (outcome.outcome === 'fenced') {
@@ -250,9 +256,13 @@ class AttestationSession {
     this.#accepted = true;
     // A change from outside that came while the round was written has made it forget: then the next round reads anew.
     if (this.#host !== null) this.#host = { ...context.host, ...outcome.moved };
-    this.#logs = grown(this.#logs, round);
+    this.#logs = grownLogs(this.#logs, round);
+    if (round.boot !== undefined || isOtherBoot(context.host.clock, round.clock)) {
+      this.#boot = (round.boot ?? null) === null ? null : proven;
+    }
     yield { kind: 'result', result: outcome.result };
-    const askAgain = !outcome.moved.banksProven && context.challenge.selection !== 'all';
+    const lost = !outcome.moved.banksProven || round.boot === null;
+    const askAgain = lost && context.challenge.selection !== 'all';
     return askAgain ? 0 : this.#interval(context);
   }
 
@@ -320,13 +330,4 @@ class AttestationSession {
   #now(): number {
     return this.#services.store.now();
   }
-}
-
-/** What is known of the logs after a round that brought these parts, and said of others why they cannot be read. */
-function grown(logs: readonly LogState[], { logs: parts, unreadable }: RoundInput): readonly LogState[] {
-  const known = new Map(logs.map((state) => [state.kind, state]));
-  for (const { kind, reason } of unreadable)
-    known.set(kind, { kind, size: known.get(kind)?.size ?? 0, unreadable: reason });
-  for (const { kind, offset, data } of parts) known.set(kind, { kind, size: offset + data.length, unreadable: '' });
-  return [...known.values()];
 }

@@ -9,7 +9,10 @@ import { checkHost } from './check-host.ts';
 import type { AgentCaller } from './check-host.ts';
 import { endorsableEks } from './endorsable-eks.ts';
 import type { Challenge, Hello, Renewal, RoundEvidence } from './messages.ts';
-import { attestationKeyOf, judgeRound, withLogs } from './round.ts';
+import { isTornBoot, loadBoot, proveBoot } from './round-boot.ts';
+import { attestationKeyOf, judgeRound, proveRound, withLogs } from './round.ts';
+import type { RoundContext } from './round.ts';
+import { MAX_TORN } from './session.ts';
 import type { AttestationServices } from './session.ts';
 
 const USE = { purpose: 'attestation challenge', context: 'v1' } as const;
@@ -36,7 +39,7 @@ export async function createChallenge(
   caller: AgentCaller,
   hello: Hello,
 ): Promise<{ readonly challenge: Challenge; readonly token: Buffer }> {
-  const { store, policies, random } = services;
+  const { store, policies, boots, random } = services;
   const host = checkHost(await store.getHost(caller.hostId), { ...caller, akName: hello.akName, now: store.now() });
   if (host.state === 'pending') throw new AttestationError('HOST_PENDING', 'the host waits for approval');
   const { applicable } = await policies.resolve(host);
@@ -45,6 +48,7 @@ export async function createChallenge(
     applicable,
     logs: await store.logStates(host.id),
     boot: hello.boot,
+    known: await loadBoot(store, boots, host.id),
     now: store.now(),
     random,
   });
@@ -77,7 +81,7 @@ export async function submitEvidence(
     readonly nextChunk: () => Promise<LogChunk | null>;
   },
 ): Promise<{ readonly result: ResultRecord; readonly renewal: Renewal | null }> {
-  const { store, policies, endorsements, committer } = services;
+  const { store, policies, endorsements, boots, committer } = services;
   const { akName, round, ...sealed } = openChallenge(services.keys.current.tokenMasters, request.token, caller.hostId);
   const challenge: Challenge = { ...sealed, nonce: Buffer.from(sealed.nonce, 'hex') };
   const host = checkHost(await store.getHost(caller.hostId), { ...caller, akName, now: store.now() });
@@ -90,32 +94,37 @@ export async function submitEvidence(
     throw new AttestationError('HOST_CHANGED', 'the challenge has been answered, or another round came between');
   const { applicable, epoch } = await policies.resolve(host);
   const verdict = await endorsements.judge(endorsableEks(host));
-  const judged = judgeRound(
-    {
-      host,
-      ak: attestationKeyOf(host),
-      challenge,
-      applicable,
-      endorsed: verdict.certified || verdict.registered,
-      revoked: verdict.revoked?.detail ?? null,
-      endorsementEnds: verdict.endsAt,
-      epochs: { policy: epoch, endorsement: verdict.epoch },
-      tlsKeySha256: caller.tlsKeySha256,
-      streamEpoch: 0,
-    },
-    request.evidence,
-  );
-  checkAnnouncements(request.evidence.logs, challenge.logs);
-  using _held = services.logBudget.hold(host.id, request.evidence.logs);
+  const { evidence } = request;
+  const context: RoundContext = {
+    host,
+    ak: attestationKeyOf(host),
+    challenge,
+    applicable,
+    endorsed: verdict.certified || verdict.registered,
+    revoked: verdict.revoked?.detail ?? null,
+    endorsementEnds: verdict.endsAt,
+    epochs: { policy: epoch, endorsement: verdict.epoch },
+    tlsKeySha256: caller.tlsKeySha256,
+    streamEpoch: 0,
+    boot: await loadBoot(store, boots, host.id),
+  };
+  const proof = proveRound(context, evidence);
+  checkAnnouncements(evidence.logs, challenge.logs);
+  using _held = services.logBudget.hold(host.id, evidence.logs);
   using chunks = withinTime(request.nextChunk);
-  const logs = await collectLogs(request.evidence.logs, chunks.next);
-  if (judged.kind === 'torn') {
+  const logs = await collectLogs(evidence.logs, chunks.next);
+  if (proof.kind === 'torn') {
     await store.countTorn(host.id, host.round);
     throw new AttestationError('HOST_CHANGED', 'a pcr moved between quote and read: ask for a new challenge');
   }
-  const { newTlsPublicKey } = request.evidence;
+  const proven = await proveBoot(boots, { challenge, evidence, verified: proof.evidence, logs });
+  if (isTornBoot(proven) && (await store.countTorn(host.id, host.round)) < MAX_TORN) {
+    throw new AttestationError('HOST_CHANGED', 'a log ends before the quote: ask for a new challenge');
+  }
+  const judged = judgeRound(context, evidence, { verified: proof.evidence, proven });
+  const { newTlsPublicKey } = evidence;
   const renewed = newTlsPublicKey.length === 0 ? null : await services.issueClientCertificate(host.id, newTlsPublicKey);
-  const outcome = await committer.commit(withLogs(judged.round, logs, request.evidence));
+  const outcome = await committer.commit(withLogs(judged, logs, evidence));
   if (outcome.outcome === 'fenced') {
     policies.refresh();
     throw new AttestationError('HOST_CHANGED', 'the host or its policy changed meanwhile: ask for a new challenge');

@@ -8,6 +8,8 @@ import type { EnrollOutcome, Store } from '../store/store.ts';
 import { checkAnnouncements, collectLogs, withinTime } from '../verifier/collect-logs.ts';
 import type { LogChunk } from '../verifier/collect-logs.ts';
 import type { LogBudget } from '../verifier/log-budget.ts';
+import { admitBoot, bootOfEnrollment } from './admission-boot.ts';
+import type { BootAdmission } from './admission-boot.ts';
 import { decideAdmission } from './admission.ts';
 import type { EnrollmentKeys } from './begin.ts';
 import type { EnrollmentLimits } from './enrollment-limits.ts';
@@ -28,7 +30,7 @@ export interface EnrolledHost {
   readonly serviceCertificate: Buffer;
 }
 
-export interface CompleteContext {
+export interface CompleteContext extends BootAdmission {
   readonly store: Store;
   readonly endorsements: Endorsements;
   readonly admission: readonly Admission[];
@@ -99,6 +101,8 @@ async function admit(
 ): Promise<EnrolledHost | null> {
   const { eks, state } = enrollment;
   const { epochs, known, verdict, decision } = await decide(context, enrollment);
+  const boot = await bootOfEnrollment(context, enrollment, logs);
+  const bootState = await admitBoot(context, enrollment, { boot, epochs });
   const hostId = known?.id ?? parentOf(eks, state).hostId;
   const admitted = known?.state === 'active' || decision.state === 'active';
   const akCertificate = admitted ? await context.issueAkCertificate(hostId, enrollment.ak) : Buffer.alloc(0);
@@ -108,6 +112,8 @@ async function admit(
     hostId,
     ...decision,
     logs,
+    ...(boot === null ? {} : { boot: boot.record }),
+    bootState,
     expected: known === null ? null : { hostId: known.id, version: known.version },
     epochs,
     actor: `agent hosts/${hostId}`,

@@ -32,6 +32,7 @@ export type EnrollmentErrorCode =
   | 'EK_CONFLICT'
   | 'AK_CONFLICT'
   | 'ADMISSION_DENIED'
+  | 'ADMISSION_BOOT_DENIED'
   | 'ENROLLMENT_BUSY'
   | 'ENROLLMENT_RATE';
 

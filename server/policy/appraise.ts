@@ -7,10 +7,27 @@ import type { CheckRecord, TrustStatus, VectorRecord, Verdict } from '../store/r
 import type { Epochs } from '../store/store.ts';
 import { failed, passed, unevaluated } from '../verifier/finding.ts';
 import type { Finding } from '../verifier/finding.ts';
+import { appraiseBoot } from './appraise-boot.ts';
+import type { BootEvidence } from './appraise-boot.ts';
+import {
+  APPROVED,
+  APPROVED_AT_BOOT,
+  Claims,
+  CONTRAINDICATED,
+  ELEMENTS_MISSING,
+  NOT_APPROVED,
+  RECOGNISED,
+  RECOGNISED_BY_OPERATOR,
+  REPLACED,
+  tierOf,
+  UNENDORSED,
+  UNTRUSTWORTHY,
+} from './claims.ts';
+import { hasRules } from './policy.ts';
 import type { PcrRule, TrustPolicy } from './policy.ts';
 
 /** Version of the appraisal itself: a change of what a rule means makes every verdict a new one. */
-export const ENGINE_VERSION = 1;
+export const ENGINE_VERSION = 2;
 
 /** The policy that judges a host, or why none does. */
 export type ApplicablePolicy =
@@ -32,6 +49,8 @@ export interface AppraisalInput {
   readonly findings: readonly Finding[];
   /** Null where the quote did not cover what was asked for. */
   readonly pcrs: ProvenPcrValues | null;
+  /** What is known of the present boot. */
+  readonly boot: BootEvidence;
   /** The host's active banks, TPM_ALG_ID. */
   readonly banks: ReadonlySet<number>;
   readonly banksProven: boolean;
@@ -44,18 +63,6 @@ export interface AppraisalInput {
   readonly resetCount: number;
   readonly restartCount: number;
 }
-
-// AR4SI code points; negative ones are the verifier's own within the tier.
-const RECOGNISED = 2;
-const RECOGNISED_BY_OPERATOR = -2;
-const UNENDORSED = -33;
-const REPLACED = -34;
-const UNTRUSTWORTHY = 96;
-const APPROVED = 2;
-const APPROVED_AT_BOOT = 3;
-const NOT_APPROVED = 32;
-const ELEMENTS_MISSING = 36;
-const CONTRAINDICATED = 96;
 
 /** Judges proven evidence by the host's policy. Pure: equal input gives an equal verdict. */
 export function appraise(input: AppraisalInput): Verdict {
@@ -74,6 +81,7 @@ export function appraise(input: AppraisalInput): Verdict {
   if (policy !== null && input.pcrs !== null) {
     for (const rule of policy.pcrRules) checks.push(checkPcr(rule, input.pcrs, input.banks, claims));
   }
+  checks.push(...appraiseBoot(input.boot, policy?.boot ?? null, claims));
   const vector = claims.vector();
   return {
     status: overallStatus(vector, checks),
@@ -196,7 +204,7 @@ function checkPolicy(applicable: ApplicablePolicy): Finding {
       message: 'Several trust policies of equal precedence select this host, so none of them judges it.',
     });
   }
-  if (applicable.policy.pcrRules.length === 0) {
+  if (!hasRules(applicable.policy)) {
     return unevaluated('policy', {
       reason: 'POLICY_EMPTY',
       observed: `policy ${applicable.policy.id} has no rules`,
@@ -244,39 +252,6 @@ const CLAIM_OF_PCR: { readonly [index: number]: keyof VectorRecord } = {
   14: 'configuration',
 };
 
-/** Collects the vector: the worst statement about a claim stands (AR4SI §2.3). */
-class Claims {
-  readonly #values = new Map<keyof VectorRecord, number>();
-
-  raise(claim: keyof VectorRecord, value: number): void {
-    if (!this.#values.has(claim)) this.#values.set(claim, value);
-  }
-
-  lower(claim: keyof VectorRecord, value: number): void {
-    const present = this.#values.get(claim) ?? 0;
-    if (TIER_RANK[tierOf(value)] >= TIER_RANK[tierOf(present)]) this.#values.set(claim, value);
-  }
-
-  vector(): VectorRecord {
-    const value = (claim: keyof VectorRecord): number => this.#values.get(claim) ?? 0;
-    return {
-      instanceIdentity: value('instanceIdentity'),
-      configuration: value('configuration'),
-      executables: value('executables'),
-      hardware: value('hardware'),
-    };
-  }
-}
-
-const TIER_RANK: Readonly<Record<TrustStatus, number>> = { none: 0, affirming: 1, warning: 2, contraindicated: 3 };
-
-/** The tier of an AR4SI code point (§2.3.2). */
-export function tierOf(value: number): TrustStatus {
-  if (value >= 96 || value <= -97) return 'contraindicated';
-  if (value >= 32 || value <= -33) return 'warning';
-  return value >= 2 || value <= -2 ? 'affirming' : 'none';
-}
-
 /**
  * Never better than the worst claim. What speaks against the host decides first; a check that could not be evaluated leaves
  * nothing to affirm; without any affirming claim there is nothing to say.
@@ -286,9 +261,12 @@ function overallStatus(vector: VectorRecord, checks: readonly CheckRecord[]): Tr
   if (tiers.includes('contraindicated')) return 'contraindicated';
   if (checks.some(({ outcome }) => outcome === 'error')) return 'none';
   if (tiers.includes('warning')) return 'warning';
-  const complete = checks.some(({ id, outcome }) => id.startsWith('pcr.') && outcome === 'passed');
+  const complete = checks.some(({ id, outcome }) => RULE_ID.test(id) && outcome === 'passed');
   return complete && tiers.includes('affirming') ? 'affirming' : 'none';
 }
+
+/** Checks that a policy's rules make: `pcr.sha256.7`, `boot.secure-boot`. */
+const RULE_ID = /^(?:pcr|boot)\./;
 
 function rank({ outcome }: CheckRecord): number {
   return outcome === 'failed' ? 0 : outcome === 'error' ? 1 : 2;

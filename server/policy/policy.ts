@@ -1,4 +1,7 @@
 import { IMPLEMENTATION_PCR, hashAlgorithmByName } from '../../tpm/structures/constants.ts';
+import { bootRuleProblems, resolveBootRules } from './boot-rules.ts';
+import type { BootRules, BootRulesDraft } from './boot-rules.ts';
+import type { PolicyProblem } from './policy-problem.ts';
 
 /** What one PCR must hold. */
 export interface PcrRule {
@@ -29,6 +32,13 @@ export interface TrustPolicy {
   readonly precedence: number;
   readonly quote: QuoteRequirements;
   readonly pcrRules: readonly PcrRule[];
+  /** Left out in what was kept before there were boot rules. */
+  readonly boot?: BootRules | null;
+}
+
+/** A policy without rules affirms nothing. */
+export function hasRules({ pcrRules, boot }: Pick<TrustPolicy, 'pcrRules' | 'boot'>): boolean {
+  return pcrRules.length > 0 || (boot ?? null) !== null;
 }
 
 /** A policy as it was written: what was left out is undefined, times in milliseconds. */
@@ -47,12 +57,7 @@ export interface PolicyDraft {
   readonly pcrRules: readonly (Omit<PcrRule, 'severity'> & {
     readonly severity: PcrRule['severity'] | undefined | 'unknown';
   })[];
-}
-
-/** What is wrong with a draft, and where: the path is that of the protobuf message's field. */
-export interface PolicyProblem {
-  readonly field: string;
-  readonly message: string;
+  readonly boot?: BootRulesDraft | undefined;
 }
 
 const SECOND = 1_000;
@@ -93,8 +98,14 @@ export function resolvePolicyDraft(
       allowed: rule.allowed.map((value) => value.toLowerCase()),
       severity: rule.severity === 'warning' ? 'warning' : 'contraindicated',
     })),
+    boot: draft.boot === undefined ? null : resolveBootRules(draft.boot),
   };
-  const problems = [...identityProblems(policy), ...quoteProblems(policy.quote), ...ruleProblems(draft)];
+  const problems = [
+    ...identityProblems(policy),
+    ...quoteProblems(policy.quote),
+    ...ruleProblems(draft),
+    ...(draft.boot === undefined ? [] : bootRuleProblems(draft.boot)),
+  ];
   return problems.length === 0 ? { policy } : { problems };
 }
 
@@ -154,8 +165,8 @@ function quoteProblems(quote: QuoteRequirements): readonly PolicyProblem[] {
 }
 
 function ruleProblems(draft: PolicyDraft): readonly PolicyProblem[] {
-  if (draft.pcrRules.length === 0) {
-    return [{ field: 'pcr_rules', message: 'is empty: a policy without rules would affirm nothing' }];
+  if (draft.pcrRules.length === 0 && draft.boot === undefined) {
+    return [{ field: 'pcr_rules', message: 'is empty, and so is boot: a policy without rules would affirm nothing' }];
   }
   if (draft.pcrRules.length > MAX_RULES) return [{ field: 'pcr_rules', message: `has more than ${MAX_RULES} rules` }];
   const problems: PolicyProblem[] = [];

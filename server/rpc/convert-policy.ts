@@ -2,11 +2,12 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import { durationFromMs, durationMs, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { Duration } from '@bufbuild/protobuf/wkt';
 
-import { RuleSeverity } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
 import type { TrustPolicy as ProtoPolicy, TrustPolicySchema } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
 import type { PolicyDraft, TrustPolicy } from '../policy/policy.ts';
 import type { PolicyRecord } from '../store/records.ts';
+import { bootRulesFromProto, bootRulesToProto } from './convert-boot-rules.ts';
 import { etagOf } from './convert-host.ts';
+import { severityFromProto, severityToProto } from './convert-severity.ts';
 
 /** What is wrong with a name is found with everything else: a name of another collection gives an id that no policy has. */
 export function policyDraftFromProto(policy: ProtoPolicy): PolicyDraft {
@@ -31,6 +32,7 @@ export function policyDraftFromProto(policy: ProtoPolicy): PolicyDraft {
       severity: severityFromProto(severity),
       message,
     })),
+    boot: bootRulesFromProto(policy.boot),
   };
 }
 
@@ -54,26 +56,18 @@ export function policyToProto(record: PolicyRecord): MessageInitShape<typeof Tru
     pcrRules: policy.pcrRules.map((rule) => ({
       ...rule,
       allowed: [...rule.allowed],
-      severity: rule.severity === 'warning' ? RuleSeverity.WARNING : RuleSeverity.CONTRAINDICATED,
+      severity: severityToProto(rule.severity),
     })),
+    ...bootOf(policy),
     createTime: timestampFromMs(record.createTime),
     etag: etagOf(record.version),
   };
 }
 
-function milliseconds(duration: Duration | undefined): number | undefined {
-  return duration === undefined ? undefined : durationMs(duration);
+function bootOf({ boot }: TrustPolicy): Pick<MessageInitShape<typeof TrustPolicySchema>, 'boot'> {
+  return boot === undefined || boot === null ? {} : { boot: bootRulesToProto(boot) };
 }
 
-function severityFromProto(severity: RuleSeverity): 'warning' | 'contraindicated' | undefined | 'unknown' {
-  switch (severity) {
-    case RuleSeverity.UNSPECIFIED:
-      return undefined;
-    case RuleSeverity.WARNING:
-      return 'warning';
-    case RuleSeverity.CONTRAINDICATED:
-      return 'contraindicated';
-    default:
-      return 'unknown';
-  }
+function milliseconds(duration: Duration | undefined): number | undefined {
+  return duration === undefined ? undefined : durationMs(duration);
 }

@@ -8,11 +8,12 @@ import {
 } from '../../proto/gen/assay/v1/attestation_result_pb.ts';
 import type {
   AttestationResultSchema,
+  CheckSchema,
   ResultFilter as ProtoFilter,
 } from '../../proto/gen/assay/v1/attestation_result_pb.ts';
 import { isHostId } from '../../proto/certificate-profile.ts';
 import { isPolicyId, labelProblem } from '../policy/policy.ts';
-import type { CheckOutcome, Labels, ResultRecord, TrustStatus } from '../store/records.ts';
+import type { CheckOutcome, CheckRecord, Labels, ResultRecord, TrustStatus } from '../store/records.ts';
 import type { ResultFilter } from '../store/filters.ts';
 import { idOf, invalid } from './invalid.ts';
 
@@ -50,7 +51,7 @@ export function resultToProto(result: ResultRecord): MessageInitShape<typeof Att
     revision: BigInt(result.revision),
     status: STATUSES[result.status],
     vector: { ...result.vector },
-    checks: result.checks.map((check) => ({ ...check, outcome: OUTCOMES[check.outcome] })),
+    checks: result.checks.map(checkToProto),
     trustPolicy: result.policyId === '' ? '' : `trustPolicies/${result.policyId}`,
     trustPolicyVersion: BigInt(result.policyVersion),
     appraisalInputDigest: result.inputDigest,
@@ -66,6 +67,10 @@ export function resultToProto(result: ResultRecord): MessageInitShape<typeof Att
     labels: { ...result.labels },
     revisionTime: timestampFromMs(result.revisionTime),
   };
+}
+
+export function checkToProto(check: CheckRecord): MessageInitShape<typeof CheckSchema> {
+  return { ...check, outcome: OUTCOMES[check.outcome] };
 }
 
 /**

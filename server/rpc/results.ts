@@ -16,6 +16,7 @@ import type { WatchEvent } from '../result/watch.ts';
 import type { ResultRecord } from '../store/records.ts';
 import type { Page, Store } from '../store/store.ts';
 import type { Access } from './access.ts';
+import { bootReport } from './boot-report.ts';
 import { filterFromProto, resultToProto } from './convert-result.ts';
 import { tokenDemandFromProto, tokenToProto } from './convert-token.ts';
 import { idOf, invalid } from './invalid.ts';
@@ -67,6 +68,13 @@ export function resultHandlers({
         throw invalid('filter', 'must name exactly one host, and nothing else, to list its history');
       }
       return resultPage(await store.listHistory(hostId, page, filter.scope), list, ({ revision }) => String(revision));
+    },
+
+    async getBootReport({ host, ...request }, context) {
+      const hostId = idOf(host, { collection: 'hosts', field: 'host', isId: isHostId });
+      if ((await store.findResult({ hostId }, access.scope(context))) === null)
+        throw new StatusError({ code: 'NOT_FOUND', reason: 'NOT_FOUND', message: `${host} is not known` });
+      return bootReport(store, hostId, request);
     },
 
     async *watchAttestationResults(request, context) {

@@ -3,6 +3,13 @@
  * 1970-01-01T00:00:00Z by the store's clock, 64-bit counters of the TPM are decimal strings.
  */
 
+export type {
+  InventoryRecord,
+  RevocationListRecord,
+  RevocationListSummary,
+  TrustAnchorRecord,
+} from './endorsement-records.ts';
+
 export type Labels = Readonly<Record<string, string>>;
 
 export type HostState = 'pending' | 'active' | 'revoked';
@@ -244,48 +251,6 @@ export interface PolicyRecord {
   readonly createTime: number;
 }
 
-export interface TrustAnchorRecord {
-  /** SHA-256 of the certificate. */
-  readonly fingerprint: string;
-  readonly subject: string;
-  readonly anchor: boolean;
-  readonly notAfter: number;
-  /** DER. */
-  readonly certificate: string;
-  readonly createTime: number;
-}
-
-/** A certificate revocation list, without its bytes. */
-export interface RevocationListSummary {
-  /** SHA-256 of the list. */
-  readonly fingerprint: string;
-  /** Name of the issuer, for people. */
-  readonly issuer: string;
-  /** SHA-256 of the SubjectPublicKeyInfo of the key that signed it, as was proven before it was kept. */
-  readonly issuerKey: string;
-  /** CRL number, hex without leading zeros; '' when it has none. */
-  readonly number: string;
-  readonly thisUpdate: number;
-  /** null where it does not say when the next one comes. */
-  readonly nextUpdate: number | null;
-  /** How many certificates it revokes. */
-  readonly entries: number;
-  readonly createTime: number;
-}
-
-export interface RevocationListRecord extends RevocationListSummary {
-  /** DER. */
-  readonly list: string;
-}
-
-export interface InventoryRecord {
-  /** SHA-256 of the EK's SubjectPublicKeyInfo. */
-  readonly fingerprint: string;
-  readonly group: string;
-  readonly comment: string;
-  readonly createTime: number;
-}
-
 export type IdentityRole = 'operator' | 'orchestrator' | 'relying_party' | 'consumer' | 'auditor';
 
 export interface IdentityRecord {
@@ -329,6 +294,30 @@ export interface LogState {
   readonly size: number;
   /** Why the agent could not read it; empty when it could. */
   readonly unreadable: string;
+}
+
+/** A log as it was when the PCR values were proven. */
+export interface BootLogRecord {
+  /** SHA-256 of its first `size` bytes; '' where the host did not send it. */
+  readonly sha256: string;
+  readonly size: number;
+  /** Why the host could not read it; empty when it could. */
+  readonly unreadable: string;
+}
+
+/**
+ * What a host proved of its present boot: the PCRs of every active bank, in one quote, and the logs that came with it. Whether
+ * the logs explain the values is computed from this, at any time and by any process, with the same outcome.
+ */
+export interface BootRecord {
+  readonly bootLog: BootLogRecord;
+  readonly userspaceLog: BootLogRecord;
+  readonly pcrs: readonly {
+    /** TPM_ALG_ID. */
+    readonly algorithm: number;
+    /** Index and value. */
+    readonly values: readonly (readonly [number, string])[];
+  }[];
 }
 
 export interface AuditRecord {

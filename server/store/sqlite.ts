@@ -109,6 +109,7 @@ class SqliteStore implements Store {
   readonly platform = this.#operation('platform');
   readonly placementsSince = this.#operation('placementsSince');
   readonly logStates = this.#operation('logStates');
+  readonly getBoot = this.#operation('getBoot');
   readonly readLog = this.#operation('readLog');
   readonly epochs = this.#operation('epochs');
   readonly allPolicies = this.#operation('allPolicies');

@@ -1,25 +1,23 @@
+import type { IdentityStore } from './identity-store.ts';
+import type { LogStore } from './log-store.ts';
 import type { PlatformStore } from './platform-store.ts';
 import type { HostFilter, HostNamed, ResultFilter } from './filters.ts';
 import type { PlacementStore } from './placement-store.ts';
 import type {
   Admission,
   AkRecord,
-  AuditRecord,
   BankRecord,
+  BootRecord,
   Change,
   ClockRecord,
   Confirmation,
   EkRecord,
   HostRecord,
   HostState,
-  IdentityRecord,
-  IdentityRole,
   InventoryRecord,
-  KeyRecord,
   Labels,
   LogKind,
   LogPart,
-  LogState,
   PolicyAttachment,
   PolicyRecord,
   ResultRecord,
@@ -102,6 +100,9 @@ export interface EnrollInput extends Actor {
   readonly banksProven: boolean;
   readonly logs: readonly LogPart[];
   readonly unreadable: readonly { readonly kind: LogKind; readonly reason: string }[];
+  /** What the quote of the enrolment proved of the boot, where that is anything; and in words, for the audit log. */
+  readonly boot?: BootRecord;
+  readonly bootState?: string;
   /** What `findByEks` gave; the enrolment is fenced by it. */
   readonly expected: { readonly hostId: string; readonly version: number } | null;
   readonly epochs: Epochs;
@@ -153,6 +154,11 @@ export interface RoundInput {
   readonly nextTlsKeySha256: string;
   readonly logs: readonly LogPart[];
   readonly unreadable: readonly { readonly kind: LogKind; readonly reason: string }[];
+  /**
+   * What the round proved of the boot: it takes the place of what was kept; null: what was kept no longer holds. Left out, it
+   * stays, unless the round is of another boot.
+   */
+  readonly boot?: BootRecord | null;
 }
 
 /** What a committed round moves of its host, or may have moved: the rest is as it was when the fence held. */
@@ -244,9 +250,6 @@ export interface ResultStore {
   snapshot(filter: ResultFilter): Promise<{ readonly revision: number; readonly results: readonly ResultRecord[] }>;
   /** Drops changes older than a time, but never a host's present result; returns how many. */
   compact(before: number): Promise<number>;
-  logStates(hostId: string): Promise<readonly LogState[]>;
-  /** Kept bytes of a log of the present boot, from an offset, at most `limit`; empty at the end. */
-  readLog(hostId: string, kind: LogKind, offset: number, limit: number): Promise<Uint8Array>;
 }
 
 export interface PolicyStore {
@@ -305,38 +308,13 @@ export interface EndorsementStore {
   removeInventory(fingerprint: string, options: Actor): Promise<void>;
 }
 
-export interface IdentityStore {
-  getIdentity(name: string): Promise<IdentityRecord | null>;
-  listIdentities(page: PageRequest): Promise<Page<IdentityRecord>>;
-  /** Makes or renews an identity; wrong_state when it was revoked. */
-  putIdentity(
-    identity: {
-      readonly name: string;
-      readonly roles: readonly IdentityRole[];
-      readonly keySha256: string;
-      readonly expireTime: number;
-      /** Null: as it was; every host when the identity is new. */
-      readonly scope: Labels | null;
-    },
-    options: Actor,
-  ): Promise<IdentityRecord>;
-  revokeIdentity(name: string, options: Actor): Promise<IdentityRecord>;
-  /** Every version of a purpose, newest first. */
-  listKeys(purpose: string): Promise<readonly KeyRecord[]>;
-  /** Version = newest + 1; fails with already_exists when `expectedVersion` is taken, so that two replicas make one key. */
-  addKey(key: Omit<KeyRecord, 'createTime' | 'withdrawTime'>, options: Actor): Promise<KeyRecord>;
-  /** A former version counts for nothing any more; wrong_state for the newest. Idempotent. */
-  withdrawKey(purpose: string, version: number, options: Actor): Promise<KeyRecord>;
-  /** Audit records after a sequence number, ascending. */
-  listAudit(after: number, limit: number): Promise<readonly AuditRecord[]>;
-}
-
 /** What a store promises. Every method is atomic and durable when it resolves; every failure is a StoreError. */
 export interface Store
   extends
     HostStore,
     ResultStore,
     PlacementStore,
+    LogStore,
     PlatformStore,
     PolicyStore,
     ReferenceStore,

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import { isBetterThanClaims, isTrustTier, tierOfClaim } from '../../proto/token-profile.ts';
-import { tierOf } from '../../server/policy/appraise.ts';
+import { tierOf } from '../../server/policy/claims.ts';
 
 describe('tiers', () => {
   it('are those of AR4SI, for every code point', () => {

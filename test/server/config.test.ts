@@ -35,6 +35,7 @@ describe('a configuration', () => {
       serverNames: ['localhost', '127.0.0.1'],
       rootKeyFile: '/etc/assay/assay-data/root.key',
       admission: ['certificate'],
+      admissionBootPolicy: '',
       agentCertificateLifetime: 24 * 3_600,
       akCertificateLifetime: 30 * 24 * 3_600,
       identityCertificateLifetime: 90 * 24 * 3_600,
@@ -54,6 +55,7 @@ data_directory: /var/lib/assay
 server_names: [assay.example.org, "*.example.org", 192.0.2.1, "2001:db8::1", assay.example.org]
 root_key_file: keys/root.key
 admission: [inventory, approval]
+admission_boot_policy: secure-boot
 agent_certificate_lifetime: 600s
 ak_certificate_lifetime: 90m
 identity_certificate_lifetime: 2h
@@ -70,6 +72,7 @@ log_level: debug
       serverNames: ['assay.example.org', '*.example.org', '192.0.2.1', '2001:db8::1'],
       rootKeyFile: '/etc/assay/keys/root.key',
       admission: ['inventory', 'approval'],
+      admissionBootPolicy: 'secure-boot',
       agentCertificateLifetime: 600,
       akCertificateLifetime: 5_400,
       identityCertificateLifetime: 7_200,
@@ -96,6 +99,7 @@ log_level: debug
     ['server_names: [ok, "a b"]', 'server_names: entry 2 '],
     ['server_names: [7]', 'server_names: entry 1 '],
     ['admission: [certificate, anybody]', 'admission: entry 2 '],
+    ['admission_boot_policy: trustPolicies/x', 'admission_boot_policy: must be the id of a trust policy'],
     ['admission: []', 'admission: must be a list of 1 to 64 entries'],
     ['admission:\n  certificate: true', 'admission: must be a list of 1 to 64 entries'],
     ['agent_certificate_lifetime: 24', 'agent_certificate_lifetime: '],

@@ -33,6 +33,7 @@ export function echoServices(
     bindService(AttestationResultService, {
       getAttestationResult: ({ host }) => ({ result: { host } }),
       listAttestationResults: () => ({}),
+      getBootReport: ({ host }) => ({ report: { host } }),
       async *watchAttestationResults({ resumeToken }) {
         for (const suffix of ['a', 'b', 'c']) yield { resumeToken: `${resumeToken}${suffix}` };
       },

@@ -42,6 +42,7 @@ export async function startAssay(options: HouseOptions = {}): Promise<Running> {
       serverNames: SERVER_NAMES,
       rootKeyFile: '',
       admission: options.admission ?? ['certificate'],
+      admissionBootPolicy: options.bootPolicy ?? '',
       agentCertificateLifetime: 24 * 3_600,
       akCertificateLifetime: 30 * 24 * 3_600,
       identityCertificateLifetime: 90 * 24 * 3_600,

@@ -16,6 +16,7 @@ import { parseCertificateBundle } from '../../server/endorsement/trust-anchors.t
 import { EnrollmentBeginner } from '../../server/enrollment/begin.ts';
 import type { BeginRequest, EnrollmentChallenge } from '../../server/enrollment/begin.ts';
 import { EnrollmentLimits } from '../../server/enrollment/enrollment-limits.ts';
+import { BootCache } from '../../server/verifier/boot-cache.ts';
 import { LogBudget } from '../../server/verifier/log-budget.ts';
 import { completeEnrollment } from '../../server/enrollment/complete.ts';
 import type { CompleteContext, EnrolledHost } from '../../server/enrollment/complete.ts';
@@ -62,6 +63,8 @@ export interface House extends AsyncDisposable {
 
 export interface HouseOptions {
   readonly admission?: readonly Admission[];
+  /** Id of the policy that every enrolment must satisfy. */
+  readonly bootPolicy?: string;
   /** Milliseconds; hints make the feed look at once. */
   readonly pollInterval?: number;
   /** The anchors of the test's EK PKI are imported unless told otherwise. */
@@ -115,7 +118,7 @@ export function openReplica(
 
 async function furnish(
   { store, clock, root }: Pick<House, 'store' | 'clock' | 'root'>,
-  { admission = ['certificate'], pollInterval = 20 }: HouseOptions,
+  { admission = ['certificate'], pollInterval = 20, bootPolicy = '' }: HouseOptions,
 ): Promise<House> {
   const keys = { current: await loadServiceKeys({ store, root, random, serverNames: SERVER_NAMES }) };
   const endorsements = new Endorsements(store);
@@ -129,6 +132,7 @@ async function furnish(
   const issueAk: CompleteContext['issueAkCertificate'] = (host, area) =>
     issueAkCertificate(keys.current.authority, { publicKey: subjectPublicKeyInfo(area), host, ...issuing() });
   const logBudget = new LogBudget();
+  const boots = new BootCache();
   return {
     store,
     clock,
@@ -145,6 +149,8 @@ async function furnish(
       keys,
       limits: new EnrollmentLimits(() => store.now()),
       logBudget,
+      boots,
+      bootPolicy,
       issueClientCertificate: issueHost,
       issueAkCertificate: issueAk,
     },
@@ -154,6 +160,7 @@ async function furnish(
       feed,
       policies: new PolicyResolver(store),
       endorsements,
+      boots,
       random,
       logBudget,
       issueClientCertificate: issueHost,

@@ -30,7 +30,8 @@ export interface Boot {
   readonly phases: readonly BootPhase[];
   /**
    * What ran or may have run before the kernel, by digest: every event of PCR 2 and 4 whose digest is not that of its own data,
-   * whatever its type, since an image that a policy forbids could hide under any.
+   * whatever its type, since an image that a policy forbids could hide under any; and one whose data is itself an image, since the
+   * bytes that Authenticode hashes could stand in the log as the data of another event.
    */
   readonly images: readonly CheckedEvent[];
   readonly kernel: KernelClaims;
@@ -40,6 +41,10 @@ export interface Boot {
 }
 
 const IMAGE_PCRS: readonly number[] = [2, 4];
+/** How images begin: with a DOS header, or without one, or in the terse form (PI 1.8 vol. 1 §15). */
+const IMAGE_STARTS: readonly string[] = ['MZ', 'PE', 'VZ'];
+/** Texts, separators and variables that firmware measures beside images are shorter. */
+const MAX_PLAIN_BYTES = 1024;
 const LOADER_PCRS: readonly number[] = [8, 9, 11, 12, 13];
 
 /** Orders the events of a log into phases. A phase once left is never entered again: firmware that logs late shows where it did. */
@@ -63,12 +68,18 @@ export function readBoot(log: CheckedLog): Boot {
       return events.length === 0 ? [] : [{ phase, events }];
     }),
     images: log.events.filter(
-      ({ pcr, type, verified }) => IMAGE_PCRS.includes(pcr) && type !== EV_NO_ACTION && !verified,
+      (event) => IMAGE_PCRS.includes(event.pcr) && event.type !== EV_NO_ACTION && !isPlainData(event),
     ),
     kernel,
     exitBootServices,
     findings: findings.list(),
   };
+}
+
+/** Data that was measured as it is, and is no image. */
+function isPlainData({ measured }: CheckedEvent): boolean {
+  if (measured === undefined || measured.length > MAX_PLAIN_BYTES) return false;
+  return !IMAGE_STARTS.includes(measured.subarray(0, 2).toString('latin1'));
 }
 
 /** The phase that an event shows to have begun; most show none but the first. */

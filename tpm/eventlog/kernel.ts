@@ -1,7 +1,7 @@
 /** Kernel command lines and initrds, by whoever measured them: GRUB, systemd-boot or stub, Linux's own EFI stub. */
 import type { CheckedEvent } from './check-events.ts';
 import { decodeEventData, readLoggedText } from './event-data.ts';
-import { EV_EVENT_TAG, EV_IPL, grubPrefix } from './event-types.ts';
+import { EV_EVENT_TAG, EV_IPL, EV_SEPARATOR, grubPrefix } from './event-types.ts';
 import type { FindingList } from './finding.ts';
 import { EV_NO_ACTION } from './parse.ts';
 
@@ -37,6 +37,8 @@ const GRUB_COMMAND_PCR = 8;
 const GRUB_FILE_PCR = 9;
 /** systemd-boot of 2019 used 8; the stub measures into 12. */
 const SYSTEMD_PCRS: readonly number[] = [8, 12];
+/** Where commands and command lines stand. */
+const COMMAND_PCRS: readonly number[] = [8, 12];
 
 /** Tags of Linux's EFI stub (drivers/firmware/efi/libstub/efistub.h). */
 const INITRD_TAG = 0x8f3b_22ec;
@@ -51,9 +53,8 @@ export function readKernel(events: readonly CheckedEvent[], findings: FindingLis
   const initrdNames = new Set(
     commands.flatMap((command) => GRUB_INITRD.exec(command)?.groups?.['files']?.split(' ') ?? []),
   );
-  const unknown = events.find(
-    ({ pcr, type, verified }) => pcr === GRUB_COMMAND_PCR && type !== EV_NO_ACTION && !verified,
-  );
+  const lines = new Set(commandLines.map(({ event }) => event));
+  const unknown = events.find((event) => COMMAND_PCRS.includes(event.pcr) && !isUnderstood(event, lines));
   findAmbiguity({ commandLines, commands, unknown }, findings);
   return { commandLines, initrds: events.flatMap((event) => readInitrd(event, initrdNames)) };
 }
@@ -73,6 +74,17 @@ function readCommandLine(event: CheckedEvent): readonly CommandLine[] {
   }
   if (!SYSTEMD_PCRS.includes(pcr) || prefix !== '' || !isWide(data)) return [];
   return [{ ...common, source: 'systemd', text: readLoggedText(measured ?? data) }];
+}
+
+/**
+ * Whether an event among commands and command lines is one that is read here. What is called otherwise may be a command line that
+ * somebody hides to put another one beside it: neither type nor prefix is covered by the digest. A command of GRUB tells by its own
+ * text whether it loads a kernel.
+ */
+function isUnderstood({ index, pcr, type, data, verified }: CheckedEvent, lines: ReadonlySet<number>): boolean {
+  if (type === EV_NO_ACTION || lines.has(index)) return type === EV_NO_ACTION || verified;
+  if (type === EV_SEPARATOR) return verified;
+  return pcr === GRUB_COMMAND_PCR && type === EV_IPL && verified && grubPrefix(data).startsWith('grub_cmd');
 }
 
 /** `l` and `i`: of a hundred commands two or three are worth a closer look. */

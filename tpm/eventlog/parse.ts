@@ -43,10 +43,13 @@ export interface EventLog {
 const SHA1_BANK: LogBank = { alg: TPM_ALG_SHA1, size: 20, replayable: true };
 const SPEC_ID_EVENT03 = Buffer.from('Spec ID Event03\0', 'latin1');
 
-/** Reads a log. Never throws for its content: what does not parse ends the reading, as a finding with its offset. */
-export function parseEventLog(bytes: Uint8Array): EventLog {
+/**
+ * Reads a log, of at most `maxEvents`. Never throws for its content: what does not parse ends the reading, as a finding with its
+ * offset.
+ */
+export function parseEventLog(bytes: Uint8Array, maxEvents = MAX_LOG_EVENTS): EventLog {
   const log = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return new EventLogParser(log).parse();
+  return new EventLogParser(log, maxEvents).parse();
 }
 
 class EventLogParser {
@@ -58,8 +61,11 @@ class EventLogParser {
   #specId: SpecId | undefined;
   readonly #padding: number;
 
-  constructor(log: Buffer) {
+  readonly #maxEvents: number;
+
+  constructor(log: Buffer, maxEvents: number) {
     this.#log = log;
+    this.#maxEvents = maxEvents;
     this.#reader = new LittleEndianReader(log);
     this.#padding = startOfPadding(log);
   }
@@ -95,8 +101,8 @@ class EventLogParser {
         this.#find('LOG_PADDING', { offset }, `${this.#reader.remaining} bytes of padding follow the last event`);
         return true;
       }
-      if (index >= MAX_LOG_EVENTS) {
-        return this.#stop('LOG_TOO_MANY_EVENTS', { offset }, `more than ${MAX_LOG_EVENTS} events`);
+      if (index >= this.#maxEvents) {
+        return this.#stop('LOG_TOO_MANY_EVENTS', { offset }, `more than ${this.#maxEvents} events`);
       }
       try {
         const event = this.#specId === undefined ? this.#readSha1Event(index) : this.#readEvent(index, this.#specId);

@@ -15,6 +15,7 @@ import { readSecureBoot } from './secure-boot.ts';
 import type { SecureBootState } from './secure-boot-state.ts';
 import { checkSeparators } from './separators.ts';
 import { extendReplay, parseUserspaceLog } from './userspace-log.ts';
+import { cutToPcrs } from './userspace-prefix.ts';
 import type { UserspaceLog } from './userspace-log.ts';
 
 export interface EventLogOptions {
@@ -24,6 +25,8 @@ export interface EventLogOptions {
   readonly userspaceLog?: Uint8Array | undefined;
   /** PCR values to explain: those that a quote proved, of every active bank, without IMA's PCR 10. */
   readonly pcrs?: ReplayedPcrs | undefined;
+  /** More events than these end the reading with a finding. */
+  readonly maxEvents?: number | undefined;
 }
 
 export interface EventLogReading {
@@ -46,10 +49,12 @@ export interface EventLogReading {
  * severity error, what is `verified` in the answer was measured on the host; without, the answer is but what the log claims.
  */
 export function readEventLog(bytes: Uint8Array, options: EventLogOptions = {}): EventLogReading {
-  const parsed = parseEventLog(bytes);
+  const parsed = parseEventLog(bytes, options.maxEvents);
   const log = checkEvents(parsed, options.banks);
   const firmware = replayLog(log, options.banks);
-  const userspace = options.userspaceLog === undefined ? undefined : parseUserspaceLog(options.userspaceLog);
+  const whole = options.userspaceLog === undefined ? undefined : parseUserspaceLog(options.userspaceLog);
+  const userspace =
+    whole === undefined || options.pcrs === undefined ? whole : cutToPcrs(whole, firmware, options.pcrs);
   const replay = userspace === undefined ? firmware : extendReplay(firmware, userspace);
   const compared = options.pcrs === undefined ? undefined : comparePcrs(log, replay, options.pcrs);
   const secureBoot = readSecureBoot(log);

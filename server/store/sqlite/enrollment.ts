@@ -12,7 +12,7 @@ import type { ChangeCause, HostRecord, Verdict } from '../records.ts';
 import type { EnrollInput, EnrollOutcome } from '../store.ts';
 import type { Database } from './database.ts';
 import { akOwners, anyBanned, ekOwners, formerHost, getHost, insertHost, saveHost } from './hosts.ts';
-import { dropLogs, keepLogs } from './logs.ts';
+import { dropLogs, keepBoot, keepLogs } from './logs.ts';
 import { readPresent, writeRevision } from './revisions.ts';
 import { type Transaction, write } from './transaction.ts';
 
@@ -28,7 +28,7 @@ export function enroll(database: Database, now: number, input: EnrollInput): Enr
       input.actor,
       `host.enroll.${outcome.outcome}`,
       target,
-      `ak ${input.ak.name}, admission ${input.admission}`,
+      `ak ${input.ak.name}, admission ${input.admission}${input.bootState === undefined ? '' : `, ${input.bootState}`}`,
     );
     return outcome;
   });
@@ -62,6 +62,7 @@ function carryOut(
       insertHost(tx, host);
       writeOwnVerdict(tx, host, awaitingVerdict(host), 'enrolled');
       keepLogs(tx, host.id, input.logs, input.unreadable);
+      keepBoot(tx, host.id, input.boot);
       return { outcome: 'created', host };
     }
     case 'refresh': {
@@ -75,6 +76,7 @@ function carryOut(
       const host = replacedHost(decision.host, input, tx.now);
       writeAkReplaced(tx, host);
       keepLogs(tx, host.id, input.logs, input.unreadable);
+      keepBoot(tx, host.id, input.boot);
       return { outcome: 'replaced', host };
     }
     case 'hold': {

@@ -1,5 +1,6 @@
 import type { AuditRecord, IdentityRecord } from '../records.ts';
-import { type Actor, type IdentityStore, type Page, type PageRequest, StoreError } from '../store.ts';
+import type { IdentityStore } from '../identity-store.ts';
+import { type Actor, type Page, type PageRequest, StoreError } from '../store.ts';
 import { boolean, type Database, integer, json, type Row, text } from './database.ts';
 import { toPage } from './hosts.ts';
 import { write } from './transaction.ts';

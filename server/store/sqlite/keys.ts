@@ -1,5 +1,6 @@
 import type { KeyRecord } from '../records.ts';
-import { type Actor, type IdentityStore, StoreError } from '../store.ts';
+import type { IdentityStore } from '../identity-store.ts';
+import { type Actor, StoreError } from '../store.ts';
 import { type Database, integer, optionalInteger, type Row, text } from './database.ts';
 import { write } from './transaction.ts';
 

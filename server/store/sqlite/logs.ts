@@ -1,6 +1,6 @@
 import { placeLogPart } from '../log-rules.ts';
-import type { LogKind, LogPart, LogState } from '../records.ts';
-import { type Database, integer, text } from './database.ts';
+import type { BootRecord, LogKind, LogPart, LogState } from '../records.ts';
+import { type Database, integer, json, text } from './database.ts';
 import type { Transaction } from './transaction.ts';
 
 type Unreadable = readonly { readonly kind: LogKind; readonly reason: string }[];
@@ -11,9 +11,26 @@ export function keepLogs(tx: Transaction, hostId: string, parts: readonly LogPar
   for (const { kind, reason } of unreadable) setLog(tx, hostId, kind, keptSize(tx.database, hostId, kind), reason);
 }
 
-/** Drops every log of a host: it has booted anew, or has another AK. */
+/** Drops every log of a host and what was proven of its boot: it has booted anew, or has another AK. */
 export function dropLogs(tx: Transaction, hostId: string): void {
   tx.run('DELETE FROM logs WHERE host_id = ?', hostId);
+  keepBoot(tx, hostId, null);
+}
+
+/** Keeps what was proven of the present boot; undefined leaves what is there, null drops it. */
+export function keepBoot(tx: Transaction, hostId: string, boot: BootRecord | null | undefined): void {
+  if (boot === null) tx.run('DELETE FROM boots WHERE host_id = ?', hostId);
+  if (boot === null || boot === undefined) return;
+  tx.run(
+    'INSERT INTO boots (host_id, boot) VALUES (?, ?) ON CONFLICT DO UPDATE SET boot = excluded.boot',
+    hostId,
+    JSON.stringify(boot),
+  );
+}
+
+export function getBoot(database: Database, hostId: string): BootRecord | null {
+  const row = database.get('SELECT boot FROM boots WHERE host_id = ?', hostId);
+  return row === undefined ? null : json<BootRecord>(row, 'boot');
 }
 
 export function logStates(database: Database, hostId: string): readonly LogState[] {

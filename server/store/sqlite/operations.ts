@@ -16,7 +16,7 @@ import { approveHost, deleteHost, replaceHost, revokeHost, updateHost } from './
 import { findByEks, findHost, getHost, listHosts } from './hosts.ts';
 import { getIdentity, listAudit, listIdentities, putIdentity, revokeIdentity } from './identities.ts';
 import { addKey, listKeys, withdrawKey } from './keys.ts';
-import { logStates, readLog } from './logs.ts';
+import { getBoot, logStates, readLog } from './logs.ts';
 import { platform } from './platform.ts';
 import { deleteKeyring, getKeyring, listKeyrings, putKeyring, removeKeyringKey } from './keyrings.ts';
 import { placementsSince } from './placements.ts';
@@ -114,6 +114,7 @@ const TABLE: Operations = {
   compact,
   placementsSince: (database, _now, position, limit) => placementsSince(database, position, limit),
   logStates: (database, _now, hostId) => logStates(database, hostId),
+  getBoot: (database, _now, hostId) => getBoot(database, hostId),
   readLog: (database, _now, hostId, kind, offset, limit) => readLog(database, hostId, kind, offset, limit),
 
   epochs: (database) => readEpochs(database),

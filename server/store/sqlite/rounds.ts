@@ -4,7 +4,7 @@ import type { HostRecord, TrustStatus } from '../records.ts';
 import { StoreError, type RoundInput, type RoundMoves } from '../store.ts';
 import { type Database, integer, optionalInteger } from './database.ts';
 import { getHost, saveMoving, saveStanding } from './hosts.ts';
-import { dropLogs, keepLogs } from './logs.ts';
+import { dropLogs, keepBoot, keepLogs } from './logs.ts';
 import {
   PRESENT_SQL,
   type Present,
@@ -67,6 +67,7 @@ function commitRound(tx: Transaction, input: RoundMessage): RoundAnswer {
   if (host.version !== before.version) saveStanding(tx, host);
   if (isOtherBoot(before.clock, input.clock)) dropLogs(tx, host.id);
   keepLogs(tx, host.id, input.logs, input.unreadable);
+  keepBoot(tx, host.id, input.boot);
 
   const lapseTime = input.challengeTime + input.validity;
   const moved = {

@@ -263,6 +263,12 @@ CREATE TABLE keyring_heads (
   deleted INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 `,
+  `
+CREATE TABLE boots (
+  host_id TEXT PRIMARY KEY REFERENCES hosts (id) ON DELETE CASCADE,
+  boot TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+`,
   // Identities saw every host so far, and go on to.
   `
 ALTER TABLE identities ADD COLUMN scope TEXT NOT NULL DEFAULT '{}';

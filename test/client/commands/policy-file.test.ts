@@ -35,6 +35,26 @@ test('reads several policies from one file', () => {
   expect(parsePolicyFile('p.yaml', `${good}---\n${good.replace('base', 'other')}`)).toHaveLength(2);
 });
 
+test('reads boot rules, and says where one is wrong', () => {
+  const boot = `name: trustPolicies/boot
+boot:
+  secure_boot: {}
+  allowedSigners: {certificates: ['${digest}']}
+  sbat_level:
+    minimum: {shim: 4}
+`;
+  const [policy] = parsePolicyFile('p.yaml', boot);
+  expect(policy?.locate({ field: 'boot.allowed_signers.certificates[0]', message: 'm' })).toMatch(
+    /^p\.yaml:4:35: boot\./,
+  );
+  expect(problemsOf(boot.replace('shim: 4', 'shim: four'))).toEqual([
+    expect.stringContaining('boot.sbat_level.minimum'),
+  ]);
+  expect(problemsOf(boot.replace('secure_boot', 'secure'))).toEqual([
+    'p.yaml:3:3: boot.secure: BootRules has no such field',
+  ]);
+});
+
 test('places a problem that the service found', () => {
   const [policy] = parsePolicyFile('p.yaml', good);
   const located = policy?.locate({ field: 'pcr_rules[0].allowed[0]', message: 'too short' });

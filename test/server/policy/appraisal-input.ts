@@ -57,6 +57,7 @@ export const BASE: AppraisalInput = {
   epochs: EPOCHS,
   findings: [passed('quote', 'the quote is good'), passed('clock', 'the clock went forward', 'clock 1000')],
   pcrs: proven(),
+  boot: { kind: 'none' },
   banks: new Set([TPM_ALG_SHA256]),
   banksProven: true,
   endorsed: true,

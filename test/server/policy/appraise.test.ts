@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 
 import { TPM_ALG_SHA256, TPM_ALG_SHA384 } from '../../../tpm/structures/constants.ts';
-import { appraise, tierOf } from '../../../server/policy/appraise.ts';
+import { appraise } from '../../../server/policy/appraise.ts';
 import type { AppraisalInput } from '../../../server/policy/appraise.ts';
+import { tierOf } from '../../../server/policy/claims.ts';
 import type { TrustStatus, VectorRecord } from '../../../server/store/records.ts';
 import { failed, passed } from '../../../server/verifier/finding.ts';
 import { BASE, judgedBy, ONE, policy, regressed, ZERO } from './appraisal-input.ts';

@@ -59,6 +59,7 @@ type Act = (channel: Channel, name: string) => Promise<unknown>;
 const etag = 'v1';
 const ONE_HOST: readonly (readonly [string, readonly IdentityRole[], Act])[] = [
   ['GetAttestationResult', READERS, (c, host) => c.client(AttestationResultService).getAttestationResult({ host })],
+  ['GetBootReport', READERS, (c, host) => c.client(AttestationResultService).getBootReport({ host })],
   ['GetHost', ['operator', 'auditor'], (c, name) => c.client(HostService).getHost({ name })],
   [
     'UpdateHost',

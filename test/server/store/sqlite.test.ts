@@ -164,6 +164,7 @@ describe('the SQLite store', () => {
         'DROP TABLE revocation_lists',
         'ALTER TABLE identities DROP COLUMN scope',
         'ALTER TABLE changes DROP COLUMN prior_policy_id',
+        'DROP TABLE boots',
         'ALTER TABLE service_keys DROP COLUMN withdraw_time',
         'DROP INDEX changes_policy',
         'ALTER TABLE changes DROP COLUMN policy_id',
@@ -179,6 +180,7 @@ describe('the SQLite store', () => {
     const store = await start();
     expect([await store.getHost('h-a'), await store.getResult('h-a'), await store.listAudit(0, 100)]).toEqual(before);
     expect(await store.allRevocationLists()).toEqual([]);
+    expect(await store.getBoot('h-a')).toBeNull();
     expect(await store.getPolicy('kept', 1)).toMatchObject({ references: [] });
     expect(await store.getIdentity('bob')).toMatchObject({ ...BOB, scope: {} });
     const priors = (await store.changesSince(0, 10)).map(({ prior }) => prior);

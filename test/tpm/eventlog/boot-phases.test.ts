@@ -80,6 +80,26 @@ test('images are listed by digest, whatever type they are said to be', () => {
   expect(boot.images.map(({ index }) => index)).toEqual([2, 3]);
 });
 
+test('an image is one also where its own bytes are the data of another event', () => {
+  const { boot } = read([
+    { pcr: 4, type: 5, data: Buffer.from('MZ, and the rest of what Authenticode hashes') },
+    { pcr: 4, type: 0x8000_0007, data: Buffer.from('PE without a DOS header') },
+    { pcr: 2, type: 6, data: Buffer.concat([u32(1), u32(2), Buffer.from('VZ')]), measured: Buffer.from('VZ') },
+    { pcr: 4, type: 5, data: Buffer.alloc(1025, 0x20) },
+    { pcr: 4, type: 5, data: Buffer.from('a word of the firmware') },
+  ]);
+  expect(boot.images.map(({ index }) => index)).toEqual([1, 2, 3, 4]);
+});
+
+test.each<[string, MadeEvent]>([
+  ['an action', { pcr: 8, type: 5, data: Buffer.from('/vmlinuz init=/bin/sh') }],
+  ['a command line of a module', grub('module_cmdline', '/vmlinuz init=/bin/sh')],
+  ['a tag', { pcr: 12, type: 6, data: Buffer.concat([u32(1), u32(4), Buffer.from('text')]) }],
+  ['a text without a prefix', { pcr: 8, type: 13, data: Buffer.from('/vmlinuz init=/bin/sh') }],
+])('a command line beside which %s was measured is ambiguous', (_, hidden) => {
+  expect(read([linux, hidden, line]).boot.findings.map(({ code }) => code)).toEqual(['KERNEL_COMMAND_LINE_AMBIGUOUS']);
+});
+
 describe('ExitBootServices', () => {
   const begun = action('Exit Boot Services Invocation');
   const failed = action('Exit Boot Services Returned with Failure');

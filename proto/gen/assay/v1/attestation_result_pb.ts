@@ -15,7 +15,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file assay/v1/attestation_result.proto.
  */
 export const file_assay_v1_attestation_result: GenFile = /*@__PURE__*/
-  fileDesc("CiFhc3NheS92MS9hdHRlc3RhdGlvbl9yZXN1bHQucHJvdG8SCGFzc2F5LnYxIoEBCgVDaGVjaxIKCgJpZBgBIAEoCRInCgdvdXRjb21lGAIgASgOMhYuYXNzYXkudjEuQ2hlY2tPdXRjb21lEg4KBnJlYXNvbhgDIAEoCRIQCghvYnNlcnZlZBgEIAEoCRIQCghleHBlY3RlZBgFIAEoCRIPCgdtZXNzYWdlGAYgASgJInAKFVRydXN0d29ydGhpbmVzc1ZlY3RvchIZChFpbnN0YW5jZV9pZGVudGl0eRgBIAEoERIVCg1jb25maWd1cmF0aW9uGAIgASgREhMKC2V4ZWN1dGFibGVzGAMgASgREhAKCGhhcmR3YXJlGAQgASgRIrwFChFBdHRlc3RhdGlvblJlc3VsdBIMCgRuYW1lGAEgASgJEgwKBGhvc3QYAiABKAkSEAoIcmV2aXNpb24YAyABKAQSJQoGc3RhdHVzGAQgASgOMhUuYXNzYXkudjEuVHJ1c3RTdGF0dXMSLwoGdmVjdG9yGAUgASgLMh8uYXNzYXkudjEuVHJ1c3R3b3J0aGluZXNzVmVjdG9yEh8KBmNoZWNrcxgGIAMoCzIPLmFzc2F5LnYxLkNoZWNrEhQKDHRydXN0X3BvbGljeRgHIAEoCRIcChR0cnVzdF9wb2xpY3lfdmVyc2lvbhgIIAEoBBIeChZhcHByYWlzYWxfaW5wdXRfZGlnZXN0GAkgASgJEhcKD2V2aWRlbmNlX2RpZ2VzdBgKIAEoCRIPCgdha19uYW1lGAsgASgJEjIKDmNoYWxsZW5nZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt2YWxpZF91bnRpbBgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNY29uZmlybWF0aW9ucxgOIAEoBBIsCgxjb25uZWN0aXZpdHkYDyABKA4yFi5hc3NheS52MS5Db25uZWN0aXZpdHkSEwoLcmVzZXRfY291bnQYECABKA0SFQoNcmVzdGFydF9jb3VudBgRIAEoDRIRCglub2RlX25hbWUYEiABKAkSNwoGbGFiZWxzGBMgAygLMicuYXNzYXkudjEuQXR0ZXN0YXRpb25SZXN1bHQuTGFiZWxzRW50cnkSMQoNcmV2aXNpb25fdGltZRgUIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJSChtHZXRBdHRlc3RhdGlvblJlc3VsdFJlcXVlc3QSDAoEaG9zdBgBIAEoCRIlCgV0b2tlbhgCIAEoCzIWLmFzc2F5LnYxLlRva2VuUmVxdWVzdCJrChxHZXRBdHRlc3RhdGlvblJlc3VsdFJlc3BvbnNlEisKBnJlc3VsdBgBIAEoCzIbLmFzc2F5LnYxLkF0dGVzdGF0aW9uUmVzdWx0Eh4KBXRva2VuGAIgASgLMg8uYXNzYXkudjEuVG9rZW4i0QEKDFJlc3VsdEZpbHRlchINCgVob3N0cxgBIAMoCRInCghzdGF0dXNlcxgCIAMoDjIVLmFzc2F5LnYxLlRydXN0U3RhdHVzEj0KDG1hdGNoX2xhYmVscxgDIAMoCzInLmFzc2F5LnYxLlJlc3VsdEZpbHRlci5NYXRjaExhYmVsc0VudHJ5EhYKDnRydXN0X3BvbGljaWVzGAQgAygJGjIKEE1hdGNoTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJ/Ch1MaXN0QXR0ZXN0YXRpb25SZXN1bHRzUmVxdWVzdBImCgZmaWx0ZXIYASABKAsyFi5hc3NheS52MS5SZXN1bHRGaWx0ZXISDwoHaGlzdG9yeRgCIAEoCBIRCglwYWdlX3NpemUYAyABKAUSEgoKcGFnZV90b2tlbhgEIAEoCSJnCh5MaXN0QXR0ZXN0YXRpb25SZXN1bHRzUmVzcG9uc2USLAoHcmVzdWx0cxgBIAMoCzIbLmFzc2F5LnYxLkF0dGVzdGF0aW9uUmVzdWx0EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJeCh5XYXRjaEF0dGVzdGF0aW9uUmVzdWx0c1JlcXVlc3QSJgoGZmlsdGVyGAEgASgLMhYuYXNzYXkudjEuUmVzdWx0RmlsdGVyEhQKDHJlc3VtZV90b2tlbhgCIAEoCSJMCgxSZXN1bHRDaGFuZ2USKwoGcmVzdWx0GAEgASgLMhsuYXNzYXkudjEuQXR0ZXN0YXRpb25SZXN1bHQSDwoHaW5pdGlhbBgCIAEoCCItCg1SZXN1bHRSZW1vdmFsEgwKBGhvc3QYASABKAkSDgoGcmVhc29uGAIgASgJIngKDlJlc3VsdFZhbGlkaXR5EgwKBGhvc3QYASABKAkSEAoIcmV2aXNpb24YAiABKAQSLwoLdmFsaWRfdW50aWwYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDWNvbmZpcm1hdGlvbnMYBCABKAQiGgoIQm9va21hcmsSDgoGc3luY2VkGAEgASgIIuwBCh9XYXRjaEF0dGVzdGF0aW9uUmVzdWx0c1Jlc3BvbnNlEigKBmNoYW5nZRgBIAEoCzIWLmFzc2F5LnYxLlJlc3VsdENoYW5nZUgAEioKB3JlbW92YWwYAiABKAsyFy5hc3NheS52MS5SZXN1bHRSZW1vdmFsSAASLAoIdmFsaWRpdHkYAyABKAsyGC5hc3NheS52MS5SZXN1bHRWYWxpZGl0eUgAEiYKCGJvb2ttYXJrGAQgASgLMhIuYXNzYXkudjEuQm9va21hcmtIABIUCgxyZXN1bWVfdG9rZW4YBSABKAlCBwoFZXZlbnQqmgEKC1RydXN0U3RhdHVzEhwKGFRSVVNUX1NUQVRVU19VTlNQRUNJRklFRBAAEhUKEVRSVVNUX1NUQVRVU19OT05FEAESGgoWVFJVU1RfU1RBVFVTX0FGRklSTUlORxACEhgKFFRSVVNUX1NUQVRVU19XQVJOSU5HEAMSIAocVFJVU1RfU1RBVFVTX0NPTlRSQUlORElDQVRFRBAEKoMBCgxDb25uZWN0aXZpdHkSHAoYQ09OTkVDVElWSVRZX1VOU1BFQ0lGSUVEEAASGwoXQ09OTkVDVElWSVRZX05FVkVSX1NFRU4QARIaChZDT05ORUNUSVZJVFlfQ09OTkVDVEVEEAISHAoYQ09OTkVDVElWSVRZX1VOUkVBQ0hBQkxFEAMqegoMQ2hlY2tPdXRjb21lEh0KGUNIRUNLX09VVENPTUVfVU5TUEVDSUZJRUQQABIYChRDSEVDS19PVVRDT01FX1BBU1NFRBABEhgKFENIRUNLX09VVENPTUVfRkFJTEVEEAISFwoTQ0hFQ0tfT1VUQ09NRV9FUlJPUhADMoQDChhBdHRlc3RhdGlvblJlc3VsdFNlcnZpY2UScQoUR2V0QXR0ZXN0YXRpb25SZXN1bHQSJS5hc3NheS52MS5HZXRBdHRlc3RhdGlvblJlc3VsdFJlcXVlc3QaJi5hc3NheS52MS5HZXRBdHRlc3RhdGlvblJlc3VsdFJlc3BvbnNlIgqKzxgGCgQDBAUHEncKFkxpc3RBdHRlc3RhdGlvblJlc3VsdHMSJy5hc3NheS52MS5MaXN0QXR0ZXN0YXRpb25SZXN1bHRzUmVxdWVzdBooLmFzc2F5LnYxLkxpc3RBdHRlc3RhdGlvblJlc3VsdHNSZXNwb25zZSIKis8YBgoEAwQFBxJ8ChdXYXRjaEF0dGVzdGF0aW9uUmVzdWx0cxIoLmFzc2F5LnYxLldhdGNoQXR0ZXN0YXRpb25SZXN1bHRzUmVxdWVzdBopLmFzc2F5LnYxLldhdGNoQXR0ZXN0YXRpb25SZXN1bHRzUmVzcG9uc2UiCorPGAYKBAMEBQcwAWIGcHJvdG8z", [file_assay_v1_access, file_assay_v1_token, file_google_protobuf_timestamp]);
+  fileDesc("CiFhc3NheS92MS9hdHRlc3RhdGlvbl9yZXN1bHQucHJvdG8SCGFzc2F5LnYxIoEBCgVDaGVjaxIKCgJpZBgBIAEoCRInCgdvdXRjb21lGAIgASgOMhYuYXNzYXkudjEuQ2hlY2tPdXRjb21lEg4KBnJlYXNvbhgDIAEoCRIQCghvYnNlcnZlZBgEIAEoCRIQCghleHBlY3RlZBgFIAEoCRIPCgdtZXNzYWdlGAYgASgJInAKFVRydXN0d29ydGhpbmVzc1ZlY3RvchIZChFpbnN0YW5jZV9pZGVudGl0eRgBIAEoERIVCg1jb25maWd1cmF0aW9uGAIgASgREhMKC2V4ZWN1dGFibGVzGAMgASgREhAKCGhhcmR3YXJlGAQgASgRIrwFChFBdHRlc3RhdGlvblJlc3VsdBIMCgRuYW1lGAEgASgJEgwKBGhvc3QYAiABKAkSEAoIcmV2aXNpb24YAyABKAQSJQoGc3RhdHVzGAQgASgOMhUuYXNzYXkudjEuVHJ1c3RTdGF0dXMSLwoGdmVjdG9yGAUgASgLMh8uYXNzYXkudjEuVHJ1c3R3b3J0aGluZXNzVmVjdG9yEh8KBmNoZWNrcxgGIAMoCzIPLmFzc2F5LnYxLkNoZWNrEhQKDHRydXN0X3BvbGljeRgHIAEoCRIcChR0cnVzdF9wb2xpY3lfdmVyc2lvbhgIIAEoBBIeChZhcHByYWlzYWxfaW5wdXRfZGlnZXN0GAkgASgJEhcKD2V2aWRlbmNlX2RpZ2VzdBgKIAEoCRIPCgdha19uYW1lGAsgASgJEjIKDmNoYWxsZW5nZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt2YWxpZF91bnRpbBgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNY29uZmlybWF0aW9ucxgOIAEoBBIsCgxjb25uZWN0aXZpdHkYDyABKA4yFi5hc3NheS52MS5Db25uZWN0aXZpdHkSEwoLcmVzZXRfY291bnQYECABKA0SFQoNcmVzdGFydF9jb3VudBgRIAEoDRIRCglub2RlX25hbWUYEiABKAkSNwoGbGFiZWxzGBMgAygLMicuYXNzYXkudjEuQXR0ZXN0YXRpb25SZXN1bHQuTGFiZWxzRW50cnkSMQoNcmV2aXNpb25fdGltZRgUIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJSChtHZXRBdHRlc3RhdGlvblJlc3VsdFJlcXVlc3QSDAoEaG9zdBgBIAEoCRIlCgV0b2tlbhgCIAEoCzIWLmFzc2F5LnYxLlRva2VuUmVxdWVzdCJrChxHZXRBdHRlc3RhdGlvblJlc3VsdFJlc3BvbnNlEisKBnJlc3VsdBgBIAEoCzIbLmFzc2F5LnYxLkF0dGVzdGF0aW9uUmVzdWx0Eh4KBXRva2VuGAIgASgLMg8uYXNzYXkudjEuVG9rZW4i0QEKDFJlc3VsdEZpbHRlchINCgVob3N0cxgBIAMoCRInCghzdGF0dXNlcxgCIAMoDjIVLmFzc2F5LnYxLlRydXN0U3RhdHVzEj0KDG1hdGNoX2xhYmVscxgDIAMoCzInLmFzc2F5LnYxLlJlc3VsdEZpbHRlci5NYXRjaExhYmVsc0VudHJ5EhYKDnRydXN0X3BvbGljaWVzGAQgAygJGjIKEE1hdGNoTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJ/Ch1MaXN0QXR0ZXN0YXRpb25SZXN1bHRzUmVxdWVzdBImCgZmaWx0ZXIYASABKAsyFi5hc3NheS52MS5SZXN1bHRGaWx0ZXISDwoHaGlzdG9yeRgCIAEoCBIRCglwYWdlX3NpemUYAyABKAUSEgoKcGFnZV90b2tlbhgEIAEoCSJnCh5MaXN0QXR0ZXN0YXRpb25SZXN1bHRzUmVzcG9uc2USLAoHcmVzdWx0cxgBIAMoCzIbLmFzc2F5LnYxLkF0dGVzdGF0aW9uUmVzdWx0EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJeCh5XYXRjaEF0dGVzdGF0aW9uUmVzdWx0c1JlcXVlc3QSJgoGZmlsdGVyGAEgASgLMhYuYXNzYXkudjEuUmVzdWx0RmlsdGVyEhQKDHJlc3VtZV90b2tlbhgCIAEoCSJMCgxSZXN1bHRDaGFuZ2USKwoGcmVzdWx0GAEgASgLMhsuYXNzYXkudjEuQXR0ZXN0YXRpb25SZXN1bHQSDwoHaW5pdGlhbBgCIAEoCCItCg1SZXN1bHRSZW1vdmFsEgwKBGhvc3QYASABKAkSDgoGcmVhc29uGAIgASgJIngKDlJlc3VsdFZhbGlkaXR5EgwKBGhvc3QYASABKAkSEAoIcmV2aXNpb24YAiABKAQSLwoLdmFsaWRfdW50aWwYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDWNvbmZpcm1hdGlvbnMYBCABKAQiGgoIQm9va21hcmsSDgoGc3luY2VkGAEgASgIIuwBCh9XYXRjaEF0dGVzdGF0aW9uUmVzdWx0c1Jlc3BvbnNlEigKBmNoYW5nZRgBIAEoCzIWLmFzc2F5LnYxLlJlc3VsdENoYW5nZUgAEioKB3JlbW92YWwYAiABKAsyFy5hc3NheS52MS5SZXN1bHRSZW1vdmFsSAASLAoIdmFsaWRpdHkYAyABKAsyGC5hc3NheS52MS5SZXN1bHRWYWxpZGl0eUgAEiYKCGJvb2ttYXJrGAQgASgLMhIuYXNzYXkudjEuQm9va21hcmtIABIUCgxyZXN1bWVfdG9rZW4YBSABKAlCBwoFZXZlbnQiSwoUR2V0Qm9vdFJlcG9ydFJlcXVlc3QSDAoEaG9zdBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJWChVHZXRCb290UmVwb3J0UmVzcG9uc2USJAoGcmVwb3J0GAEgASgLMhQuYXNzYXkudjEuQm9vdFJlcG9ydBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiogQKCkJvb3RSZXBvcnQSDAoEaG9zdBgBIAEoCRIlCgVzdGF0ZRgCIAEoDjIWLmFzc2F5LnYxLkJvb3RMb2dTdGF0ZRIgCgdwcm9ibGVtGAMgASgLMg8uYXNzYXkudjEuQ2hlY2sSFwoPYm9vdF9sb2dfZGlnZXN0GAQgASgJEg4KBmZvcm1hdBgFIAEoCRINCgViYW5rcxgGIAMoCRIvCgtzZWN1cmVfYm9vdBgHIAEoCzIaLmFzc2F5LnYxLlNlY3VyZUJvb3RSZXBvcnQSNAoUa2VybmVsX2NvbW1hbmRfbGluZXMYCCADKAsyFi5hc3NheS52MS5NZWFzdXJlZFRleHQSJwoHaW5pdHJkcxgJIAMoCzIWLmFzc2F5LnYxLk1lYXN1cmVkVGV4dBIaChJleGl0X2Jvb3Rfc2VydmljZXMYCiABKAkSIwoGcGhhc2VzGAsgAygLMhMuYXNzYXkudjEuQm9vdFBoYXNlEhMKC2V2ZW50X2NvdW50GAwgASgNEiMKBmV2ZW50cxgNIAMoCzITLmFzc2F5LnYxLkJvb3RFdmVudBIeChZ1c2Vyc3BhY2VfcmVjb3JkX2NvdW50GA4gASgNEjEKEXVzZXJzcGFjZV9yZWNvcmRzGA8gAygLMhYuYXNzYXkudjEuTWVhc3VyZWRUZXh0EicKCGZpbmRpbmdzGBAgAygLMhUuYXNzYXkudjEuQm9vdEZpbmRpbmcisgEKEFNlY3VyZUJvb3RSZXBvcnQSDAoEbW9kZRgBIAEoCRI0CglkYXRhYmFzZXMYAiADKAsyIS5hc3NheS52MS5TaWduYXR1cmVEYXRhYmFzZVJlcG9ydBIsCgthdXRob3JpdGllcxgDIAMoCzIXLmFzc2F5LnYxLkJvb3RBdXRob3JpdHkSEgoKc2JhdF9sZXZlbBgEIAEoCRIYChBtb2tfbWVhc3VyZW1lbnRzGAUgAygJIkcKF1NpZ25hdHVyZURhdGFiYXNlUmVwb3J0EgwKBG5hbWUYASABKAkSDQoFc3RhdGUYAiABKAkSDwoHZW50cmllcxgDIAEoDSJCCg1Cb290QXV0aG9yaXR5EhAKCHZhcmlhYmxlGAEgASgJEg4KBnNoYTI1NhgCIAEoCRIPCgdzdWJqZWN0GAMgASgJIloKDE1lYXN1cmVkVGV4dBINCgVpbmRleBgBIAEoDRILCgNwY3IYAiABKA0SDgoGc291cmNlGAMgASgJEgwKBHRleHQYBCABKAkSEAoIdmVyaWZpZWQYBSABKAgiQwoJQm9vdFBoYXNlEgwKBG5hbWUYASABKAkSEwoLZmlyc3RfZXZlbnQYAiABKA0SEwoLZXZlbnRfY291bnQYAyABKA0idgoJQm9vdEV2ZW50Eg0KBWluZGV4GAEgASgNEgsKA3BjchgCIAEoDRIMCgR0eXBlGAMgASgJEg8KB2RpZ2VzdHMYBCADKAkSEAoIdmVyaWZpZWQYBSABKAgSDgoGY292ZXJzGAYgASgJEgwKBGRhdGEYByABKAkiPgoLQm9vdEZpbmRpbmcSDAoEY29kZRgBIAEoCRIQCghzZXZlcml0eRgCIAEoCRIPCgdtZXNzYWdlGAMgASgJKpoBCgtUcnVzdFN0YXR1cxIcChhUUlVTVF9TVEFUVVNfVU5TUEVDSUZJRUQQABIVChFUUlVTVF9TVEFUVVNfTk9ORRABEhoKFlRSVVNUX1NUQVRVU19BRkZJUk1JTkcQAhIYChRUUlVTVF9TVEFUVVNfV0FSTklORxADEiAKHFRSVVNUX1NUQVRVU19DT05UUkFJTkRJQ0FURUQQBCqDAQoMQ29ubmVjdGl2aXR5EhwKGENPTk5FQ1RJVklUWV9VTlNQRUNJRklFRBAAEhsKF0NPTk5FQ1RJVklUWV9ORVZFUl9TRUVOEAESGgoWQ09OTkVDVElWSVRZX0NPTk5FQ1RFRBACEhwKGENPTk5FQ1RJVklUWV9VTlJFQUNIQUJMRRADKnoKDENoZWNrT3V0Y29tZRIdChlDSEVDS19PVVRDT01FX1VOU1BFQ0lGSUVEEAASGAoUQ0hFQ0tfT1VUQ09NRV9QQVNTRUQQARIYChRDSEVDS19PVVRDT01FX0ZBSUxFRBACEhcKE0NIRUNLX09VVENPTUVfRVJST1IQAyqjAQoMQm9vdExvZ1N0YXRlEh4KGkJPT1RfTE9HX1NUQVRFX1VOU1BFQ0lGSUVEEAASGwoXQk9PVF9MT0dfU1RBVEVfVkVSSUZJRUQQARIdChlCT09UX0xPR19TVEFURV9VTlZFUklGSUVEEAISGgoWQk9PVF9MT0dfU1RBVEVfTUlTU0lORxADEhsKF0JPT1RfTE9HX1NUQVRFX1VOUFJPVkVOEAQy4gMKGEF0dGVzdGF0aW9uUmVzdWx0U2VydmljZRJxChRHZXRBdHRlc3RhdGlvblJlc3VsdBIlLmFzc2F5LnYxLkdldEF0dGVzdGF0aW9uUmVzdWx0UmVxdWVzdBomLmFzc2F5LnYxLkdldEF0dGVzdGF0aW9uUmVzdWx0UmVzcG9uc2UiCorPGAYKBAMEBQcSdwoWTGlzdEF0dGVzdGF0aW9uUmVzdWx0cxInLmFzc2F5LnYxLkxpc3RBdHRlc3RhdGlvblJlc3VsdHNSZXF1ZXN0GiguYXNzYXkudjEuTGlzdEF0dGVzdGF0aW9uUmVzdWx0c1Jlc3BvbnNlIgqKzxgGCgQDBAUHElwKDUdldEJvb3RSZXBvcnQSHi5hc3NheS52MS5HZXRCb290UmVwb3J0UmVxdWVzdBofLmFzc2F5LnYxLkdldEJvb3RSZXBvcnRSZXNwb25zZSIKis8YBgoEAwQFBxJ8ChdXYXRjaEF0dGVzdGF0aW9uUmVzdWx0cxIoLmFzc2F5LnYxLldhdGNoQXR0ZXN0YXRpb25SZXN1bHRzUmVxdWVzdBopLmFzc2F5LnYxLldhdGNoQXR0ZXN0YXRpb25SZXN1bHRzUmVzcG9uc2UiCorPGAYKBAMEBQcwAWIGcHJvdG8z", [file_assay_v1_access, file_assay_v1_token, file_google_protobuf_timestamp]);
 
 /**
  * One check of an appraisal.
@@ -646,6 +646,496 @@ export const WatchAttestationResultsResponseSchema: GenMessage<WatchAttestationR
   messageDesc(file_assay_v1_attestation_result, 13);
 
 /**
+ * Request of GetBootReport.
+ *
+ * @generated from message assay.v1.GetBootReportRequest
+ */
+export type GetBootReportRequest = Message<"assay.v1.GetBootReportRequest"> & {
+  /**
+   * The host's resource name, "hosts/{host}".
+   *
+   * @generated from field: string host = 1;
+   */
+  host: string;
+
+  /**
+   * At most so many events, default 50, maximum 1000.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * next_page_token of the page before; the rest of the report is on every page.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message assay.v1.GetBootReportRequest.
+ * Use `create(GetBootReportRequestSchema)` to create a new message.
+ */
+export const GetBootReportRequestSchema: GenMessage<GetBootReportRequest> = /*@__PURE__*/
+  messageDesc(file_assay_v1_attestation_result, 14);
+
+/**
+ * Response of GetBootReport.
+ *
+ * @generated from message assay.v1.GetBootReportResponse
+ */
+export type GetBootReportResponse = Message<"assay.v1.GetBootReportResponse"> & {
+  /**
+   * The report.
+   *
+   * @generated from field: assay.v1.BootReport report = 1;
+   */
+  report?: BootReport | undefined;
+
+  /**
+   * Token of the next page of events; empty on the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message assay.v1.GetBootReportResponse.
+ * Use `create(GetBootReportResponseSchema)` to create a new message.
+ */
+export const GetBootReportResponseSchema: GenMessage<GetBootReportResponse> = /*@__PURE__*/
+  messageDesc(file_assay_v1_attestation_result, 15);
+
+/**
+ * What a host booted. Text comes from the host's log: show it escaped.
+ *
+ * @generated from message assay.v1.BootReport
+ */
+export type BootReport = Message<"assay.v1.BootReport"> & {
+  /**
+   * The host's resource name.
+   *
+   * @generated from field: string host = 1;
+   */
+  host: string;
+
+  /**
+   * Whether the log can be believed.
+   *
+   * @generated from field: assay.v1.BootLogState state = 2;
+   */
+  state: BootLogState;
+
+  /**
+   * Why not, as a check of a result says it; empty when it can.
+   *
+   * @generated from field: assay.v1.Check problem = 3;
+   */
+  problem?: Check | undefined;
+
+  /**
+   * SHA-256 (hex) of the firmware's log; empty when there is none.
+   *
+   * @generated from field: string boot_log_digest = 4;
+   */
+  bootLogDigest: string;
+
+  /**
+   * "crypto-agile" or "sha1"; empty when there is no log.
+   *
+   * @generated from field: string format = 5;
+   */
+  format: string;
+
+  /**
+   * The log's banks, such as "sha256", in the order of the digests of events.
+   *
+   * @generated from field: repeated string banks = 6;
+   */
+  banks: string[];
+
+  /**
+   * Secure Boot, as PCR 7 tells it.
+   *
+   * @generated from field: assay.v1.SecureBootReport secure_boot = 7;
+   */
+  secureBoot?: SecureBootReport | undefined;
+
+  /**
+   * What loaders measured as the kernel's command line. At most 64.
+   *
+   * @generated from field: repeated assay.v1.MeasuredText kernel_command_lines = 8;
+   */
+  kernelCommandLines: MeasuredText[];
+
+  /**
+   * The initrds, by name. At most 64.
+   *
+   * @generated from field: repeated assay.v1.MeasuredText initrds = 9;
+   */
+  initrds: MeasuredText[];
+
+  /**
+   * "success", "failure", "begun" or "missing".
+   *
+   * @generated from field: string exit_boot_services = 10;
+   */
+  exitBootServices: string;
+
+  /**
+   * Phases of the boot in their order.
+   *
+   * @generated from field: repeated assay.v1.BootPhase phases = 11;
+   */
+  phases: BootPhase[];
+
+  /**
+   * How many events the log has.
+   *
+   * @generated from field: uint32 event_count = 12;
+   */
+  eventCount: number;
+
+  /**
+   * Events of this page, in the order of the log.
+   *
+   * @generated from field: repeated assay.v1.BootEvent events = 13;
+   */
+  events: BootEvent[];
+
+  /**
+   * How many records of the operating system's log were verified with it.
+   *
+   * @generated from field: uint32 userspace_record_count = 14;
+   */
+  userspaceRecordCount: number;
+
+  /**
+   * Records of the operating system's log; at most 256.
+   *
+   * @generated from field: repeated assay.v1.MeasuredText userspace_records = 15;
+   */
+  userspaceRecords: MeasuredText[];
+
+  /**
+   * What is odd about the log. At most 256.
+   *
+   * @generated from field: repeated assay.v1.BootFinding findings = 16;
+   */
+  findings: BootFinding[];
+};
+
+/**
+ * Describes the message assay.v1.BootReport.
+ * Use `create(BootReportSchema)` to create a new message.
+ */
+export const BootReportSchema: GenMessage<BootReport> = /*@__PURE__*/
+  messageDesc(file_assay_v1_attestation_result, 16);
+
+/**
+ * State of Secure Boot.
+ *
+ * @generated from message assay.v1.SecureBootReport
+ */
+export type SecureBootReport = Message<"assay.v1.SecureBootReport"> & {
+  /**
+   * "enabled", "disabled", "unset" or "unknown".
+   *
+   * @generated from field: string mode = 1;
+   */
+  mode: string;
+
+  /**
+   * The variables that firmware measured, such as "db", with how many entries each has.
+   *
+   * @generated from field: repeated assay.v1.SignatureDatabaseReport databases = 2;
+   */
+  databases: SignatureDatabaseReport[];
+
+  /**
+   * What the images that ran were verified with. At most 64.
+   *
+   * @generated from field: repeated assay.v1.BootAuthority authorities = 3;
+   */
+  authorities: BootAuthority[];
+
+  /**
+   * shim's revocation level, as measured.
+   *
+   * @generated from field: string sbat_level = 4;
+   */
+  sbatLevel: string;
+
+  /**
+   * Names of the lists of the machine's owner that shim measured (PCR 14): the names are the log's word. At most 64.
+   *
+   * @generated from field: repeated string mok_measurements = 5;
+   */
+  mokMeasurements: string[];
+};
+
+/**
+ * Describes the message assay.v1.SecureBootReport.
+ * Use `create(SecureBootReportSchema)` to create a new message.
+ */
+export const SecureBootReportSchema: GenMessage<SecureBootReport> = /*@__PURE__*/
+  messageDesc(file_assay_v1_attestation_result, 17);
+
+/**
+ * A measured database of signatures.
+ *
+ * @generated from message assay.v1.SignatureDatabaseReport
+ */
+export type SignatureDatabaseReport = Message<"assay.v1.SignatureDatabaseReport"> & {
+  /**
+   * Its variable: "PK", "KEK", "db", "dbx", "dbt" or "dbr".
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * "read" or "malformed".
+   *
+   * @generated from field: string state = 2;
+   */
+  state: string;
+
+  /**
+   * How many entries it has.
+   *
+   * @generated from field: uint32 entries = 3;
+   */
+  entries: number;
+};
+
+/**
+ * Describes the message assay.v1.SignatureDatabaseReport.
+ * Use `create(SignatureDatabaseReportSchema)` to create a new message.
+ */
+export const SignatureDatabaseReportSchema: GenMessage<SignatureDatabaseReport> = /*@__PURE__*/
+  messageDesc(file_assay_v1_attestation_result, 18);
+
+/**
+ * What an image was verified with.
+ *
+ * @generated from message assay.v1.BootAuthority
+ */
+export type BootAuthority = Message<"assay.v1.BootAuthority"> & {
+  /**
+   * The variable that it was taken from.
+   *
+   * @generated from field: string variable = 1;
+   */
+  variable: string;
+
+  /**
+   * SHA-256 (hex) of the certificate or hash: what signer rules name.
+   *
+   * @generated from field: string sha256 = 2;
+   */
+  sha256: string;
+
+  /**
+   * Subject of the certificate; empty where it is none.
+   *
+   * @generated from field: string subject = 3;
+   */
+  subject: string;
+};
+
+/**
+ * Describes the message assay.v1.BootAuthority.
+ * Use `create(BootAuthoritySchema)` to create a new message.
+ */
+export const BootAuthoritySchema: GenMessage<BootAuthority> = /*@__PURE__*/
+  messageDesc(file_assay_v1_attestation_result, 19);
+
+/**
+ * A text of the log.
+ *
+ * @generated from message assay.v1.MeasuredText
+ */
+export type MeasuredText = Message<"assay.v1.MeasuredText"> & {
+  /**
+   * Index of the event or record.
+   *
+   * @generated from field: uint32 index = 1;
+   */
+  index: number;
+
+  /**
+   * The PCR.
+   *
+   * @generated from field: uint32 pcr = 2;
+   */
+  pcr: number;
+
+  /**
+   * Who measured it, such as "grub", or which kind of record it is.
+   *
+   * @generated from field: string source = 3;
+   */
+  source: string;
+
+  /**
+   * The text, cut after 4096 characters; empty where only a digest was logged.
+   *
+   * @generated from field: string text = 4;
+   */
+  text: string;
+
+  /**
+   * Is the text what was measured?
+   *
+   * @generated from field: bool verified = 5;
+   */
+  verified: boolean;
+};
+
+/**
+ * Describes the message assay.v1.MeasuredText.
+ * Use `create(MeasuredTextSchema)` to create a new message.
+ */
+export const MeasuredTextSchema: GenMessage<MeasuredText> = /*@__PURE__*/
+  messageDesc(file_assay_v1_attestation_result, 20);
+
+/**
+ * A phase of a boot.
+ *
+ * @generated from message assay.v1.BootPhase
+ */
+export type BootPhase = Message<"assay.v1.BootPhase"> & {
+  /**
+   * "firmware", "boot-manager", "boot-loader" or "exit".
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Index of its first event.
+   *
+   * @generated from field: uint32 first_event = 2;
+   */
+  firstEvent: number;
+
+  /**
+   * How many events it has.
+   *
+   * @generated from field: uint32 event_count = 3;
+   */
+  eventCount: number;
+};
+
+/**
+ * Describes the message assay.v1.BootPhase.
+ * Use `create(BootPhaseSchema)` to create a new message.
+ */
+export const BootPhaseSchema: GenMessage<BootPhase> = /*@__PURE__*/
+  messageDesc(file_assay_v1_attestation_result, 21);
+
+/**
+ * One event of a boot log.
+ *
+ * @generated from message assay.v1.BootEvent
+ */
+export type BootEvent = Message<"assay.v1.BootEvent"> & {
+  /**
+   * Position in the log.
+   *
+   * @generated from field: uint32 index = 1;
+   */
+  index: number;
+
+  /**
+   * The PCR that it was measured into.
+   *
+   * @generated from field: uint32 pcr = 2;
+   */
+  pcr: number;
+
+  /**
+   * Name of its type, such as "EV_SEPARATOR".
+   *
+   * @generated from field: string type = 3;
+   */
+  type: string;
+
+  /**
+   * Digests (hex) in the order of the report's banks; empty where it has none for a bank.
+   *
+   * @generated from field: repeated string digests = 4;
+   */
+  digests: string[];
+
+  /**
+   * Is its data what was measured?
+   *
+   * @generated from field: bool verified = 5;
+   */
+  verified: boolean;
+
+  /**
+   * What the digest is of: the data, or such as "image" or "file".
+   *
+   * @generated from field: string covers = 6;
+   */
+  covers: string;
+
+  /**
+   * The data for people, cut after 256 characters.
+   *
+   * @generated from field: string data = 7;
+   */
+  data: string;
+};
+
+/**
+ * Describes the message assay.v1.BootEvent.
+ * Use `create(BootEventSchema)` to create a new message.
+ */
+export const BootEventSchema: GenMessage<BootEvent> = /*@__PURE__*/
+  messageDesc(file_assay_v1_attestation_result, 22);
+
+/**
+ * Something odd about a log.
+ *
+ * @generated from message assay.v1.BootFinding
+ */
+export type BootFinding = Message<"assay.v1.BootFinding"> & {
+  /**
+   * Stable code (docs/inspect.md).
+   *
+   * @generated from field: string code = 1;
+   */
+  code: string;
+
+  /**
+   * "error", "warning" or "info".
+   *
+   * @generated from field: string severity = 2;
+   */
+  severity: string;
+
+  /**
+   * A sentence for people.
+   *
+   * @generated from field: string message = 3;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message assay.v1.BootFinding.
+ * Use `create(BootFindingSchema)` to create a new message.
+ */
+export const BootFindingSchema: GenMessage<BootFinding> = /*@__PURE__*/
+  messageDesc(file_assay_v1_attestation_result, 23);
+
+/**
  * Overall status (AR4SI trustworthiness tier).
  *
  * @generated from enum assay.v1.TrustStatus
@@ -797,6 +1287,61 @@ export const CheckOutcomeSchema: GenEnum<CheckOutcome> = /*@__PURE__*/
   enumDesc(file_assay_v1_attestation_result, 2);
 
 /**
+ * Whether the boot log can be believed.
+ *
+ * @generated from enum assay.v1.BootLogState
+ */
+export const BootLogState = {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: BOOT_LOG_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * The log explains the proven PCR values of every active bank: what is marked verified was measured on the host.
+   *
+   * @generated from enum value: BOOT_LOG_STATE_VERIFIED = 1;
+   */
+  VERIFIED: 1,
+
+  /**
+   * It does not, or cannot be read as a log: nothing of it is believed.
+   *
+   * @generated from enum value: BOOT_LOG_STATE_UNVERIFIED = 2;
+   */
+  UNVERIFIED: 2,
+
+  /**
+   * The host did not send it.
+   *
+   * @generated from enum value: BOOT_LOG_STATE_MISSING = 3;
+   */
+  MISSING: 3,
+
+  /**
+   * Nothing was proven for the present boot yet.
+   *
+   * @generated from enum value: BOOT_LOG_STATE_UNPROVEN = 4;
+   */
+  UNPROVEN: 4,
+} as const;
+
+/**
+ * Whether the boot log can be believed.
+ *
+ * @generated from enum assay.v1.BootLogState
+ */
+export type BootLogState = (typeof BootLogState)[keyof typeof BootLogState] | UnknownEnum;
+
+/**
+ * Describes the enum assay.v1.BootLogState.
+ */
+export const BootLogStateSchema: GenEnum<BootLogState> = /*@__PURE__*/
+  enumDesc(file_assay_v1_attestation_result, 3);
+
+/**
  * Tells relying parties what is known of hosts.
  *
  * @generated from service assay.v1.AttestationResultService
@@ -821,6 +1366,16 @@ export const AttestationResultService: GenService<{
     methodKind: "unary";
     input: typeof ListAttestationResultsRequestSchema;
     output: typeof ListAttestationResultsResponseSchema;
+  },
+  /**
+   * What a host booted, from its kept boot log and the PCR values that it proved for its present boot.
+   *
+   * @generated from rpc assay.v1.AttestationResultService.GetBootReport
+   */
+  getBootReport: {
+    methodKind: "unary";
+    input: typeof GetBootReportRequestSchema;
+    output: typeof GetBootReportResponseSchema;
   },
   /**
    * Every change from a revision on. Without a resume token the present results come first, then a bookmark, then changes.

@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file assay/v1/trust_policy.proto.
  */
 export const file_assay_v1_trust_policy: GenFile = /*@__PURE__*/
-  fileDesc("Chthc3NheS92MS90cnVzdF9wb2xpY3kucHJvdG8SCGFzc2F5LnYxIpQBCgxIb3N0U2VsZWN0b3ISPQoMbWF0Y2hfbGFiZWxzGAEgAygLMicuYXNzYXkudjEuSG9zdFNlbGVjdG9yLk1hdGNoTGFiZWxzRW50cnkSEQoJYWxsX2hvc3RzGAIgASgIGjIKEE1hdGNoTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASLaAQoRUXVvdGVSZXF1aXJlbWVudHMSKwoIaW50ZXJ2YWwYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKwoIdmFsaWRpdHkYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMwoQZGlzY29ubmVjdF9ncmFjZRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIcChRhbGxvd191bnByb3Zlbl9iYW5rcxgEIAEoCBIYChBhbGxvd191bmVuZG9yc2VkGAUgASgIInIKB1BjclJ1bGUSDAoEYmFuaxgBIAEoCRINCgVpbmRleBgCIAEoDRIPCgdhbGxvd2VkGAMgAygJEigKCHNldmVyaXR5GAQgASgOMhYuYXNzYXkudjEuUnVsZVNldmVyaXR5Eg8KB21lc3NhZ2UYBSABKAkikAIKC1RydXN0UG9saWN5EgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoBBITCgtkZXNjcmlwdGlvbhgDIAEoCRIoCghzZWxlY3RvchgEIAEoCzIWLmFzc2F5LnYxLkhvc3RTZWxlY3RvchISCgpwcmVjZWRlbmNlGAUgASgFEioKBXF1b3RlGAYgASgLMhsuYXNzYXkudjEuUXVvdGVSZXF1aXJlbWVudHMSJAoJcGNyX3J1bGVzGAcgAygLMhEuYXNzYXkudjEuUGNyUnVsZRIvCgtjcmVhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEZXRhZxgJIAEoCSJHChhDcmVhdGVUcnVzdFBvbGljeVJlcXVlc3QSKwoMdHJ1c3RfcG9saWN5GAEgASgLMhUuYXNzYXkudjEuVHJ1c3RQb2xpY3kiSAoZQ3JlYXRlVHJ1c3RQb2xpY3lSZXNwb25zZRIrCgx0cnVzdF9wb2xpY3kYASABKAsyFS5hc3NheS52MS5UcnVzdFBvbGljeSI2ChVHZXRUcnVzdFBvbGljeVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgEIkUKFkdldFRydXN0UG9saWN5UmVzcG9uc2USKwoMdHJ1c3RfcG9saWN5GAEgASgLMhUuYXNzYXkudjEuVHJ1c3RQb2xpY3kiQQoYTGlzdFRydXN0UG9saWNpZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJImMKGUxpc3RUcnVzdFBvbGljaWVzUmVzcG9uc2USLQoOdHJ1c3RfcG9saWNpZXMYASADKAsyFS5hc3NheS52MS5UcnVzdFBvbGljeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiRwoYVXBkYXRlVHJ1c3RQb2xpY3lSZXF1ZXN0EisKDHRydXN0X3BvbGljeRgBIAEoCzIVLmFzc2F5LnYxLlRydXN0UG9saWN5IkgKGVVwZGF0ZVRydXN0UG9saWN5UmVzcG9uc2USKwoMdHJ1c3RfcG9saWN5GAEgASgLMhUuYXNzYXkudjEuVHJ1c3RQb2xpY3kiNgoYRGVsZXRlVHJ1c3RQb2xpY3lSZXF1ZXN0EgwKBG5hbWUYASABKAkSDAoEZXRhZxgCIAEoCSIbChlEZWxldGVUcnVzdFBvbGljeVJlc3BvbnNlIkkKGlZhbGlkYXRlVHJ1c3RQb2xpY3lSZXF1ZXN0EisKDHRydXN0X3BvbGljeRgBIAEoCzIVLmFzc2F5LnYxLlRydXN0UG9saWN5Ii8KDVBvbGljeVByb2JsZW0SDQoFZmllbGQYASABKAkSDwoHbWVzc2FnZRgCIAEoCSJIChtWYWxpZGF0ZVRydXN0UG9saWN5UmVzcG9uc2USKQoIcHJvYmxlbXMYASADKAsyFy5hc3NheS52MS5Qb2xpY3lQcm9ibGVtKmsKDFJ1bGVTZXZlcml0eRIdChlSVUxFX1NFVkVSSVRZX1VOU1BFQ0lGSUVEEAASGQoVUlVMRV9TRVZFUklUWV9XQVJOSU5HEAESIQodUlVMRV9TRVZFUklUWV9DT05UUkFJTkRJQ0FURUQQAjKEBQoSVHJ1c3RQb2xpY3lTZXJ2aWNlEmcKEUNyZWF0ZVRydXN0UG9saWN5EiIuYXNzYXkudjEuQ3JlYXRlVHJ1c3RQb2xpY3lSZXF1ZXN0GiMuYXNzYXkudjEuQ3JlYXRlVHJ1c3RQb2xpY3lSZXNwb25zZSIJis8YBQoBAxABEl0KDkdldFRydXN0UG9saWN5Eh8uYXNzYXkudjEuR2V0VHJ1c3RQb2xpY3lSZXF1ZXN0GiAuYXNzYXkudjEuR2V0VHJ1c3RQb2xpY3lSZXNwb25zZSIIis8YBAoCAwcSZgoRTGlzdFRydXN0UG9saWNpZXMSIi5hc3NheS52MS5MaXN0VHJ1c3RQb2xpY2llc1JlcXVlc3QaIy5hc3NheS52MS5MaXN0VHJ1c3RQb2xpY2llc1Jlc3BvbnNlIgiKzxgECgIDBxJnChFVcGRhdGVUcnVzdFBvbGljeRIiLmFzc2F5LnYxLlVwZGF0ZVRydXN0UG9saWN5UmVxdWVzdBojLmFzc2F5LnYxLlVwZGF0ZVRydXN0UG9saWN5UmVzcG9uc2UiCYrPGAUKAQMQARJnChFEZWxldGVUcnVzdFBvbGljeRIiLmFzc2F5LnYxLkRlbGV0ZVRydXN0UG9saWN5UmVxdWVzdBojLmFzc2F5LnYxLkRlbGV0ZVRydXN0UG9saWN5UmVzcG9uc2UiCYrPGAUKAQMQARJsChNWYWxpZGF0ZVRydXN0UG9saWN5EiQuYXNzYXkudjEuVmFsaWRhdGVUcnVzdFBvbGljeVJlcXVlc3QaJS5hc3NheS52MS5WYWxpZGF0ZVRydXN0UG9saWN5UmVzcG9uc2UiCIrPGAQKAgMHYgZwcm90bzM", [file_assay_v1_access, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("Chthc3NheS92MS90cnVzdF9wb2xpY3kucHJvdG8SCGFzc2F5LnYxIpQBCgxIb3N0U2VsZWN0b3ISPQoMbWF0Y2hfbGFiZWxzGAEgAygLMicuYXNzYXkudjEuSG9zdFNlbGVjdG9yLk1hdGNoTGFiZWxzRW50cnkSEQoJYWxsX2hvc3RzGAIgASgIGjIKEE1hdGNoTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASLaAQoRUXVvdGVSZXF1aXJlbWVudHMSKwoIaW50ZXJ2YWwYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKwoIdmFsaWRpdHkYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMwoQZGlzY29ubmVjdF9ncmFjZRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIcChRhbGxvd191bnByb3Zlbl9iYW5rcxgEIAEoCBIYChBhbGxvd191bmVuZG9yc2VkGAUgASgIInIKB1BjclJ1bGUSDAoEYmFuaxgBIAEoCRINCgVpbmRleBgCIAEoDRIPCgdhbGxvd2VkGAMgAygJEigKCHNldmVyaXR5GAQgASgOMhYuYXNzYXkudjEuUnVsZVNldmVyaXR5Eg8KB21lc3NhZ2UYBSABKAkizwIKCUJvb3RSdWxlcxItCgtzZWN1cmVfYm9vdBgBIAEoCzIYLmFzc2F5LnYxLlNlY3VyZUJvb3RSdWxlEi0KD2FsbG93ZWRfc2lnbmVycxgCIAEoCzIULmFzc2F5LnYxLlNpZ25lclJ1bGUSLwoRZm9yYmlkZGVuX3NpZ25lcnMYAyABKAsyFC5hc3NheS52MS5TaWduZXJSdWxlEisKDmFsbG93ZWRfaW1hZ2VzGAQgASgLMhMuYXNzYXkudjEuSW1hZ2VSdWxlEi0KEGZvcmJpZGRlbl9pbWFnZXMYBSABKAsyEy5hc3NheS52MS5JbWFnZVJ1bGUSJgoKc2JhdF9sZXZlbBgGIAEoCzISLmFzc2F5LnYxLlNiYXRSdWxlEi8KDGNvbW1hbmRfbGluZRgHIAEoCzIZLmFzc2F5LnYxLkNvbW1hbmRMaW5lUnVsZSJLCg5TZWN1cmVCb290UnVsZRIoCghzZXZlcml0eRgBIAEoDjIWLmFzc2F5LnYxLlJ1bGVTZXZlcml0eRIPCgdtZXNzYWdlGAIgASgJIl0KClNpZ25lclJ1bGUSFAoMY2VydGlmaWNhdGVzGAEgAygJEigKCHNldmVyaXR5GAIgASgOMhYuYXNzYXkudjEuUnVsZVNldmVyaXR5Eg8KB21lc3NhZ2UYAyABKAkiVwoJSW1hZ2VSdWxlEg8KB2RpZ2VzdHMYASADKAkSKAoIc2V2ZXJpdHkYAiABKA4yFi5hc3NheS52MS5SdWxlU2V2ZXJpdHkSDwoHbWVzc2FnZRgDIAEoCSKnAQoIU2JhdFJ1bGUSMAoHbWluaW11bRgBIAMoCzIfLmFzc2F5LnYxLlNiYXRSdWxlLk1pbmltdW1FbnRyeRIoCghzZXZlcml0eRgCIAEoDjIWLmFzc2F5LnYxLlJ1bGVTZXZlcml0eRIPCgdtZXNzYWdlGAMgASgJGi4KDE1pbmltdW1FbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKA06AjgBIoIBCg9Db21tYW5kTGluZVJ1bGUSDwoHYWxsb3dlZBgBIAMoCRIQCghyZXF1aXJlZBgCIAMoCRIRCglmb3JiaWRkZW4YAyADKAkSKAoIc2V2ZXJpdHkYBCABKA4yFi5hc3NheS52MS5SdWxlU2V2ZXJpdHkSDwoHbWVzc2FnZRgFIAEoCSKzAgoLVHJ1c3RQb2xpY3kSDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgEEhMKC2Rlc2NyaXB0aW9uGAMgASgJEigKCHNlbGVjdG9yGAQgASgLMhYuYXNzYXkudjEuSG9zdFNlbGVjdG9yEhIKCnByZWNlZGVuY2UYBSABKAUSKgoFcXVvdGUYBiABKAsyGy5hc3NheS52MS5RdW90ZVJlcXVpcmVtZW50cxIkCglwY3JfcnVsZXMYByADKAsyES5hc3NheS52MS5QY3JSdWxlEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRldGFnGAkgASgJEiEKBGJvb3QYCiABKAsyEy5hc3NheS52MS5Cb290UnVsZXMiRwoYQ3JlYXRlVHJ1c3RQb2xpY3lSZXF1ZXN0EisKDHRydXN0X3BvbGljeRgBIAEoCzIVLmFzc2F5LnYxLlRydXN0UG9saWN5IkgKGUNyZWF0ZVRydXN0UG9saWN5UmVzcG9uc2USKwoMdHJ1c3RfcG9saWN5GAEgASgLMhUuYXNzYXkudjEuVHJ1c3RQb2xpY3kiNgoVR2V0VHJ1c3RQb2xpY3lSZXF1ZXN0EgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoBCJFChZHZXRUcnVzdFBvbGljeVJlc3BvbnNlEisKDHRydXN0X3BvbGljeRgBIAEoCzIVLmFzc2F5LnYxLlRydXN0UG9saWN5IkEKGExpc3RUcnVzdFBvbGljaWVzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJjChlMaXN0VHJ1c3RQb2xpY2llc1Jlc3BvbnNlEi0KDnRydXN0X3BvbGljaWVzGAEgAygLMhUuYXNzYXkudjEuVHJ1c3RQb2xpY3kSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIkcKGFVwZGF0ZVRydXN0UG9saWN5UmVxdWVzdBIrCgx0cnVzdF9wb2xpY3kYASABKAsyFS5hc3NheS52MS5UcnVzdFBvbGljeSJIChlVcGRhdGVUcnVzdFBvbGljeVJlc3BvbnNlEisKDHRydXN0X3BvbGljeRgBIAEoCzIVLmFzc2F5LnYxLlRydXN0UG9saWN5IjYKGERlbGV0ZVRydXN0UG9saWN5UmVxdWVzdBIMCgRuYW1lGAEgASgJEgwKBGV0YWcYAiABKAkiGwoZRGVsZXRlVHJ1c3RQb2xpY3lSZXNwb25zZSJJChpWYWxpZGF0ZVRydXN0UG9saWN5UmVxdWVzdBIrCgx0cnVzdF9wb2xpY3kYASABKAsyFS5hc3NheS52MS5UcnVzdFBvbGljeSIvCg1Qb2xpY3lQcm9ibGVtEg0KBWZpZWxkGAEgASgJEg8KB21lc3NhZ2UYAiABKAkiSAobVmFsaWRhdGVUcnVzdFBvbGljeVJlc3BvbnNlEikKCHByb2JsZW1zGAEgAygLMhcuYXNzYXkudjEuUG9saWN5UHJvYmxlbSprCgxSdWxlU2V2ZXJpdHkSHQoZUlVMRV9TRVZFUklUWV9VTlNQRUNJRklFRBAAEhkKFVJVTEVfU0VWRVJJVFlfV0FSTklORxABEiEKHVJVTEVfU0VWRVJJVFlfQ09OVFJBSU5ESUNBVEVEEAIyhAUKElRydXN0UG9saWN5U2VydmljZRJnChFDcmVhdGVUcnVzdFBvbGljeRIiLmFzc2F5LnYxLkNyZWF0ZVRydXN0UG9saWN5UmVxdWVzdBojLmFzc2F5LnYxLkNyZWF0ZVRydXN0UG9saWN5UmVzcG9uc2UiCYrPGAUKAQMQARJdCg5HZXRUcnVzdFBvbGljeRIfLmFzc2F5LnYxLkdldFRydXN0UG9saWN5UmVxdWVzdBogLmFzc2F5LnYxLkdldFRydXN0UG9saWN5UmVzcG9uc2UiCIrPGAQKAgMHEmYKEUxpc3RUcnVzdFBvbGljaWVzEiIuYXNzYXkudjEuTGlzdFRydXN0UG9saWNpZXNSZXF1ZXN0GiMuYXNzYXkudjEuTGlzdFRydXN0UG9saWNpZXNSZXNwb25zZSIIis8YBAoCAwcSZwoRVXBkYXRlVHJ1c3RQb2xpY3kSIi5hc3NheS52MS5VcGRhdGVUcnVzdFBvbGljeVJlcXVlc3QaIy5hc3NheS52MS5VcGRhdGVUcnVzdFBvbGljeVJlc3BvbnNlIgmKzxgFCgEDEAESZwoRRGVsZXRlVHJ1c3RQb2xpY3kSIi5hc3NheS52MS5EZWxldGVUcnVzdFBvbGljeVJlcXVlc3QaIy5hc3NheS52MS5EZWxldGVUcnVzdFBvbGljeVJlc3BvbnNlIgmKzxgFCgEDEAESbAoTVmFsaWRhdGVUcnVzdFBvbGljeRIkLmFzc2F5LnYxLlZhbGlkYXRlVHJ1c3RQb2xpY3lSZXF1ZXN0GiUuYXNzYXkudjEuVmFsaWRhdGVUcnVzdFBvbGljeVJlc3BvbnNlIgiKzxgECgIDB2IGcHJvdG8z", [file_assay_v1_access, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * Which hosts a policy is for. A policy without a selector judges only hosts whose trust_policy names it.
@@ -142,6 +142,251 @@ export const PcrRuleSchema: GenMessage<PcrRule> = /*@__PURE__*/
   messageDesc(file_assay_v1_trust_policy, 2);
 
 /**
+ * What must have booted, read from a boot log that explains the proven PCRs of every active bank. Each rule that is there counts.
+ *
+ * @generated from message assay.v1.BootRules
+ */
+export type BootRules = Message<"assay.v1.BootRules"> & {
+  /**
+   * Secure Boot was on: enabled, not in setup or audit mode, complete in PCR 7, and not switched off in between by shim.
+   *
+   * @generated from field: assay.v1.SecureBootRule secure_boot = 1;
+   */
+  secureBoot?: SecureBootRule | undefined;
+
+  /**
+   * Every authority that an image was verified with is one of these.
+   *
+   * @generated from field: assay.v1.SignerRule allowed_signers = 2;
+   */
+  allowedSigners?: SignerRule | undefined;
+
+  /**
+   * None of the authorities is one of these.
+   *
+   * @generated from field: assay.v1.SignerRule forbidden_signers = 3;
+   */
+  forbiddenSigners?: SignerRule | undefined;
+
+  /**
+   * Every boot application (PCR 4) is one of these.
+   *
+   * @generated from field: assay.v1.ImageRule allowed_images = 4;
+   */
+  allowedImages?: ImageRule | undefined;
+
+  /**
+   * No boot application and no driver (PCR 4 and 2) is one of these.
+   *
+   * @generated from field: assay.v1.ImageRule forbidden_images = 5;
+   */
+  forbiddenImages?: ImageRule | undefined;
+
+  /**
+   * What shim's revocation level must be at least.
+   *
+   * @generated from field: assay.v1.SbatRule sbat_level = 6;
+   */
+  sbatLevel?: SbatRule | undefined;
+
+  /**
+   * What the kernel's command line must and must not hold.
+   *
+   * @generated from field: assay.v1.CommandLineRule command_line = 7;
+   */
+  commandLine?: CommandLineRule | undefined;
+};
+
+/**
+ * Describes the message assay.v1.BootRules.
+ * Use `create(BootRulesSchema)` to create a new message.
+ */
+export const BootRulesSchema: GenMessage<BootRules> = /*@__PURE__*/
+  messageDesc(file_assay_v1_trust_policy, 3);
+
+/**
+ * Secure Boot must have been on.
+ *
+ * @generated from message assay.v1.SecureBootRule
+ */
+export type SecureBootRule = Message<"assay.v1.SecureBootRule"> & {
+  /**
+   * Status when it was not; default CONTRAINDICATED.
+   *
+   * @generated from field: assay.v1.RuleSeverity severity = 1;
+   */
+  severity: RuleSeverity;
+
+  /**
+   * A sentence for people, at most 512 bytes.
+   *
+   * @generated from field: string message = 2;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message assay.v1.SecureBootRule.
+ * Use `create(SecureBootRuleSchema)` to create a new message.
+ */
+export const SecureBootRuleSchema: GenMessage<SecureBootRule> = /*@__PURE__*/
+  messageDesc(file_assay_v1_trust_policy, 4);
+
+/**
+ * Who verified what booted.
+ *
+ * @generated from message assay.v1.SignerRule
+ */
+export type SignerRule = Message<"assay.v1.SignerRule"> & {
+  /**
+   * SHA-256 (hex) of certificates, DER, as they stand in db, shim or its owner's list. 1 to 64.
+   *
+   * @generated from field: repeated string certificates = 1;
+   */
+  certificates: string[];
+
+  /**
+   * Status when the rule does not hold; default CONTRAINDICATED.
+   *
+   * @generated from field: assay.v1.RuleSeverity severity = 2;
+   */
+  severity: RuleSeverity;
+
+  /**
+   * A sentence for people, at most 512 bytes.
+   *
+   * @generated from field: string message = 3;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message assay.v1.SignerRule.
+ * Use `create(SignerRuleSchema)` to create a new message.
+ */
+export const SignerRuleSchema: GenMessage<SignerRule> = /*@__PURE__*/
+  messageDesc(file_assay_v1_trust_policy, 5);
+
+/**
+ * Which images booted.
+ *
+ * @generated from message assay.v1.ImageRule
+ */
+export type ImageRule = Message<"assay.v1.ImageRule"> & {
+  /**
+   * Authenticode digests (hex) as firmware measures them: of SHA-256, SHA-384 or SHA-512. 1 to 1024.
+   *
+   * @generated from field: repeated string digests = 1;
+   */
+  digests: string[];
+
+  /**
+   * Status when the rule does not hold; default CONTRAINDICATED.
+   *
+   * @generated from field: assay.v1.RuleSeverity severity = 2;
+   */
+  severity: RuleSeverity;
+
+  /**
+   * A sentence for people, at most 512 bytes.
+   *
+   * @generated from field: string message = 3;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message assay.v1.ImageRule.
+ * Use `create(ImageRuleSchema)` to create a new message.
+ */
+export const ImageRuleSchema: GenMessage<ImageRule> = /*@__PURE__*/
+  messageDesc(file_assay_v1_trust_policy, 6);
+
+/**
+ * What the revocation level that shim measured must be at least.
+ *
+ * @generated from message assay.v1.SbatRule
+ */
+export type SbatRule = Message<"assay.v1.SbatRule"> & {
+  /**
+   * Lowest generation by component, such as "shim": 4. 1 to 64.
+   *
+   * @generated from field: map<string, uint32> minimum = 1;
+   */
+  minimum: { [key: string]: number };
+
+  /**
+   * Status when the level is lower; default CONTRAINDICATED.
+   *
+   * @generated from field: assay.v1.RuleSeverity severity = 2;
+   */
+  severity: RuleSeverity;
+
+  /**
+   * A sentence for people, at most 512 bytes.
+   *
+   * @generated from field: string message = 3;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message assay.v1.SbatRule.
+ * Use `create(SbatRuleSchema)` to create a new message.
+ */
+export const SbatRuleSchema: GenMessage<SbatRule> = /*@__PURE__*/
+  messageDesc(file_assay_v1_trust_policy, 7);
+
+/**
+ * What the measured command line of the kernel must be. At least one of the three lists is given.
+ *
+ * @generated from message assay.v1.CommandLineRule
+ */
+export type CommandLineRule = Message<"assay.v1.CommandLineRule"> & {
+  /**
+   * The whole line is one of these, as it was measured. At most 64.
+   *
+   * @generated from field: repeated string allowed = 1;
+   */
+  allowed: string[];
+
+  /**
+   * Arguments that must be there, and without another value of the same name beside them. At most 64.
+   *
+   * @generated from field: repeated string required = 2;
+   */
+  required: string[];
+
+  /**
+   * Arguments that must not be there; one without "=" stands for every value of that name. At most 64.
+   *
+   * @generated from field: repeated string forbidden = 3;
+   */
+  forbidden: string[];
+
+  /**
+   * Status when the rule does not hold; default CONTRAINDICATED.
+   *
+   * @generated from field: assay.v1.RuleSeverity severity = 4;
+   */
+  severity: RuleSeverity;
+
+  /**
+   * A sentence for people, at most 512 bytes.
+   *
+   * @generated from field: string message = 5;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message assay.v1.CommandLineRule.
+ * Use `create(CommandLineRuleSchema)` to create a new message.
+ */
+export const CommandLineRuleSchema: GenMessage<CommandLineRule> = /*@__PURE__*/
+  messageDesc(file_assay_v1_trust_policy, 8);
+
+/**
  * What a host must satisfy to be affirmed.
  *
  * @generated from message assay.v1.TrustPolicy
@@ -190,7 +435,7 @@ export type TrustPolicy = Message<"assay.v1.TrustPolicy"> & {
   quote?: QuoteRequirements | undefined;
 
   /**
-   * What PCRs must hold; at least one rule, at most 256. A policy without rules affirms nothing.
+   * What PCRs must hold; at most 256. A policy has at least one rule, here or in boot: without it affirms nothing.
    *
    * @generated from field: repeated assay.v1.PcrRule pcr_rules = 7;
    */
@@ -209,6 +454,13 @@ export type TrustPolicy = Message<"assay.v1.TrustPolicy"> & {
    * @generated from field: string etag = 9;
    */
   etag: string;
+
+  /**
+   * What must have booted. Where it is given, no host is affirmed without a boot log that explains its PCRs.
+   *
+   * @generated from field: assay.v1.BootRules boot = 10;
+   */
+  boot?: BootRules | undefined;
 };
 
 /**
@@ -216,7 +468,7 @@ export type TrustPolicy = Message<"assay.v1.TrustPolicy"> & {
  * Use `create(TrustPolicySchema)` to create a new message.
  */
 export const TrustPolicySchema: GenMessage<TrustPolicy> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 3);
+  messageDesc(file_assay_v1_trust_policy, 9);
 
 /**
  * Request of CreateTrustPolicy.
@@ -237,7 +489,7 @@ export type CreateTrustPolicyRequest = Message<"assay.v1.CreateTrustPolicyReques
  * Use `create(CreateTrustPolicyRequestSchema)` to create a new message.
  */
 export const CreateTrustPolicyRequestSchema: GenMessage<CreateTrustPolicyRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 4);
+  messageDesc(file_assay_v1_trust_policy, 10);
 
 /**
  * Response of CreateTrustPolicy.
@@ -258,7 +510,7 @@ export type CreateTrustPolicyResponse = Message<"assay.v1.CreateTrustPolicyRespo
  * Use `create(CreateTrustPolicyResponseSchema)` to create a new message.
  */
 export const CreateTrustPolicyResponseSchema: GenMessage<CreateTrustPolicyResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 5);
+  messageDesc(file_assay_v1_trust_policy, 11);
 
 /**
  * Request of GetTrustPolicy.
@@ -286,7 +538,7 @@ export type GetTrustPolicyRequest = Message<"assay.v1.GetTrustPolicyRequest"> & 
  * Use `create(GetTrustPolicyRequestSchema)` to create a new message.
  */
 export const GetTrustPolicyRequestSchema: GenMessage<GetTrustPolicyRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 6);
+  messageDesc(file_assay_v1_trust_policy, 12);
 
 /**
  * Response of GetTrustPolicy.
@@ -307,7 +559,7 @@ export type GetTrustPolicyResponse = Message<"assay.v1.GetTrustPolicyResponse"> 
  * Use `create(GetTrustPolicyResponseSchema)` to create a new message.
  */
 export const GetTrustPolicyResponseSchema: GenMessage<GetTrustPolicyResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 7);
+  messageDesc(file_assay_v1_trust_policy, 13);
 
 /**
  * Request of ListTrustPolicies.
@@ -335,7 +587,7 @@ export type ListTrustPoliciesRequest = Message<"assay.v1.ListTrustPoliciesReques
  * Use `create(ListTrustPoliciesRequestSchema)` to create a new message.
  */
 export const ListTrustPoliciesRequestSchema: GenMessage<ListTrustPoliciesRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 8);
+  messageDesc(file_assay_v1_trust_policy, 14);
 
 /**
  * Response of ListTrustPolicies.
@@ -363,7 +615,7 @@ export type ListTrustPoliciesResponse = Message<"assay.v1.ListTrustPoliciesRespo
  * Use `create(ListTrustPoliciesResponseSchema)` to create a new message.
  */
 export const ListTrustPoliciesResponseSchema: GenMessage<ListTrustPoliciesResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 9);
+  messageDesc(file_assay_v1_trust_policy, 15);
 
 /**
  * Request of UpdateTrustPolicy.
@@ -384,7 +636,7 @@ export type UpdateTrustPolicyRequest = Message<"assay.v1.UpdateTrustPolicyReques
  * Use `create(UpdateTrustPolicyRequestSchema)` to create a new message.
  */
 export const UpdateTrustPolicyRequestSchema: GenMessage<UpdateTrustPolicyRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 10);
+  messageDesc(file_assay_v1_trust_policy, 16);
 
 /**
  * Response of UpdateTrustPolicy.
@@ -405,7 +657,7 @@ export type UpdateTrustPolicyResponse = Message<"assay.v1.UpdateTrustPolicyRespo
  * Use `create(UpdateTrustPolicyResponseSchema)` to create a new message.
  */
 export const UpdateTrustPolicyResponseSchema: GenMessage<UpdateTrustPolicyResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 11);
+  messageDesc(file_assay_v1_trust_policy, 17);
 
 /**
  * Request of DeleteTrustPolicy.
@@ -433,7 +685,7 @@ export type DeleteTrustPolicyRequest = Message<"assay.v1.DeleteTrustPolicyReques
  * Use `create(DeleteTrustPolicyRequestSchema)` to create a new message.
  */
 export const DeleteTrustPolicyRequestSchema: GenMessage<DeleteTrustPolicyRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 12);
+  messageDesc(file_assay_v1_trust_policy, 18);
 
 /**
  * Response of DeleteTrustPolicy.
@@ -448,7 +700,7 @@ export type DeleteTrustPolicyResponse = Message<"assay.v1.DeleteTrustPolicyRespo
  * Use `create(DeleteTrustPolicyResponseSchema)` to create a new message.
  */
 export const DeleteTrustPolicyResponseSchema: GenMessage<DeleteTrustPolicyResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 13);
+  messageDesc(file_assay_v1_trust_policy, 19);
 
 /**
  * Request of ValidateTrustPolicy.
@@ -469,7 +721,7 @@ export type ValidateTrustPolicyRequest = Message<"assay.v1.ValidateTrustPolicyRe
  * Use `create(ValidateTrustPolicyRequestSchema)` to create a new message.
  */
 export const ValidateTrustPolicyRequestSchema: GenMessage<ValidateTrustPolicyRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 14);
+  messageDesc(file_assay_v1_trust_policy, 20);
 
 /**
  * One problem of a policy.
@@ -497,7 +749,7 @@ export type PolicyProblem = Message<"assay.v1.PolicyProblem"> & {
  * Use `create(PolicyProblemSchema)` to create a new message.
  */
 export const PolicyProblemSchema: GenMessage<PolicyProblem> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 15);
+  messageDesc(file_assay_v1_trust_policy, 21);
 
 /**
  * Response of ValidateTrustPolicy.
@@ -518,7 +770,7 @@ export type ValidateTrustPolicyResponse = Message<"assay.v1.ValidateTrustPolicyR
  * Use `create(ValidateTrustPolicyResponseSchema)` to create a new message.
  */
 export const ValidateTrustPolicyResponseSchema: GenMessage<ValidateTrustPolicyResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 16);
+  messageDesc(file_assay_v1_trust_policy, 22);
 
 /**
  * What a failed rule means.

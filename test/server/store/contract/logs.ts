@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { LOG_LIMITS } from '../../../../server/store/log-rules.ts';
-import type { LogKind, LogPart } from '../../../../server/store/records.ts';
-import { commit, enrolled, OPERATOR, round } from '../fixtures.ts';
+import type { BootRecord, LogKind, LogPart } from '../../../../server/store/records.ts';
+import { ak, commit, enrollAgain, enrolled, OPERATOR, round } from '../fixtures.ts';
 import type { Given } from './harness.ts';
 
 export function describeLogs(given: Given): void {
@@ -61,6 +61,58 @@ export function describeLogs(given: Given): void {
       expect(await read('boot')).toBe('second boot');
     });
 
+    const proven = (sha256: string): BootRecord => ({
+      bootLog: { sha256, size: 8, unreadable: '' },
+      userspaceLog: { sha256: '', size: 0, unreadable: 'ENOENT' },
+      pcrs: [{ algorithm: 0x000b, values: [[7, '00'.repeat(32)]] }],
+    });
+
+    async function prove(boot: BootRecord | null | undefined): Promise<void> {
+      await commit(given.store, await round(given.store, 'h-a', boot === undefined ? {} : { boot }));
+    }
+
+    it('keeps what was proven of the boot until a round proves another, or says that it no longer holds', async () => {
+      await enrolled(given.store, 'a', { boot: proven('one') });
+      expect(await given.store.getBoot('h-a')).toEqual(proven('one'));
+      await prove(undefined);
+      expect(await given.store.getBoot('h-a')).toEqual(proven('one'));
+      await prove(proven('two'));
+      expect(await given.store.getBoot('h-a')).toEqual(proven('two'));
+      await given.reopen();
+      expect(await given.store.getBoot('h-a')).toEqual(proven('two'));
+      await prove(null);
+      expect(await given.store.getBoot('h-a')).toBeNull();
+      expect(await given.store.getBoot('h-nobody')).toBeNull();
+    });
+
+    it('keeps nothing of what a fenced round proved', async () => {
+      await enrolled(given.store, 'a', { boot: proven('one') });
+      const late = await round(given.store, 'h-a', { boot: proven('two') });
+      await prove(undefined);
+      expect(await commit(given.store, late)).toEqual({ outcome: 'fenced' });
+      expect(await given.store.getBoot('h-a')).toEqual(proven('one'));
+    });
+
+    it.each([
+      { name: 'reset', clock: { resetCount: 2, restartCount: 0 } },
+      { name: 'restart', clock: { resetCount: 1, restartCount: 1 } },
+    ])('drops what was proven before a $name, and keeps what the same round proves', async ({ clock }) => {
+      await enrolled(given.store, 'a', { boot: proven('one') });
+      await send([], clock);
+      expect(await given.store.getBoot('h-a')).toBeNull();
+      const again = await round(given.store, 'h-a', { boot: proven('two') });
+      await commit(given.store, { ...again, clock: { ...again.clock, resetCount: 3 } });
+      expect(await given.store.getBoot('h-a')).toEqual(proven('two'));
+    });
+
+    it('drops what was proven with the AK that proved it', async () => {
+      const host = await enrolled(given.store, 'a', { boot: proven('one') });
+      const change = { ak: ak('other'), callerHostId: 'h-a', tlsKeySha256: host.tlsKeySha256 };
+      const outcome = await given.store.enroll(await enrollAgain(given.store, host, change));
+      expect(outcome.outcome).toBe('replaced');
+      expect(await given.store.getBoot('h-a')).toBeNull();
+    });
+
     it('holds each log to its limit', async () => {
       await enrolled(given.store, 'a');
       const data = new Uint8Array(LOG_LIMITS.boot);
@@ -86,9 +138,10 @@ export function describeLogs(given: Given): void {
     });
 
     it('goes with the host', async () => {
-      await enrolled(given.store, 'a', { logs: boot });
+      await enrolled(given.store, 'a', { logs: boot, boot: proven('one') });
       await given.store.deleteHost('h-a', OPERATOR);
       expect(await given.store.logStates('h-a')).toEqual([]);
+      expect(await given.store.getBoot('h-a')).toBeNull();
       expect(await read('boot')).toBe('');
     });
   });

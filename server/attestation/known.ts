@@ -1,0 +1,34 @@
+import type { Endorsements } from '../endorsement/endorsements.ts';
+import type { ApplicablePolicy } from '../policy/appraise.ts';
+import type { PolicyResolver } from '../policy/policy-resolver.ts';
+import type { HostRecord } from '../store/records.ts';
+import type { Epochs } from '../store/store.ts';
+import type { AttestationKey } from '../verifier/verify-quote.ts';
+import { endorsableEks } from './endorsable-eks.ts';
+import { attestationKeyOf } from './round.ts';
+
+/** What a host is judged by: it stays the same until something outside changes. */
+export interface Known {
+  readonly ak: AttestationKey;
+  readonly applicable: ApplicablePolicy;
+  readonly endorsed: boolean;
+  readonly revoked: string | null;
+  readonly endorsementEnds: number | null;
+  readonly epochs: Epochs;
+}
+
+export async function readKnown(
+  { policies, endorsements }: { readonly policies: PolicyResolver; readonly endorsements: Pick<Endorsements, 'judge'> },
+  host: HostRecord,
+): Promise<Known> {
+  const { applicable, epoch } = await policies.resolve(host);
+  const endorsement = await endorsements.judge(endorsableEks(host));
+  return {
+    ak: attestationKeyOf(host),
+    applicable,
+    endorsed: endorsement.certified || endorsement.registered,
+    revoked: endorsement.revoked?.detail ?? null,
+    endorsementEnds: endorsement.endsAt,
+    epochs: { policy: epoch, endorsement: endorsement.epoch },
+  };
+}

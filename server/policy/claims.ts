@@ -1,0 +1,46 @@
+import type { TrustStatus, VectorRecord } from '../store/records.ts';
+
+/** AR4SI code points; negative ones are the verifier's own within the tier. */
+export const RECOGNISED = 2;
+export const RECOGNISED_BY_OPERATOR = -2;
+export const UNENDORSED = -33;
+export const REPLACED = -34;
+export const UNTRUSTWORTHY = 96;
+export const APPROVED = 2;
+export const APPROVED_AT_BOOT = 3;
+export const NOT_APPROVED = 32;
+export const ELEMENTS_MISSING = 36;
+export const CONTRAINDICATED = 96;
+
+/** Collects the vector: the worst statement about a claim stands (AR4SI §2.3). */
+export class Claims {
+  readonly #values = new Map<keyof VectorRecord, number>();
+
+  raise(claim: keyof VectorRecord, value: number): void {
+    if (!this.#values.has(claim)) this.#values.set(claim, value);
+  }
+
+  lower(claim: keyof VectorRecord, value: number): void {
+    const present = this.#values.get(claim) ?? 0;
+    if (TIER_RANK[tierOf(value)] >= TIER_RANK[tierOf(present)]) this.#values.set(claim, value);
+  }
+
+  vector(): VectorRecord {
+    const value = (claim: keyof VectorRecord): number => this.#values.get(claim) ?? 0;
+    return {
+      instanceIdentity: value('instanceIdentity'),
+      configuration: value('configuration'),
+      executables: value('executables'),
+      hardware: value('hardware'),
+    };
+  }
+}
+
+const TIER_RANK: Readonly<Record<TrustStatus, number>> = { none: 0, affirming: 1, warning: 2, contraindicated: 3 };
+
+/** The tier of an AR4SI code point (§2.3.2). */
+export function tierOf(value: number): TrustStatus {
+  if (value >= 96 || value <= -97) return 'contraindicated';
+  if (value >= 32 || value <= -33) return 'warning';
+  return value >= 2 || value <= -2 ? 'affirming' : 'none';
+}

@@ -1,0 +1,178 @@
+import { create } from '@bufbuild/protobuf';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+
+import { BootEventSchema, BootLogState } from '../../proto/gen/assay/v1/attestation_result_pb.ts';
+import type {
+  BootEvent as ProtoEvent,
+  BootReportSchema,
+  GetBootReportResponseSchema,
+} from '../../proto/gen/assay/v1/attestation_result_pb.ts';
+import type { CheckedEvent } from '../../tpm/eventlog/check-events.ts';
+import { describeEventData } from '../../tpm/eventlog/describe-event.ts';
+import { decodeEventData } from '../../tpm/eventlog/event-data.ts';
+import { eventTypeName } from '../../tpm/eventlog/event-types.ts';
+import type { EventLogReading } from '../../tpm/eventlog/read-event-log.ts';
+import { readSigners } from '../../tpm/eventlog/signers.ts';
+import { algorithmName } from '../../tpm/structures/constants.ts';
+import type { BootRecord, LogKind } from '../store/records.ts';
+import type { PageRequest, Store } from '../store/store.ts';
+import { bootKey, recordedPcrs } from '../verifier/boot-record.ts';
+import { readBootLog, verifyBoot } from '../verifier/verify-boot.ts';
+import type { BootOutcome } from '../verifier/verify-boot.ts';
+import { checkToProto } from './convert-result.ts';
+import { fitPage, nextPageToken, pageOf } from './paging.ts';
+
+const MAX_LISTED = 64;
+const MAX_RECORDS = 256;
+const MAX_FINDINGS = 256;
+const MAX_TEXT = 4096;
+const MAX_DATA = 256;
+
+type Report = MessageInitShape<typeof BootReportSchema>;
+
+/** What a host booted: read anew from the kept log and the proven values, page by page. */
+export async function bootReport(
+  store: Pick<Store, 'getBoot' | 'readLog'>,
+  hostId: string,
+  request: { readonly pageSize: number; readonly pageToken: string },
+): Promise<MessageInitShape<typeof GetBootReportResponseSchema>> {
+  const record = await store.getBoot(hostId);
+  const list = ['boot', hostId, record === null ? '' : bootKey(record)];
+  const page = pageOf(request, list);
+  const host = `hosts/${hostId}`;
+  const unproven = { report: { host, state: BootLogState.UNPROVEN }, nextPageToken: '' };
+  if (record === null) return unproven;
+  const logs = await readLogs(store, hostId, record);
+  const outcome = verifyBoot(record, logs);
+  if (outcome === null) return unproven;
+  if (outcome.kind === 'missing') {
+    return { report: { host, state: BootLogState.MISSING, problem: checkToProto(outcome.finding) }, nextPageToken: '' };
+  }
+  const userspace = record.userspaceLog.sha256 === '' ? null : logs.userspace;
+  const reading = readBootLog(logs.boot, userspace, recordedPcrs(record));
+  const believed = believedPcrs(outcome);
+  const events = fitPage(pageOfEvents(reading, page), {
+    schema: BootEventSchema,
+    toProto: (event) => eventToProto(event, believed),
+    keyOf: ({ index }) => String(index),
+  });
+  return {
+    report: {
+      host,
+      bootLogDigest: record.bootLog.sha256,
+      format: reading.log.format,
+      banks: reading.log.banks.map(({ alg }) => algorithmName(alg)),
+      eventCount: reading.log.events.length,
+      findings: reading.findings
+        .slice(0, MAX_FINDINGS)
+        .map(({ code, severity, message }) => ({ code, severity, message: cut(message, MAX_TEXT) })),
+      ...(outcome.kind === 'verified'
+        ? { state: BootLogState.VERIFIED, ...claimsOf(reading, believed) }
+        : { state: BootLogState.UNVERIFIED, problem: checkToProto(outcome.finding) }),
+      events: events.messages,
+    },
+    nextPageToken: nextPageToken(events.page, list),
+  };
+}
+
+async function readLogs(
+  store: Pick<Store, 'readLog'>,
+  hostId: string,
+  { bootLog, userspaceLog }: BootRecord,
+): Promise<{ readonly boot: Uint8Array; readonly userspace: Uint8Array }> {
+  const read = (kind: LogKind, size: number): Promise<Uint8Array> => store.readLog(hostId, kind, 0, size);
+  return { boot: await read('boot', bootLog.size), userspace: await read('userspace', userspaceLog.size) };
+}
+
+/** Whether what stands in a PCR may be believed. */
+type Believed = (pcr: number | undefined) => boolean;
+
+function believedPcrs(outcome: BootOutcome): Believed {
+  if (outcome.kind !== 'verified') return () => false;
+  const { unexplained } = outcome.boot;
+  return (pcr) => pcr !== undefined && !unexplained.includes(pcr);
+}
+
+function pageOfEvents({ log }: EventLogReading, { after, limit }: PageRequest) {
+  const start = after === '' ? 0 : Number(after) + 1;
+  const items = log.events.slice(start, start + limit);
+  const last = items.at(-1);
+  const more = start + limit < log.events.length;
+  return { items, next: more && last !== undefined ? String(last.index) : null };
+}
+
+function eventToProto(event: CheckedEvent, believed: Believed): ProtoEvent {
+  const { index, pcr, type, digests, verified, covers } = event;
+  return create(BootEventSchema, {
+    index,
+    pcr,
+    type: eventTypeName(type),
+    digests: digests.map((digest) => digest?.toString('hex') ?? ''),
+    verified: verified && believed(pcr),
+    covers,
+    data: cut(describeEventData(decodeEventData(event)), MAX_DATA),
+  });
+}
+
+function claimsOf({ boot, secureBoot, userspace }: EventLogReading, believed: Believed): Report {
+  const signers = readSigners(secureBoot);
+  return {
+    secureBoot: {
+      mode: secureBoot.mode,
+      databases: Object.entries(secureBoot.databases).flatMap(([name, database]) =>
+        database.state === 'absent'
+          ? []
+          : [
+              {
+                name,
+                state: database.state,
+                entries: database.state === 'read' ? database.lists.signatures.length : 0,
+              },
+            ],
+      ),
+      authorities: secureBoot.authorities.slice(0, MAX_LISTED).map(({ variable, sha256 }) => ({
+        variable: cut(variable, MAX_DATA),
+        sha256,
+        subject: cut(signers.bySha256.get(sha256)?.subject ?? '', MAX_TEXT),
+      })),
+      sbatLevel: cut(secureBoot.sbatLevel ?? '', MAX_TEXT),
+      mokMeasurements: secureBoot.mokMeasurements.slice(0, MAX_LISTED).map(({ name }) => cut(name, MAX_DATA)),
+    },
+    kernelCommandLines: boot.kernel.commandLines.slice(0, MAX_LISTED).map(({ event, pcr, source, text, verified }) => ({
+      index: event,
+      pcr,
+      source,
+      text: cut(text ?? '', MAX_TEXT),
+      verified: verified && believed(pcr),
+    })),
+    // The digest is the file's: its name is the log's word.
+    initrds: boot.kernel.initrds.slice(0, MAX_LISTED).map(({ event, pcr, source, name }) => ({
+      index: event,
+      pcr,
+      source,
+      text: cut(name, MAX_TEXT),
+      verified: false,
+    })),
+    exitBootServices: boot.exitBootServices,
+    phases: boot.phases.map(({ phase, events }) => ({
+      name: phase,
+      firstEvent: events[0]?.index ?? 0,
+      eventCount: events.length,
+    })),
+    userspaceRecordCount: userspace?.records.length ?? 0,
+    userspaceRecords: (userspace?.records ?? [])
+      .slice(0, MAX_RECORDS)
+      .map(({ index, pcr, eventType, text, verified }) => ({
+        index,
+        pcr: pcr ?? 0,
+        source: cut(eventType, MAX_DATA),
+        text: cut(text, MAX_TEXT),
+        verified: verified && believed(pcr),
+      })),
+  };
+}
+
+function cut(text: string, length: number): string {
+  const whole = text.toWellFormed();
+  return whole.length > length ? `${whole.slice(0, length).toWellFormed()}…` : whole;
+}

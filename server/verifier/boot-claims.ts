@@ -1,0 +1,77 @@
+import type { EventLogReading } from '../../tpm/eventlog/read-event-log.ts';
+import type { SecureBootMode } from '../../tpm/eventlog/secure-boot-state.ts';
+
+/** Something that a loader or the firmware ran, by its digests. */
+export interface BootImage {
+  readonly pcr: number;
+  /** Hexadecimal, one for each bank that has it. */
+  readonly digests: readonly string[];
+}
+
+/** Null where the log does not hold the text that was measured. */
+export interface CommandLineClaim {
+  readonly text: string | null;
+}
+
+/** Longer than any kernel takes. */
+const MAX_COMMAND_LINE = 8192;
+const UNREADABLE_LINE: CommandLineClaim = { text: null };
+
+/**
+ * What a boot log says that a rule may look at, copied out of it: the log itself is not held. It is what was measured as long as
+ * the PCR that it stands in was explained.
+ */
+export interface BootClaims {
+  readonly secureBoot: {
+    readonly mode: SecureBootMode;
+    readonly setupMode: boolean;
+    readonly auditMode: boolean;
+    readonly debugMode: boolean;
+    /** Secure Boot is on, and no image was verified with the firmware's db. */
+    readonly unused: boolean;
+    /** SHA-256 of each certificate or hash that an image was verified with. */
+    readonly authorities: readonly string[];
+    readonly sbatLevel: string | null;
+    /** Names of what shim measured of its owner's lists: the log's word. */
+    readonly mokMeasurements: readonly string[];
+  };
+  /** Every event of PCR 2 and 4 that is no data of its own. */
+  readonly images: readonly BootImage[];
+  readonly commandLines: readonly CommandLineClaim[];
+  /** Several command lines, or something beside them that nobody can read. */
+  readonly commandLineAmbiguous: boolean;
+  /** PCRs that were extended, and not by what the logs say alone. */
+  readonly unexplained: readonly number[];
+  /** Codes of what the log says and must not, in spite of its PCRs being right. */
+  readonly contradictions: readonly string[];
+}
+
+export function readClaims(
+  { secureBoot, boot, findings }: EventLogReading,
+  judged: Pick<BootClaims, 'unexplained' | 'contradictions'>,
+): BootClaims {
+  const has = (code: string): boolean => findings.some((finding) => finding.code === code);
+  return {
+    secureBoot: {
+      mode: secureBoot.mode,
+      setupMode: secureBoot.setupMode ?? false,
+      auditMode: secureBoot.auditMode ?? false,
+      debugMode: secureBoot.debugMode,
+      unused: has('SECURE_BOOT_AUTHORITY_MISSING'),
+      authorities: [...new Set(secureBoot.authorities.map(({ sha256 }) => sha256))],
+      sbatLevel: secureBoot.sbatLevel ?? null,
+      mokMeasurements: secureBoot.mokMeasurements.map(({ name }) => name),
+    },
+    images: boot.images.map(({ pcr, digests }) => ({
+      pcr,
+      digests: digests.flatMap((digest) => (digest === undefined ? [] : [digest.toString('hex')])),
+    })),
+    commandLines: boot.kernel.commandLines.map(({ text, verified }) =>
+      verified && text !== undefined && text.length <= MAX_COMMAND_LINE
+        ? { text: text.toWellFormed() }
+        : UNREADABLE_LINE,
+    ),
+    commandLineAmbiguous: has('KERNEL_COMMAND_LINE_AMBIGUOUS'),
+    ...judged,
+  };
+}
