@@ -2,10 +2,11 @@ import { appraisal } from './appraisal.ts';
 import type { Benchmark } from './benchmark.ts';
 import { crowd } from './crowd.ts';
 import { idle } from './idle.ts';
+import { placement } from './placement.ts';
 import { reconnect } from './reconnect.ts';
 import { rounds } from './rounds.ts';
 import { store } from './store.ts';
 import { watch } from './watch.ts';
 
 /** In the order in which they run: what needs no network first. */
-export const benchmarks: readonly Benchmark[] = [appraisal, store, rounds, idle, crowd, reconnect, watch];
+export const benchmarks: readonly Benchmark[] = [appraisal, store, placement, rounds, idle, crowd, reconnect, watch];

@@ -58,7 +58,8 @@ const RPC_EXIT: Partial<Record<StatusCode, number>> = {
 const RPC_HINTS: Partial<Record<StatusCode, string>> = {
   UNAVAILABLE: 'is the service running, and is its address right (in the profile, or --server)?',
   UNAUTHENTICATED: 'the certificate of the profile has expired, was revoked or is of another service',
-  PERMISSION_DENIED: 'the roles of this identity do not allow it: an operator gives others by `assay identity issue`',
+  PERMISSION_DENIED:
+    'the roles or the scope of this identity do not allow it: an operator gives others by `assay identity issue`',
   ABORTED: 'somebody else changed it in between: read it anew and try again',
 };
 

@@ -22,6 +22,8 @@ export interface MethodAccess {
   readonly name: string;
   /** Any one of these is enough. */
   readonly roles: readonly RoleName[];
+  /** The caller's scope must be every host. */
+  readonly everyHost: boolean;
 }
 
 /** What a handler knows of its call. */
@@ -108,7 +110,8 @@ export function accessOf(method: BoundMethod, exceptions: ReadonlyMap<string, re
   const roles = named.filter((role) => role !== undefined);
   if (roles.length === 0 || roles.length !== named.length)
     throw new TypeError(`${path} names no role or an unknown one`);
-  return Object.freeze({ service, name: descriptor.name, roles: Object.freeze(roles) });
+  const { everyHost } = getOption(descriptor, access);
+  return Object.freeze({ service, name: descriptor.name, roles: Object.freeze(roles), everyHost });
 }
 
 const ROLE_NAMES: ReadonlyMap<Role, RoleName> = new Map<Role, RoleName>([

@@ -7,6 +7,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
+import { EXIT } from '../client/failure.ts';
 import { Tpm } from '../tpm/device/tpm.ts';
 import { TPM_ALG_SHA256 } from '../tpm/structures/constants.ts';
 import { startSwtpm } from '../test/support/swtpm.ts';
@@ -132,6 +133,9 @@ async function watchItTurn(tpm: Swtpm, host: string): Promise<void> {
   const affirmed = await programs.untilStatus(host, 'AFFIRMING', stopped.signal);
   show.verdict(affirmed);
 
+  show.step('Place a workload: the orchestration engine asks where it may go');
+  await select({ found: true });
+
   show.step('Tamper with it');
   show.line('attacker', 'boots a boot loader that nobody approved: PCR 4 is extended by its hash');
   const device = await Tpm.open({ tcti: tpm.tcti });
@@ -139,7 +143,20 @@ async function watchItTurn(tpm: Swtpm, host: string): Promise<void> {
   await device.close();
   const refused = await programs.untilStatus(host, 'CONTRAINDICATED', stopped.signal);
   show.verdict(refused);
+
+  show.step('Place another workload');
+  await select({ found: false });
   show.line('meaning', 'an orchestration engine places nothing more there, and evacuates what runs there');
+}
+
+/** The orchestration engine's view: which hosts satisfy the policy now, and why the others do not. */
+async function select({ found }: { readonly found: boolean }): Promise<void> {
+  const command = ['placement', 'select', '--policy', 'approved-boot', '--explain', '10'];
+  show.command(`assay ${command.join(' ')}`);
+  const answer = await programs.assay(command, found ? EXIT.ok : EXIT.notAffirming);
+  show.answer(answer);
+  const expected = found ? '1 of 1 selectable' : 'STATUS_CONTRAINDICATED (PCR_MISMATCH)';
+  if (!answer.includes(expected)) throw new Error(`the selection does not say ${expected}`);
 }
 
 async function sha256(text: string): Promise<Buffer> {

@@ -25,13 +25,12 @@ import { loadServiceKeys } from './identity/service-keys.ts';
 import type { ServiceKeys } from './identity/service-keys.ts';
 import { joinLine, writeOperatorProfile } from './operator-profile.ts';
 import { startService } from './service.ts';
+import { MAX_CLOCK_BEHIND } from './store/clock.ts';
 import { openSqliteStore } from './store/sqlite.ts';
 import { StoreError } from './store/store.ts';
 import type { Store } from './store/store.ts';
 
 const DEFAULT_CONFIG = 'assayd.yaml';
-/** With the wall clock this far behind the store's, nothing could be said of validity until an operator has looked. */
-const MAX_CLOCK_BEHIND = 5 * 60_000;
 /** What ends the service besides a signal: without its store it can answer nothing, and whoever watches it must start it anew. */
 const STORE_FAILED = 'store failed';
 const random = (size: number): Buffer => randomBytes(size);

@@ -40,6 +40,7 @@ export async function writeOperatorProfile(file: string, options: ProfileOptions
     roles: ['operator'] as const,
     keySha256: createHash('sha256').update(spki).digest('hex'),
     expireTime: now.getTime() + lifetimeSeconds * 1000,
+    scope: {},
   };
   const profile = {
     server: serverAddress(config, config.listen.port),

@@ -13,6 +13,7 @@ import { issueAkCertificate, issueClientCertificate } from './identity/ca.ts';
 import { loadServiceKeys } from './identity/service-keys.ts';
 import type { KeyOptions, ServiceKeys } from './identity/service-keys.ts';
 import { TokenKeys } from './identity/token-keys.ts';
+import { PlacementFeed } from './placement/placement-feed.ts';
 import { PolicyResolver } from './policy/policy-resolver.ts';
 import { RoundCommitter } from './result/commit.ts';
 import { ChangeFeed } from './result/feed.ts';
@@ -74,9 +75,14 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
     pollInterval: POLL_INTERVAL,
     onError: (error) => log.error({ err: error }, 'the change feed failed'),
   });
+  const placements = new PlacementFeed({
+    store,
+    feed,
+    onError: (error) => log.error({ err: error }, 'the placement index cannot be kept up to date'),
+  });
   const committer = new RoundCommitter(store, () => feed.hint());
   const access = new Access(new Callers({ store, authorities: [authority.certificate] }), () => store.now());
-  const services = assayServices(servicesOptions(options, { keys, tokenKeys, access, feed, committer }));
+  const services = assayServices(servicesOptions(options, { keys, tokenKeys, access, feed, placements, committer }));
   const health = new HealthRegistry();
   const bound = [
     ...services,
@@ -95,6 +101,7 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
   const identity = tlsIdentity(keys.current);
   await feed.start();
   const { maxConnectionsPerAddress } = config;
+  placements.start();
   const listener = await Listener.open({
     server,
     identity,
@@ -103,6 +110,7 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
     logger: log,
   }).catch((error: unknown) => {
     feed.close();
+    void placements.close();
     throw error;
   });
   const web = await openWeb(options, { identity, tokenKeys }).catch(async (error: unknown) => {
@@ -127,6 +135,7 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
       await Promise.all([listener.drain(DRAIN_GRACE), web?.close(DRAIN_GRACE)]);
       await committer.drain();
       feed.close();
+      await placements.close();
     },
   };
 }
@@ -145,12 +154,13 @@ interface Rooms {
   readonly tokenKeys: TokenKeys;
   readonly access: Access;
   readonly feed: ChangeFeed;
+  readonly placements: PlacementFeed;
   readonly committer: RoundCommitter;
 }
 
 function servicesOptions(
   { config, store, random, version }: ServiceOptions,
-  { keys, tokenKeys, access, feed, committer }: Rooms,
+  { keys, tokenKeys, access, feed, placements, committer }: Rooms,
 ): Parameters<typeof assayServices>[0] {
   const endorsements = new Endorsements(store);
   const { authority } = keys.current;
@@ -186,6 +196,7 @@ function servicesOptions(
       now: () => store.now(),
       random,
     }),
+    placements,
     authorityCertificate: authority.certificate,
     beginner: new EnrollmentBeginner({ ...enrollment, now: () => store.now(), random }),
     limits,

@@ -11,6 +11,7 @@ import { CONFIG_KEYS, parseConfig } from '../server/config.ts';
 import { DEVIATION } from '../tpm/endorsement/deviation.ts';
 import { EndorsementError } from '../tpm/endorsement/endorsement-error.ts';
 import { EnrollmentError } from '../server/enrollment/enrollment-error.ts';
+import { PlacementError } from '../server/placement/placement-error.ts';
 import { resolvePolicyDraft } from '../server/policy/policy.ts';
 import { ReferenceImportError } from '../server/reference/import-error.ts';
 import { WatchError } from '../server/result/watch.ts';
@@ -69,7 +70,7 @@ function unionOf(path: string, name: string): readonly string[] {
 const reasons = read('docs/reasons.md');
 const ofCalls = new Map(rowsUnder(reasons, 'reason', 'gRPC code').map(([reason = '', code = '']) => [reason, code]));
 const ofChecks = rowsUnder(reasons, 'reason', 'check').map(([reason = '']) => reason);
-const ofRemovals = rowsUnder(reasons, 'reason', 'meaning').map(([reason = '']) => reason);
+const ofOthers = rowsUnder(reasons, 'reason', 'meaning').map(([reason = '']) => reason);
 
 describe('the page of reasons', () => {
   /** Findings about boot logs have a page of their own; a reason of a check may quote them. */
@@ -94,12 +95,12 @@ describe('the page of reasons', () => {
   }
 
   test('has every reason of the source', () => {
-    const onPage = new Set([...ofCalls.keys(), ...ofChecks, ...ofRemovals]);
+    const onPage = new Set([...ofCalls.keys(), ...ofChecks, ...ofOthers]);
     expect([...inSource].filter((reason) => !onPage.has(reason))).toEqual([]);
   });
 
   test('has no reason that no source has', () => {
-    const onPage = [...ofCalls.keys(), ...ofChecks, ...ofRemovals];
+    const onPage = [...ofCalls.keys(), ...ofChecks, ...ofOthers];
     expect(onPage.filter((reason) => !inSource.has(reason))).toEqual([]);
     expect(onPage.length).toBeGreaterThan(100);
   });
@@ -123,6 +124,7 @@ describe('the page of reasons', () => {
     ['server/verifier/collect-logs.ts', 'LogErrorCode', (code) => new LogError(code, 'text')],
     ['server/reference/import-error.ts', 'ReferenceImportErrorCode', (code) => new ReferenceImportError(code, 'text')],
     ['server/result/watch.ts', 'WatchErrorCode', (code) => new WatchError(code, 'text')],
+    ['server/placement/placement-error.ts', 'PlacementErrorCode', (code) => new PlacementError(code, 'text')],
     ['server/store/store.ts', 'StoreErrorCode', (code) => new StoreError(code, 'text')],
   ];
 
@@ -202,7 +204,7 @@ describe('the page of operations', () => {
 
   test('names reasons that exist', () => {
     const named = rowsUnder(operations, 'symptom', 'reason').flatMap(([, cell = '']) => cell.split(', '));
-    const known = new Set(['–', ...ofCalls.keys(), ...ofChecks]);
+    const known = new Set(['–', ...ofCalls.keys(), ...ofChecks, ...ofOthers]);
     expect(named.filter((reason) => !known.has(reason))).toEqual([]);
     expect(named.length).toBeGreaterThan(10);
   });

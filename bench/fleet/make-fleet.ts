@@ -42,7 +42,7 @@ export async function makeFleet(store: Store, authority: CertificateAuthority, o
   const watcher = await issue({ name: 'watcher' });
   const keySha256 = tls.sha256.toString('hex');
   const expireTime = store.now() + DAY * 1000;
-  await store.putIdentity({ name: 'watcher', roles: ['relying_party'], keySha256, expireTime }, OPERATOR);
+  await store.putIdentity({ name: 'watcher', roles: ['relying_party'], keySha256, expireTime, scope: {} }, OPERATOR);
   const epochs = await store.epochs();
   const hosts: FleetHost[] = [];
   while (hosts.length < options.hosts) {

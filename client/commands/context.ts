@@ -161,6 +161,19 @@ export function collectLabel(
   return { ...before, [text.slice(0, separator)]: text.slice(separator + 1) };
 }
 
+/** An option that is given as `KEY=VALUE,…`, as often as needed. */
+export function collectLabels(
+  text: string,
+  before: Readonly<Record<string, string>> | undefined,
+): Record<string, string> {
+  return text.split(',').reduce<Record<string, string>>((labels, label) => collectLabel(label, labels), { ...before });
+}
+
+/** An option of any text, as often as needed. */
+export function collectText(text: string, before: readonly string[] | undefined): string[] {
+  return [...(before ?? []), text];
+}
+
 /** An option of given words, as often as needed; letter case and `-` for `_` do not matter. */
 export function collectWord<W extends string>(words: readonly W[]): (text: string, before: W[] | undefined) => W[] {
   return (text, before) => {

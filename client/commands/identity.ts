@@ -1,17 +1,19 @@
 import type { Command } from 'commander';
 import { UsageError } from '../failure.ts';
-import { formatTable, formatTime, idOf } from '../output.ts';
+import { formatLabels, formatTable, formatTime, idOf } from '../output.ts';
 import type { Cell } from '../output.ts';
 import { formatProfile } from '../sdk/profile.ts';
 import { ISSUABLE_ROLES } from '../sdk/resources.ts';
-import type { Identity, IssuableRole } from '../sdk/resources.ts';
-import { collect, collectWord, operatorCommand, tell, withService, writeJson } from './context.ts';
+import type { Identity, IssuableRole, Scope } from '../sdk/resources.ts';
+import { collect, collectLabels, collectWord, operatorCommand, tell, withService, writeJson } from './context.ts';
 import type { Context, OperatorOptions } from './context.ts';
 
 interface IssueOptions extends OperatorOptions {
   readonly role: IssuableRole[];
   readonly out: string;
   readonly force: boolean;
+  readonly scope?: Record<string, string>;
+  readonly allHosts: boolean;
 }
 
 /** `assay identity`. */
@@ -28,15 +30,22 @@ export function addIdentityCommands(context: Context, program: Command): void {
       '--out <file>',
       'where to write the profile; it holds the private key, which is made here and sent nowhere',
     )
+    .option(
+      '--scope <key=value,...>',
+      'it sees only hosts with these labels; left out, an operator or auditor sees every host, and a known name keeps its scope',
+      collectLabels,
+    )
+    .option('--all-hosts', 'it sees every host', false)
     .option('--force', 'overwrite the file', false)
     .action(async (name: string, options: IssueOptions) => {
+      const scope = scopeOf(options);
       // Before anything is issued: a certificate whose key could not be written is of no use to anybody.
       if (!options.force && (await context.exists(options.out))) {
         throw new UsageError(`${options.out} exists: name another file, or give --force`);
       }
       await withService(context, options, async (client, { server }) => {
         const { privateKey, publicKey } = context.makeKey();
-        const request = { roles: options.role, publicKey };
+        const request = { roles: options.role, publicKey, ...(scope === undefined ? {} : { scope }) };
         const issued = await client.identities.issue(name, request, { signal: context.signal });
         const { certificate, authority } = issued;
         await context.writeSecretFile(options.out, formatProfile({ server, authority, certificate, key: privateKey }));
@@ -55,7 +64,7 @@ export function addIdentityCommands(context: Context, program: Command): void {
       const identities = await collect(client.identities.list({ signal: context.signal }));
       if (options.output === 'json') return writeJson(context, { identities: identities.map(({ json }) => json) });
       context.write(
-        formatTable(['IDENTITY', 'ROLES', 'STATE', 'MADE', 'EXPIRES'], identities.map(rowOf), context.style),
+        formatTable(['IDENTITY', 'ROLES', 'SCOPE', 'STATE', 'MADE', 'EXPIRES'], identities.map(rowOf), context.style),
       );
     }),
   );
@@ -70,7 +79,14 @@ export function addIdentityCommands(context: Context, program: Command): void {
   );
 }
 
-function rowOf({ name, roles, revoked, createTime, expireTime }: Identity): readonly Cell[] {
+function scopeOf({ scope, allHosts }: IssueOptions): Scope | undefined {
+  if (scope === undefined) return allHosts ? 'EVERY_HOST' : undefined;
+  if (allHosts) throw new UsageError('--scope and --all-hosts exclude each other');
+  return { matchLabels: scope };
+}
+
+function rowOf({ name, roles, scope, revoked, createTime, expireTime }: Identity): readonly Cell[] {
   const state: Cell = revoked ? { text: 'REVOKED', colour: 'red' } : 'valid';
-  return [idOf(name), roles.join(','), state, formatTime(createTime), formatTime(expireTime)];
+  const hosts = scope === 'EVERY_HOST' ? 'every host' : formatLabels(scope.matchLabels);
+  return [idOf(name), roles.join(','), hosts, state, formatTime(createTime), formatTime(expireTime)];
 }

@@ -12,6 +12,7 @@ import { addInspectQuoteCommand } from './inspect-quote.ts';
 import { addInspectCommands } from './inspect.ts';
 import { addKeyCommands } from './key.ts';
 import { addKeyringCommands } from './keyring.ts';
+import { addPlacementCommands } from './placement.ts';
 import { addPolicyCommands } from './policy.ts';
 import { addReferenceCommands } from './reference.ts';
 import { addReportCommand } from './report.ts';
@@ -27,7 +28,7 @@ Exit codes:
   ${EXIT.usage}  wrong usage
   ${EXIT.unreachable}  the service does not answer
   ${EXIT.unauthorised}  not authorised
-  ${EXIT.notAffirming}  result get, token verify: the host is not AFFIRMING
+  ${EXIT.notAffirming}  result get, token verify: the host is not AFFIRMING; placement: no host, or not this one, is selectable
   ${EXIT.banned}  agent join: the service has banned this host
   ${EXIT.interrupted}  interrupted
 
@@ -55,6 +56,7 @@ export function makeProgram(context: Context): Command {
   addResultCommands(context, program);
   addReferenceCommands(context, program);
   addKeyringCommands(context, program);
+  addPlacementCommands(context, program);
   addEndorsementCommands(context, program);
   addIdentityCommands(context, program);
   addTokenCommands(context, program);

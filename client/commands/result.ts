@@ -3,7 +3,7 @@ import { EXIT, UsageError } from '../failure.ts';
 import { formatJson, formatTable } from '../output.ts';
 import { TRUST_STATUSES } from '../sdk/resources.ts';
 import type { ResultFilter, TrustStatus } from '../sdk/resources.ts';
-import { collect, collectLabel, collectWord, operatorCommand, withService, writeJson } from './context.ts';
+import { collect, collectLabel, collectText, collectWord, operatorCommand, withService, writeJson } from './context.ts';
 import type { Context, OperatorOptions } from './context.ts';
 import { noticeJson, noticeLine } from './notice.ts';
 import { describeVerdict, VERDICT_HEADER, verdictRow } from './verdict.ts';
@@ -11,6 +11,7 @@ import { describeVerdict, VERDICT_HEADER, verdictRow } from './verdict.ts';
 interface FilterOptions {
   readonly status?: TrustStatus[];
   readonly label?: Record<string, string>;
+  readonly policy?: string[];
 }
 
 /** `assay result`. */
@@ -71,9 +72,11 @@ function withFilter(command: Command): Command {
       `only this status (${TRUST_STATUSES.join(', ')}); may be repeated`,
       collectWord(TRUST_STATUSES),
     )
-    .option('--label <key=value>', 'only hosts with this label; may be repeated', collectLabel);
+    .option('--label <key=value>', 'only hosts with this label; may be repeated', collectLabel)
+    .option('--policy <policy>', 'only verdicts of this trust policy; may be repeated', collectText);
 }
 
 function filterOf(hosts: readonly string[], options: FilterOptions): ResultFilter {
-  return { hosts, statuses: options.status ?? [], matchLabels: options.label ?? {} };
+  const { status = [], label = {}, policy = [] } = options;
+  return { hosts, statuses: status, matchLabels: label, trustPolicies: policy };
 }

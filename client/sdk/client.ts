@@ -4,6 +4,7 @@ import { Endorsements } from './endorsements.ts';
 import { Hosts } from './hosts.ts';
 import { Identities } from './identities.ts';
 import { Keyrings } from './keyrings.ts';
+import { Placement } from './placement.ts';
 import { Policies } from './policies.ts';
 import { ReferenceSets } from './reference-sets.ts';
 import { Reports } from './reports.ts';
@@ -23,6 +24,7 @@ export interface AssayClient {
   readonly results: Results;
   readonly reports: Reports;
   readonly tokenKeys: TokenKeys;
+  readonly placement: Placement;
   /** For Attesters. */
   readonly enrollment: EnrollmentService;
   readonly attestation: AttestationService;
@@ -46,6 +48,7 @@ export function connect(options: ConnectOptions): AssayClient {
     results: new Results(connection, options.random),
     reports: new Reports(connection),
     tokenKeys: new TokenKeys(connection),
+    placement: new Placement(connection),
     enrollment: enrollmentService(connection),
     attestation: attestationService(connection),
     close: () => connection.close(),

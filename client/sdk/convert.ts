@@ -171,6 +171,7 @@ export function fromProtoIdentity(message: IdentityMessage): Identity {
     createTime: dateOf(message.createTime),
     expireTime: dateOf(message.expireTime),
     revoked: message.revoked,
+    scope: message.scope?.allHosts === true ? 'EVERY_HOST' : { matchLabels: message.scope?.matchLabels ?? {} },
     json: jsonOf(IdentitySchema, message),
   };
 }

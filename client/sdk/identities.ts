@@ -4,7 +4,7 @@ import type { ServiceClient } from '../../proto/client.ts';
 import type { CallSettings, Connection } from './connection.ts';
 import { enumNumber, fromProtoIdentity, required } from './convert.ts';
 import { allPages, PAGE_SIZE, resourceName } from './page.ts';
-import type { Identity, IssuableRole, Page } from './resources.ts';
+import type { Identity, IssuableRole, Page, Scope } from './resources.ts';
 
 export interface IssuedIdentity {
   readonly identity: Identity;
@@ -24,14 +24,18 @@ export class Identities {
     this.#client = connection.channel.client(IdentityService);
   }
 
-  /** @param options.publicKey SubjectPublicKeyInfo (DER), P-256; the private key stays with the caller */
+  /**
+   * @param options.publicKey SubjectPublicKeyInfo (DER), P-256; the private key stays with the caller
+   * @param options.scope left out: what the service gives the roles, or what the identity has already
+   */
   async issue(
     name: string,
-    options: { readonly roles: readonly IssuableRole[]; readonly publicKey: Buffer },
+    options: { readonly roles: readonly IssuableRole[]; readonly publicKey: Buffer; readonly scope?: Scope },
     settings?: CallSettings,
   ): Promise<IssuedIdentity> {
     const roles = options.roles.map((role) => enumNumber(RoleSchema, role));
-    const request = { identity: { name: identityName(name), roles }, publicKey: options.publicKey };
+    const scope = options.scope === undefined ? {} : { scope: toProtoScope(options.scope) };
+    const request = { identity: { name: identityName(name), roles, ...scope }, publicKey: options.publicKey };
     const answer = await this.#client.issueIdentity(request, this.#connection.call(settings));
     return {
       identity: fromProtoIdentity(required(answer.identity, 'identity')),
@@ -54,6 +58,10 @@ export class Identities {
     const answer = await this.#client.revokeIdentity({ name: identityName(name) }, this.#connection.call(settings));
     return fromProtoIdentity(required(answer.identity, 'identity'));
   }
+}
+
+function toProtoScope(scope: Scope) {
+  return scope === 'EVERY_HOST' ? { allHosts: true } : { matchLabels: { ...scope.matchLabels } };
 }
 
 function identityName(name: string): string {

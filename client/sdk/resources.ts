@@ -145,6 +145,9 @@ export interface InventoryEntry {
   readonly json: JsonObject;
 }
 
+/** Which hosts an identity sees: every one, or those that have all of these labels. */
+export type Scope = 'EVERY_HOST' | { readonly matchLabels: Readonly<Record<string, string>> };
+
 export interface Identity {
   /** `identities/{identity}` */
   readonly name: string;
@@ -152,6 +155,7 @@ export interface Identity {
   readonly createTime: Date | undefined;
   readonly expireTime: Date | undefined;
   readonly revoked: boolean;
+  readonly scope: Scope;
   readonly json: JsonObject;
 }
 
@@ -199,6 +203,67 @@ export interface ResultFilter {
   readonly hosts?: readonly string[];
   readonly statuses?: readonly TrustStatus[];
   readonly matchLabels?: Readonly<Record<string, string>>;
+  /** `trustPolicies/{policy}`; any one of them made the verdict. */
+  readonly trustPolicies?: readonly string[];
+}
+
+export type PlacementTier = 'AFFIRMING' | 'WARNING';
+export type PlacementOrder = 'FRESHEST' | 'LONGEST_VALID';
+
+/** What a host must be to be selected; all given parts must hold. */
+export interface PlacementRequirements {
+  /** Default AFFIRMING. */
+  readonly minimumTier?: PlacementTier;
+  /** `trustPolicies/{policy}` */
+  readonly trustPolicy?: string;
+  readonly minimumPolicyVersion?: bigint;
+  /** How long ago the challenge may be, milliseconds. */
+  readonly maximumAgeMillis?: number;
+  readonly matchLabels?: Readonly<Record<string, string>>;
+  readonly exclude?: {
+    /** `hosts/{host}` */
+    readonly hosts?: readonly string[];
+    readonly nodeNames?: readonly string[];
+    readonly labels?: readonly { readonly key: string; readonly value: string }[];
+  };
+}
+
+export interface PlacementHost {
+  /** `hosts/{host}` */
+  readonly host: string;
+  readonly nodeName: string;
+  readonly revision: bigint;
+  readonly status: TrustStatus;
+  readonly trustPolicy: string;
+  readonly trustPolicyVersion: bigint;
+  readonly challengeTime: Date | undefined;
+  /** Place nothing on the strength of the answer from then on. */
+  readonly validUntil: Date | undefined;
+  readonly connectivity: Connectivity;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+export interface RefusedHost {
+  readonly host: PlacementHost;
+  readonly reasons: readonly string[];
+  /** Reasons of the checks that did not pass. */
+  readonly checkReasons: readonly string[];
+}
+
+export interface Selection {
+  /** In order; fewer than asked for where there are no more. */
+  readonly hosts: readonly PlacementHost[];
+  readonly selectableCount: number;
+  readonly refused: readonly RefusedHost[];
+  readonly refusalCounts: readonly { readonly reason: string; readonly count: number }[];
+  readonly answerTime: Date | undefined;
+  readonly json: JsonObject;
+}
+
+export interface CheckedHost extends RefusedHost {
+  readonly selectable: boolean;
+  readonly answerTime: Date | undefined;
+  readonly json: JsonObject;
 }
 
 export interface Page<T> {

@@ -97,5 +97,6 @@ function toProtoFilter(filter: ResultFilter) {
     hosts: (filter.hosts ?? []).map((host) => resourceName('hosts', host)),
     statuses: (filter.statuses ?? []).map((status) => enumNumber(TrustStatusSchema, status)),
     matchLabels: { ...filter.matchLabels },
+    trustPolicies: (filter.trustPolicies ?? []).map((policy) => resourceName('trustPolicies', policy)),
   };
 }

@@ -63,9 +63,9 @@ export class Programs {
     await this.#start(['client/main.ts', 'agent', 'run', '--state', this.agentState], 'attesting to');
   }
 
-  /** Runs `assay` as the operator; what it printed. */
-  assay(args: readonly string[]): Promise<string> {
-    return this.#run(['client/main.ts', ...args]);
+  /** Runs `assay` as the operator; what it printed. `code` is the exit code that is right here. */
+  assay(args: readonly string[], code = 0): Promise<string> {
+    return this.#run(['client/main.ts', ...args], code);
   }
 
   async hosts(): Promise<readonly Host[]> {
@@ -129,13 +129,13 @@ export class Programs {
     clearTimeout(timer);
   }
 
-  async #run(args: readonly string[]): Promise<string> {
+  async #run(args: readonly string[], right = 0): Promise<string> {
     const child = this.#spawn(args);
     let out = '';
     child.stdout?.on('data', (data: Buffer) => (out += data.toString('utf8')));
     child.stderr?.on('data', (data: Buffer) => this.#keep(data.toString('utf8').trimEnd()));
     const [code] = (await once(child, 'close')) as [number | null];
-    if (code !== 0) throw new Error(`${args.join(' ')} ended with exit code ${code}`);
+    if (code !== right) throw new Error(`${args.join(' ')} ended with exit code ${code}`);
     return out;
   }
 

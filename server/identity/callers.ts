@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { CertificateError, verifyLeaf } from '../../proto/certificate-profile.ts';
 import type { VerifiedLeaf } from '../../proto/certificate-profile.ts';
 import type { Peer, RoleName } from '../../proto/service.ts';
-import type { HostRecord } from '../store/records.ts';
+import type { HostRecord, Labels } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 
 /** Certificates whose verification is remembered. */
@@ -25,7 +25,14 @@ export type Caller =
         | 'TLS_KEY_SUPERSEDED';
     }
   | { readonly kind: 'host'; readonly hostId: string; readonly tlsKeySha256: string; readonly expires: number }
-  | { readonly kind: 'identity'; readonly name: string; readonly roles: readonly RoleName[]; readonly expires: number };
+  | {
+      readonly kind: 'identity';
+      readonly name: string;
+      readonly roles: readonly RoleName[];
+      /** Labels of the hosts that it sees; empty: every host. */
+      readonly scope: Labels;
+      readonly expires: number;
+    };
 
 export interface CallersOptions {
   readonly store: Pick<Store, 'getHost' | 'getIdentity' | 'now' | 'deployment'>;
@@ -59,7 +66,7 @@ export class Callers {
     if (record === null) return { kind: 'anonymous', refusal: 'IDENTITY_UNKNOWN' };
     // One identity, one key: a certificate that was issued for a former key ended with it.
     if (record.revoked || record.keySha256 !== keySha256) return { kind: 'anonymous', refusal: 'IDENTITY_REVOKED' };
-    return { kind: 'identity', name: record.name, roles: record.roles, expires };
+    return { kind: 'identity', name: record.name, roles: record.roles, scope: record.scope, expires };
   }
 
   #verify(certificate: Buffer): VerifiedLeaf | 'CERTIFICATE_EXPIRED' | 'CERTIFICATE_INVALID' | '' {

@@ -1,7 +1,6 @@
+import { describeBootRules } from './describe-boot-rules.ts';
+import { describeRule, nameValues } from './describe-rule.ts';
 import type { PcrRule, TrustPolicy } from './policy.ts';
-
-/** Values of one rule that a sentence names. */
-const NAMED_VALUES = 3;
 
 /** Each kind of rule has a row: what it requires of a host, a sentence for each. */
 const DESCRIPTIONS: readonly ((policy: TrustPolicy) => readonly string[])[] = [
@@ -9,6 +8,7 @@ const DESCRIPTIONS: readonly ((policy: TrustPolicy) => readonly string[])[] = [
   describeBanks,
   describeTimes,
   ({ pcrRules }) => pcrRules.map(describePcrRule),
+  ({ boot }) => describeBootRules(boot),
 ];
 
 /** What a policy requires, in words, for people who do not read policies. */
@@ -39,12 +39,11 @@ function describeTimes({ quote }: TrustPolicy): readonly string[] {
   ];
 }
 
-function describePcrRule({ bank, index, allowed, severity, message }: PcrRule): string {
-  const named = allowed.slice(0, NAMED_VALUES).join(', ');
-  const more = allowed.length > NAMED_VALUES ? ` and ${allowed.length - NAMED_VALUES} more` : '';
-  const values = allowed.length === 1 ? named : `one of ${allowed.length} values (${named}${more})`;
-  const otherwise = severity === 'warning' ? 'that is a warning' : 'the host is contraindicated';
-  return `PCR ${index} of the ${bank} bank holds ${values}; else ${otherwise}.${message === '' ? '' : ` ${message}`}`;
+function describePcrRule(rule: PcrRule): string {
+  const { bank, index, allowed } = rule;
+  const values =
+    allowed.length === 1 ? nameValues(allowed) : `one of ${allowed.length} values (${nameValues(allowed)})`;
+  return describeRule(`PCR ${index} of the ${bank} bank holds ${values}`, rule);
 }
 
 const UNITS: readonly (readonly [string, number])[] = [

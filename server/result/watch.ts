@@ -1,8 +1,11 @@
+import { hash } from 'node:crypto';
+
 import { matchesLabels } from '../store/attachment.ts';
-import type { Change, Confirmation, ResultRecord, TrustStatus } from '../store/records.ts';
+import type { Change, Confirmation, Labels, ResultRecord } from '../store/records.ts';
 import { presentResult } from '../store/own-verdicts.ts';
 import { StoreError } from '../store/store.ts';
-import type { ResultFilter, Store } from '../store/store.ts';
+import type { ResultFilter } from '../store/filters.ts';
+import type { Store } from '../store/store.ts';
 import type { ChangeFeed } from './feed.ts';
 
 /** Changes that a watcher reads at a time: its memory is bounded by this and not by how far it is behind. */
@@ -12,7 +15,7 @@ const BOOKMARK_INTERVAL = 15_000;
 const MIN_FLUSH = 250;
 const MAX_FLUSH = 10_000;
 
-export type WatchErrorCode = 'RESUME_TOKEN_INVALID' | 'REVISION_GONE' | 'INCARNATION_CHANGED';
+export type WatchErrorCode = 'RESUME_TOKEN_INVALID' | 'REVISION_GONE' | 'INCARNATION_CHANGED' | 'SCOPE_CHANGED';
 
 /** A watch that cannot be resumed where the caller left it. */
 export class WatchError extends Error {
@@ -99,7 +102,7 @@ export async function* watchResults(options: WatchOptions): AsyncGenerator<Watch
     }
     position.revision = snapshot.revision;
     position.confirmation = confirmation;
-    yield { kind: 'bookmark', synced: true, resumeToken: token(store.incarnation, position) };
+    yield { kind: 'bookmark', synced: true, resumeToken: token(options, position) };
   }
   let flushed = 0;
   // Who resumes hears at once where it stands, even when nothing has changed.
@@ -111,7 +114,7 @@ export async function* watchResults(options: WatchOptions): AsyncGenerator<Watch
       const event = eventOf(change, { filter, now: store.now() });
       if (event === null) continue;
       if (event.kind === 'change') pace.noteResult(event.result);
-      yield { ...event, resumeToken: token(store.incarnation, position) };
+      yield { ...event, resumeToken: token(options, position) };
     }
     if (changes.length === PAGE) continue;
     if (store.now() >= flushed + pace.interval) {
@@ -119,7 +122,7 @@ export async function* watchResults(options: WatchOptions): AsyncGenerator<Watch
       flushed = store.now();
     }
     if (store.now() >= bookmarkAt) {
-      yield { kind: 'bookmark', synced: false, resumeToken: token(store.incarnation, position) };
+      yield { kind: 'bookmark', synced: false, resumeToken: token(options, position) };
       bookmarkAt = store.now() + BOOKMARK_INTERVAL;
     }
     const timeout = Math.max(1, Math.min(flushed + pace.interval, bookmarkAt) - store.now());
@@ -129,10 +132,11 @@ export async function* watchResults(options: WatchOptions): AsyncGenerator<Watch
 
 /** Sends what was confirmed since the last flush. */
 async function* flushConfirmations(
-  { store, filter }: WatchOptions,
+  options: WatchOptions,
   position: Position,
   pace: Pace,
 ): AsyncGenerator<WatchEvent, void, undefined> {
+  const { store, filter } = options;
   pace.begin();
   for (;;) {
     const confirmations = await store.confirmationsSince(position.confirmation, PAGE);
@@ -141,7 +145,7 @@ async function* flushConfirmations(
       // A verdict that the watcher has not seen yet comes as a change, with its validity.
       if (confirmation.revision > position.revision || !matches(confirmation, filter)) continue;
       pace.note(confirmation.validUntil - store.now());
-      yield { kind: 'validity', confirmation, resumeToken: token(store.incarnation, position) };
+      yield { kind: 'validity', confirmation, resumeToken: token(options, position) };
     }
     if (confirmations.length < PAGE) return;
   }
@@ -163,13 +167,15 @@ function eventOf(
   return before ? { kind: 'removal', hostId, reason: 'FILTERED' } : null;
 }
 
-/** Whether a host with these labels and this status is among the filtered. */
+/** Whether a result is among the filtered, and in the scope. */
 export function matches(
-  host: { readonly hostId: string; readonly labels: Readonly<Record<string, string>>; readonly status: TrustStatus },
+  host: Pick<ResultRecord, 'hostId' | 'labels' | 'status' | 'policyId'>,
   filter: ResultFilter,
 ): boolean {
+  if (!matchesLabels(host.labels, filter.scope)) return false;
   if (filter.hostIds.length > 0 && !filter.hostIds.includes(host.hostId)) return false;
   if (filter.statuses.length > 0 && !filter.statuses.includes(host.status)) return false;
+  if (filter.policyIds.length > 0 && !filter.policyIds.includes(host.policyId)) return false;
   return matchesLabels(host.labels, filter.matchLabels);
 }
 
@@ -182,19 +188,44 @@ async function changesAfter(store: WatchOptions['store'], revision: number): Pro
   }
 }
 
-function token(incarnation: string, { revision, confirmation }: Position): string {
-  return Buffer.from(JSON.stringify([incarnation, revision, confirmation])).toString('base64url');
+/** A position, and what it is a position in: it would skip what another filter or scope lets through. */
+function token(
+  { store, filter }: Pick<WatchOptions, 'store' | 'filter'>,
+  { revision, confirmation }: Position,
+): string {
+  const parts: TokenParts = [store.incarnation, revision, confirmation, ...fingerprintsOf(filter)];
+  return Buffer.from(JSON.stringify(parts)).toString('base64url');
 }
 
-function readToken({ resumeToken, store }: WatchOptions): Position {
-  const [incarnation, revision, confirmation] = parseToken(resumeToken);
+function readToken({ resumeToken, store, filter }: WatchOptions): Position {
+  const [incarnation, revision, confirmation, scopeThen, filterThen] = parseToken(resumeToken);
+  const [scopeNow, filterNow] = fingerprintsOf(filter);
   if (incarnation !== store.incarnation) {
     throw new WatchError('INCARNATION_CHANGED', 'the resume token is of another incarnation of the service data');
   }
+  if (scopeThen !== scopeNow) throw new WatchError('SCOPE_CHANGED', 'the resume token is of another scope');
+  if (filterThen !== filterNow) throw new WatchError('RESUME_TOKEN_INVALID', 'the resume token is of another filter');
   return { revision, confirmation };
 }
 
-function parseToken(text: string): readonly [string, number, number] {
+/** Of the scope and of the rest of a filter; the order in which labels and names are given does not matter. */
+function fingerprintsOf({ scope, ...filter }: ResultFilter): readonly [scope: string, filter: string] {
+  const { hostIds, statuses, policyIds, matchLabels } = filter;
+  const sorted = [hostIds, statuses, policyIds].map((names) => [...names].sort());
+  return [fingerprint(sortedLabels(scope)), fingerprint([...sorted, sortedLabels(matchLabels)])];
+}
+
+function sortedLabels(labels: Labels): unknown {
+  return Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+function fingerprint(value: unknown): string {
+  return hash('sha256', JSON.stringify(value), 'base64url').slice(0, 16);
+}
+
+type TokenParts = readonly [incarnation: string, revision: number, confirmation: number, scope: string, filter: string];
+
+function parseToken(text: string): TokenParts {
   const invalid = (cause?: unknown): WatchError =>
     new WatchError('RESUME_TOKEN_INVALID', 'the resume token is not one of this service', { cause });
   if (text.length > 512) throw invalid();
@@ -204,10 +235,11 @@ function parseToken(text: string): readonly [string, number, number] {
   } catch (cause) {
     throw invalid(cause);
   }
-  if (!Array.isArray(parsed) || parsed.length !== 3) throw invalid();
-  const [incarnation, revision, confirmation] = parsed as unknown[];
-  if (typeof incarnation !== 'string' || !isPosition(revision) || !isPosition(confirmation)) throw invalid();
-  return [incarnation, revision, confirmation];
+  if (!Array.isArray(parsed) || parsed.length !== 5) throw invalid();
+  const [incarnation, revision, confirmation, scope, filter] = parsed as unknown[];
+  if (typeof incarnation !== 'string' || typeof scope !== 'string' || typeof filter !== 'string') throw invalid();
+  if (!isPosition(revision) || !isPosition(confirmation)) throw invalid();
+  return [incarnation, revision, confirmation, scope, filter];
 }
 
 function isPosition(value: unknown): value is number {

@@ -3,7 +3,9 @@ import type { Context } from '../../proto/service.ts';
 import type { AgentCaller } from '../attestation/check-host.ts';
 import { rolesOf } from '../identity/callers.ts';
 import type { Caller, Callers } from '../identity/callers.ts';
-import type { Actor } from '../store/store.ts';
+import { matchesLabels } from '../store/attachment.ts';
+import type { Labels } from '../store/records.ts';
+import type { Actor, HostActor } from '../store/store.ts';
 
 /** How often the caller of an open stream is asked for again, milliseconds. */
 const RECHECK = 60_000;
@@ -21,10 +23,21 @@ export class Access {
 
   /** Throws StatusError UNAUTHENTICATED or PERMISSION_DENIED. */
   async authorize(context: Context): Promise<void> {
-    this.#known.set(context, await this.#check(context));
+    const caller = await this.#check(context);
+    if (context.method.everyHost && Object.keys(scopeOf(caller)).length > 0) {
+      throw new StatusError({
+        code: 'PERMISSION_DENIED',
+        reason: 'SCOPE_TOO_NARROW',
+        message: `${context.method.name} concerns every host, and your scope is not all of them`,
+      });
+    }
+    this.#known.set(context, caller);
   }
 
-  /** For a stream that may last: asks for its caller again every minute until disposed, and ends it when that may no longer. */
+  /**
+   * For a stream that may last: asks for its caller again every minute until disposed, and ends it when that may no longer, or sees
+   * other hosts than when the stream began.
+   */
   keepChecking(context: Context): Disposable {
     let timer: NodeJS.Timeout;
     let disposed = false;
@@ -54,6 +67,16 @@ export class Access {
     const caller = this.caller(context);
     if (caller.kind !== 'host') throw new TypeError('the method admits agents only');
     return caller;
+  }
+
+  /** Labels of the hosts that the caller sees; empty: every host. */
+  scope(context: Context): Labels {
+    return scopeOf(this.caller(context));
+  }
+
+  /** Who does it to a host, and which hosts are there for him. */
+  hostActor(context: Context): HostActor {
+    return { ...this.actor(context), scope: this.scope(context) };
   }
 
   /** Who did it, for the audit log. */
@@ -88,7 +111,17 @@ export class Access {
   /** Whether the caller may still do this; else the call has been ended. */
   async #recheck(context: Context): Promise<boolean> {
     try {
-      this.#known.set(context, await this.#check(context));
+      const caller = await this.#check(context);
+      const scope = this.scope(context);
+      const now = scopeOf(caller);
+      if (!matchesLabels(scope, now) || !matchesLabels(now, scope)) {
+        throw new StatusError({
+          code: 'OUT_OF_RANGE',
+          reason: 'SCOPE_CHANGED',
+          message: 'the scope of this identity has changed: begin anew',
+        });
+      }
+      this.#known.set(context, caller);
       return true;
     } catch (error) {
       const failed = new StatusError({
@@ -101,6 +134,11 @@ export class Access {
       return false;
     }
   }
+}
+
+/** Whoever is no identity is asked for nothing about other hosts. */
+function scopeOf(caller: Caller): Labels {
+  return caller.kind === 'identity' ? caller.scope : {};
 }
 
 const REFUSALS = {

@@ -47,6 +47,13 @@ export function hostStatesFromProto(states: readonly ProtoState[], field: string
   });
 }
 
+const NODE_NAME = /^[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$/;
+
+/** What is wrong with a node name, or null. */
+export function nodeNameProblem(name: string): string | null {
+  return NODE_NAME.test(name) ? null : 'must be 1 to 253 of a-z, 0-9, "-" and "."';
+}
+
 /** Versions travel as opaque text. */
 export function etagOf(version: number): string {
   return `v${version}`;

@@ -12,12 +12,12 @@ import type {
   ResultFilter as ProtoFilter,
 } from '../../proto/gen/assay/v1/attestation_result_pb.ts';
 import { isHostId } from '../../proto/certificate-profile.ts';
-import { labelProblem } from '../policy/policy.ts';
-import type { CheckOutcome, CheckRecord, ResultRecord, TrustStatus } from '../store/records.ts';
-import type { ResultFilter } from '../store/store.ts';
+import { isPolicyId, labelProblem } from '../policy/policy.ts';
+import type { CheckOutcome, CheckRecord, Labels, ResultRecord, TrustStatus } from '../store/records.ts';
+import type { ResultFilter } from '../store/filters.ts';
 import { idOf, invalid } from './invalid.ts';
 
-const STATUSES: Readonly<Record<TrustStatus, ProtoStatus>> = {
+export const STATUSES: Readonly<Record<TrustStatus, ProtoStatus>> = {
   none: ProtoStatus.NONE,
   affirming: ProtoStatus.AFFIRMING,
   warning: ProtoStatus.WARNING,
@@ -30,13 +30,14 @@ const OUTCOMES: Readonly<Record<CheckOutcome, ProtoOutcome>> = {
   error: ProtoOutcome.ERROR,
 };
 
-const CONNECTIVITY: Readonly<Record<ResultRecord['connectivity'], Connectivity>> = {
+export const CONNECTIVITY: Readonly<Record<ResultRecord['connectivity'], Connectivity>> = {
   never_seen: Connectivity.NEVER_SEEN,
   connected: Connectivity.CONNECTED,
   unreachable: Connectivity.UNREACHABLE,
 };
 
 const MAX_HOSTS = 100;
+const MAX_POLICIES = 100;
 const MAX_LABELS = 16;
 
 export function statusToProto(status: TrustStatus): ProtoStatus {
@@ -72,10 +73,15 @@ export function checkToProto(check: CheckRecord): MessageInitShape<typeof CheckS
   return { ...check, outcome: OUTCOMES[check.outcome] };
 }
 
-/** A filter that is not understood is refused, never ignored. */
-export function filterFromProto(filter: ProtoFilter | undefined): ResultFilter {
-  const { hosts = [], statuses = [], matchLabels = {} } = filter ?? {};
+/**
+ * A filter that is not understood is refused, never ignored.
+ * @param scope of the caller, who gets no say in it
+ */
+export function filterFromProto(filter: ProtoFilter | undefined, scope: Labels): ResultFilter {
+  const { hosts = [], statuses = [], matchLabels = {}, trustPolicies = [] } = filter ?? {};
   if (hosts.length > MAX_HOSTS) throw invalid('filter.hosts', `has more than ${MAX_HOSTS} entries`);
+  if (trustPolicies.length > MAX_POLICIES)
+    throw invalid('filter.trust_policies', `has more than ${MAX_POLICIES} entries`);
   return {
     hostIds: hosts.map((name, index) =>
       idOf(name, { collection: 'hosts', field: `filter.hosts[${index}]`, isId: isHostId }),
@@ -85,7 +91,11 @@ export function filterFromProto(filter: ProtoFilter | undefined): ResultFilter {
       if (known === undefined) throw invalid(`filter.statuses[${index}]`, 'is no status that is known here');
       return known;
     }),
+    policyIds: trustPolicies.map((name, index) =>
+      idOf(name, { collection: 'trustPolicies', field: `filter.trust_policies[${index}]`, isId: isPolicyId }),
+    ),
     matchLabels: labelsFromProto(matchLabels, 'filter.match_labels', MAX_LABELS),
+    scope,
   };
 }
 

@@ -7,6 +7,7 @@ import { EnrollmentError } from '../enrollment/enrollment-error.ts';
 import { CaError } from '../identity/ca.ts';
 import { ReferenceImportError } from '../reference/import-error.ts';
 import type { ReferenceImportErrorCode } from '../reference/import-error.ts';
+import { PlacementError } from '../placement/placement-error.ts';
 import { CommitQueueFull } from '../result/commit.ts';
 import { TokenError } from '../result/issue-token.ts';
 import { WatchError } from '../result/watch.ts';
@@ -42,6 +43,9 @@ const STATUS_OF_REASON: { readonly [reason: string]: StatusCode } = {
   REVOCATION_LIST_NOT_YET_VALID: 'FAILED_PRECONDITION',
   REVISION_GONE: 'OUT_OF_RANGE',
   INCARNATION_CHANGED: 'OUT_OF_RANGE',
+  SCOPE_CHANGED: 'OUT_OF_RANGE',
+  PLACEMENT_INDEX_STALE: 'UNAVAILABLE',
+  CLOCK_BEHIND: 'UNAVAILABLE',
   LOG_TOO_LARGE: 'RESOURCE_EXHAUSTED',
   LOG_BUDGET: 'RESOURCE_EXHAUSTED',
   LOG_TOO_SLOW: 'DEADLINE_EXCEEDED',
@@ -76,6 +80,7 @@ const RETRY_AFTER: { readonly [reason: string]: number } = {
   ENROLLMENT_EVIDENCE_TORN: 500,
   HOST_CHANGED: 100,
   LOG_BUDGET: 5_000,
+  PLACEMENT_INDEX_STALE: 1_000,
 };
 
 const STORE_STATUS: Readonly<Record<StoreErrorCode, StatusCode>> = {
@@ -86,6 +91,7 @@ const STORE_STATUS: Readonly<Record<StoreErrorCode, StatusCode>> = {
   in_use: 'FAILED_PRECONDITION',
   too_large: 'RESOURCE_EXHAUSTED',
   wrong_state: 'FAILED_PRECONDITION',
+  out_of_scope: 'PERMISSION_DENIED',
   page_token: 'INVALID_ARGUMENT',
   outdated: 'FAILED_PRECONDITION',
   out_of_range: 'OUT_OF_RANGE',
@@ -103,6 +109,7 @@ export function translateError(error: unknown): StatusError | undefined {
   if (error instanceof EnrollmentError || error instanceof AttestationError || error instanceof WatchError) {
     return statusOf(error.code, 'INVALID_ARGUMENT', error);
   }
+  if (error instanceof PlacementError) return statusOf(error.code, 'UNAVAILABLE', error);
   // Evidence that is not proven to be the caller's: nothing is said of the host, and nothing about it was changed.
   if (error instanceof EvidenceError) return statusOf(error.code, 'PERMISSION_DENIED', error);
   if (error instanceof LogError) return statusOf(error.code, 'INVALID_ARGUMENT', error);
@@ -133,6 +140,7 @@ const REASON_OF_STORE: { readonly [code: string]: string } = {
   not_found: 'NOT_FOUND',
   already_exists: 'ALREADY_EXISTS',
   wrong_state: 'WRONG_STATE',
+  out_of_scope: 'OUT_OF_SCOPE',
   page_token: 'PAGE_TOKEN_INVALID',
   outdated: 'REVOCATION_LIST_OUTDATED',
   unknown_reference: 'REFERENCE_UNKNOWN',

@@ -1,7 +1,7 @@
 import { isHostId } from '../../proto/certificate-profile.ts';
 import { HostSchema } from '../../proto/gen/assay/v1/host_pb.ts';
 import type { Host, HostService } from '../../proto/gen/assay/v1/host_pb.ts';
-import type { Handlers } from '../../proto/service.ts';
+import type { Context, Handlers } from '../../proto/service.ts';
 import { StatusError } from '../../proto/status.ts';
 import { decodePublicArea } from '../../tpm/structures/public-area.ts';
 import type { PublicArea } from '../../tpm/structures/public-area.ts';
@@ -9,14 +9,13 @@ import { isPolicyId } from '../policy/policy.ts';
 import type { HostRecord } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 import type { Access } from './access.ts';
-import { hostStatesFromProto, hostToProto, versionOfEtag } from './convert-host.ts';
+import { hostStatesFromProto, hostToProto, nodeNameProblem, versionOfEtag } from './convert-host.ts';
 import { labelsFromProto } from './convert-result.ts';
 import { idOf, invalid, required, text } from './invalid.ts';
 import { fitPage, nextPageToken, pageOf } from './paging.ts';
 
 const MAX_LABELS = 64;
 const MAX_FILTER_LABELS = 16;
-const NODE_NAME = /^[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$/;
 
 export interface HostHandlersOptions {
   readonly access: Access;
@@ -25,21 +24,22 @@ export interface HostHandlersOptions {
 }
 
 export function hostHandlers({ access, store, issueAkCertificate }: HostHandlersOptions): Handlers<typeof HostService> {
-  const find = async (name: string): Promise<HostRecord> => {
-    const host = await store.getHost(hostIdOf(name, 'name'));
+  const find = async (name: string, context: Context): Promise<HostRecord> => {
+    const host = await store.findHost(hostIdOf(name, 'name'), access.scope(context));
     if (host === null)
       throw new StatusError({ code: 'NOT_FOUND', reason: 'NOT_FOUND', message: `${name} is not known` });
     return host;
   };
   return {
-    async getHost({ name }) {
-      return { host: hostToProto(await find(name)) };
+    async getHost({ name }, context) {
+      return { host: hostToProto(await find(name, context)) };
     },
 
-    async listHosts(request) {
+    async listHosts(request, context) {
       const filter = {
         states: hostStatesFromProto(request.states, 'states'),
         matchLabels: labelsFromProto(request.matchLabels, 'match_labels', MAX_FILTER_LABELS),
+        scope: access.scope(context),
       };
       const list = ['hosts', filter];
       const found = await store.listHosts(pageOf(request, list), filter);
@@ -50,19 +50,19 @@ export function hostHandlers({ access, store, issueAkCertificate }: HostHandlers
     async updateHost(request, context) {
       const host = required(request.host, 'host');
       const change = changeOf(host, request.updateMask?.paths ?? []);
-      const options = { ...access.actor(context), version: versionOfEtag(host.etag, 'host.etag') };
+      const options = { ...access.hostActor(context), version: versionOfEtag(host.etag, 'host.etag') };
       return { host: hostToProto(await store.updateHost(hostIdOf(host.name, 'host.name'), change, options)) };
     },
 
     async approveHost({ name, acknowledgeFindings, etag }, context) {
-      const host = await find(name);
+      const host = await find(name, context);
       const expectedVersion = versionOfEtag(etag, 'etag');
       if (expectedVersion === null) throw invalid('etag', 'is required: approve what you have looked at');
       // The certificate is for the AK that is current afterwards; the etag fences the choice.
       const ak = host.pendingAk?.ak ?? host.ak;
       const akCertificate = await issueAkCertificate(host.id, decodePublicArea(Buffer.from(ak.publicArea, 'hex')));
       const options = {
-        ...access.actor(context),
+        ...access.hostActor(context),
         acknowledgeFindings,
         akCertificate: akCertificate.toString('hex'),
         expectedVersion,
@@ -71,18 +71,18 @@ export function hostHandlers({ access, store, issueAkCertificate }: HostHandlers
     },
 
     async revokeHost({ name, reason }, context) {
-      const options = { ...access.actor(context), reason: text(reason, 'reason', 512) };
+      const options = { ...access.hostActor(context), reason: text(reason, 'reason', 512) };
       return { host: hostToProto(await store.revokeHost(hostIdOf(name, 'name'), options)) };
     },
 
     async replaceHost({ name, replacement, reason }, context) {
-      const options = { ...access.actor(context), reason: text(reason, 'reason', 512) };
+      const options = { ...access.hostActor(context), reason: text(reason, 'reason', 512) };
       const next = hostIdOf(replacement, 'replacement');
       return { host: hostToProto(await store.replaceHost(hostIdOf(name, 'name'), next, options)) };
     },
 
     async deleteHost({ name }, context) {
-      await store.deleteHost(hostIdOf(name, 'name'), access.actor(context));
+      await store.deleteHost(hostIdOf(name, 'name'), access.hostActor(context));
       return {};
     },
   };
@@ -111,8 +111,8 @@ function changeOf(host: Host, paths: readonly string[]): HostChange {
 const FIELDS: { readonly [path: string]: (host: Host) => HostChange } = {
   labels: ({ labels }) => ({ labels: labelsFromProto(labels, 'host.labels', MAX_LABELS) }),
   node_name: ({ nodeName }) => {
-    if (nodeName !== '' && !NODE_NAME.test(nodeName))
-      throw invalid('host.node_name', 'must be 1 to 253 of a-z, 0-9, "-" and "."');
+    const problem = nodeName === '' ? null : nodeNameProblem(nodeName);
+    if (problem !== null) throw invalid('host.node_name', problem);
     return { nodeName };
   },
   trust_policy: ({ trustPolicy }) => ({

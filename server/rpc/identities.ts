@@ -5,11 +5,12 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 
 import { isIdentityName } from '../../proto/certificate-profile.ts';
 import { Role } from '../../proto/gen/assay/v1/access_pb.ts';
-import type { IdentityService } from '../../proto/gen/assay/v1/identity_pb.ts';
+import type { IdentityService, Scope } from '../../proto/gen/assay/v1/identity_pb.ts';
 import type { Handlers } from '../../proto/service.ts';
-import type { IdentityRecord, IdentityRole } from '../store/records.ts';
+import type { IdentityRecord, IdentityRole, Labels } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 import type { Access } from './access.ts';
+import { labelsFromProto } from './convert-result.ts';
 import { bytes, idOf, invalid, required } from './invalid.ts';
 import { nextPageToken, pageOf } from './paging.ts';
 
@@ -20,6 +21,8 @@ const ROLES: Readonly<Record<IdentityRole, Role>> = {
   consumer: Role.CONSUMER,
   auditor: Role.AUDITOR,
 };
+
+const MAX_SCOPE_LABELS = 16;
 
 export interface IdentityHandlersOptions {
   readonly access: Access;
@@ -38,10 +41,14 @@ export function identityHandlers(options: IdentityHandlersOptions): Handlers<typ
       const identity = required(request.identity, 'identity');
       const name = idOf(identity.name, { collection: 'identities', field: 'identity.name', isId: isIdentityName });
       const roles = rolesFromProto(identity.roles);
+      const scope = scopeFromProto(identity.scope);
+      if (scope === null && !mayHaveEveryHost(roles) && (await store.getIdentity(name)) === null)
+        throw invalid('identity.scope', 'is required with these roles: match_labels, or all_hosts');
       const publicKey = canonicalKey(bytes(request.publicKey, 'public_key', { min: 1, max: 1024 }));
       const { certificate, expires } = await issueIdentityCertificate(name, publicKey);
       const keySha256 = createHash('sha256').update(publicKey).digest('hex');
-      const record = await store.putIdentity({ name, roles, keySha256, expireTime: expires }, access.actor(context));
+      const issued = { name, roles, keySha256, expireTime: expires, scope };
+      const record = await store.putIdentity(issued, access.actor(context));
       return { identity: identityToProto(record), certificate, authorityCertificate };
     },
 
@@ -68,6 +75,21 @@ function rolesFromProto(roles: readonly Role[]): readonly IdentityRole[] {
   return [...new Set(known)];
 }
 
+/** Who runs or audits the service sees all of it unless told otherwise; for others somebody has to have thought about it. */
+function mayHaveEveryHost(roles: readonly IdentityRole[]): boolean {
+  return roles.every((role) => role === 'operator' || role === 'auditor');
+}
+
+/** Null where it is left out. An empty one is a mistake far more often than a wish for every host: that wish has a name. */
+function scopeFromProto(scope: Scope | undefined): Labels | null {
+  if (scope === undefined) return null;
+  const labels = labelsFromProto(scope.matchLabels, 'identity.scope.match_labels', MAX_SCOPE_LABELS);
+  const empty = Object.keys(labels).length === 0;
+  if (scope.allHosts && !empty) throw invalid('identity.scope', 'has match_labels and all_hosts: give one of them');
+  if (!scope.allHosts && empty) throw invalid('identity.scope.match_labels', 'must not be empty without all_hosts');
+  return labels;
+}
+
 /** The key in the encoding under which the TLS handshake will show it. */
 function canonicalKey(der: Buffer): Buffer {
   let key: KeyObject;
@@ -82,12 +104,13 @@ function canonicalKey(der: Buffer): Buffer {
   return key.export({ type: 'spki', format: 'der' });
 }
 
-function identityToProto({ name, roles, createTime, expireTime, revoked }: IdentityRecord) {
+function identityToProto({ name, roles, createTime, expireTime, revoked, scope }: IdentityRecord) {
   return {
     name: `identities/${name}`,
     roles: roles.map((role) => ROLES[role]),
     createTime: timestampFromMs(createTime),
     expireTime: timestampFromMs(expireTime),
     revoked,
+    scope: { matchLabels: { ...scope }, allHosts: Object.keys(scope).length === 0 },
   };
 }

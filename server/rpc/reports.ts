@@ -4,6 +4,7 @@ import type { TokenIssuer } from '../result/issue-token.ts';
 import { PlatformReporter } from '../result/platform-report.ts';
 import type { Store } from '../store/store.ts';
 import { reportToJson, reportToProto } from './convert-report.ts';
+import type { Access } from './access.ts';
 import { labelsFromProto } from './convert-result.ts';
 import { tokenDemandFromProto, tokenToProto } from './convert-token.ts';
 import { invalid } from './invalid.ts';
@@ -13,19 +14,22 @@ const MAX_EXCEPTIONS = 500;
 const MAX_LABELS = 16;
 
 export interface ReportHandlersOptions {
+  readonly access: Access;
   readonly store: Store;
   readonly tokens: TokenIssuer;
 }
 
-export function reportHandlers({ store, tokens }: ReportHandlersOptions): Handlers<typeof ReportService> {
+export function reportHandlers({ access, store, tokens }: ReportHandlersOptions): Handlers<typeof ReportService> {
   const reporter = new PlatformReporter(store);
   return {
-    async getPlatformReport({ matchLabels, maxExceptions, token }) {
+    async getPlatformReport({ matchLabels, maxExceptions, token }, context) {
       const demand = token === undefined ? undefined : tokenDemandFromProto(token);
       if (maxExceptions < 0) throw invalid('max_exceptions', 'must not be negative');
       const wanted = Math.min(maxExceptions === 0 ? DEFAULT_EXCEPTIONS : maxExceptions, MAX_EXCEPTIONS);
       const labels = labelsFromProto(matchLabels, 'match_labels', MAX_LABELS);
-      const report = reportToProto(await reporter.report({ selectors: [labels], maxExceptions: wanted }));
+      const report = reportToProto(
+        await reporter.report({ selectors: [access.scope(context), labels], maxExceptions: wanted }),
+      );
       if (demand === undefined) return { report };
       return { report, token: tokenToProto(await tokens.issueReport(reportToJson(report), demand)) };
     },

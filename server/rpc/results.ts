@@ -40,17 +40,18 @@ export function resultHandlers({
   tokens,
 }: ResultHandlersOptions): Handlers<typeof AttestationResultService> {
   return {
-    async getAttestationResult({ host, token }) {
+    async getAttestationResult({ host, token }, context) {
       const demand = token === undefined ? undefined : tokenDemandFromProto(token);
-      const result = await store.getResult(idOf(host, { collection: 'hosts', field: 'host', isId: isHostId }));
+      const hostId = idOf(host, { collection: 'hosts', field: 'host', isId: isHostId });
+      const result = await store.findResult({ hostId }, access.scope(context));
       if (result === null)
         throw new StatusError({ code: 'NOT_FOUND', reason: 'NOT_FOUND', message: `${host} is not known` });
       if (demand === undefined) return { result: resultToProto(result) };
       return { result: resultToProto(result), token: tokenToProto(await tokens.issueResult(result, demand)) };
     },
 
-    async listAttestationResults(request) {
-      const filter = filterFromProto(request.filter);
+    async listAttestationResults(request, context) {
+      const filter = filterFromProto(request.filter, access.scope(context));
       const list = ['results', filter, request.history];
       const page = pageOf(request, list);
       if (!request.history) {
@@ -61,23 +62,24 @@ export function resultHandlers({
         hostId === undefined ||
         others.length > 0 ||
         filter.statuses.length > 0 ||
+        filter.policyIds.length > 0 ||
         Object.keys(filter.matchLabels).length > 0
       ) {
         throw invalid('filter', 'must name exactly one host, and nothing else, to list its history');
       }
-      return resultPage(await store.listHistory(hostId, page), list, ({ revision }) => String(revision));
+      return resultPage(await store.listHistory(hostId, page, filter.scope), list, ({ revision }) => String(revision));
     },
 
-    async getBootReport({ host, ...request }) {
+    async getBootReport({ host, ...request }, context) {
       const hostId = idOf(host, { collection: 'hosts', field: 'host', isId: isHostId });
-      if ((await store.getHost(hostId)) === null)
+      if ((await store.findResult({ hostId }, access.scope(context))) === null)
         throw new StatusError({ code: 'NOT_FOUND', reason: 'NOT_FOUND', message: `${host} is not known` });
       return bootReport(store, hostId, request);
     },
 
     async *watchAttestationResults(request, context) {
       using _checking = access.keepChecking(context);
-      const filter = filterFromProto(request.filter);
+      const filter = filterFromProto(request.filter, access.scope(context));
       if (request.resumeToken.length > MAX_RESUME_TOKEN) throw invalid('resume_token', 'is too long');
       const signal = AbortSignal.any([context.signal, context.draining]);
       for await (const event of watchResults({ store, feed, filter, resumeToken: request.resumeToken, signal })) {

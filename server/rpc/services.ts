@@ -7,6 +7,7 @@ import { IdentityService } from '../../proto/gen/assay/v1/identity_pb.ts';
 import { ReferenceValueService } from '../../proto/gen/assay/v1/reference_value_pb.ts';
 import { ReportService } from '../../proto/gen/assay/v1/report_pb.ts';
 import { TokenKeyService } from '../../proto/gen/assay/v1/token_pb.ts';
+import { PlacementService } from '../../proto/gen/assay/v1/placement_pb.ts';
 import { TrustPolicyService } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
 import { bindService } from '../../proto/service.ts';
 import type { BoundService } from '../../proto/service.ts';
@@ -22,6 +23,8 @@ import type { IdentityHandlersOptions } from './identities.ts';
 import { referenceValueHandlers } from './reference-values.ts';
 import { reportHandlers } from './reports.ts';
 import type { ReportHandlersOptions } from './reports.ts';
+import { placementHandlers } from './placement.ts';
+import type { PlacementHandlersOptions } from './placement.ts';
 import { resultHandlers } from './results.ts';
 import type { ResultHandlersOptions } from './results.ts';
 import { tokenKeyHandlers } from './token-keys.ts';
@@ -32,6 +35,7 @@ export type ServicesOptions = EnrollmentHandlersOptions &
   AttestationHandlersOptions &
   HostHandlersOptions &
   IdentityHandlersOptions &
+  PlacementHandlersOptions &
   ResultHandlersOptions &
   ReportHandlersOptions &
   TokenKeyHandlersOptions;
@@ -48,6 +52,7 @@ export function assayServices(options: ServicesOptions): readonly BoundService[]
     bindService(AttestationResultService, resultHandlers(options)),
     bindService(ReportService, reportHandlers(options)),
     bindService(TokenKeyService, tokenKeyHandlers(options)),
+    bindService(PlacementService, placementHandlers(options)),
     bindService(IdentityService, identityHandlers(options)),
   ];
 }

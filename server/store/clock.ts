@@ -1,3 +1,6 @@
+/** With the wall clock this far behind the store's, nothing could be said of validity until an operator has looked; milliseconds. */
+export const MAX_CLOCK_BEHIND = 300_000;
+
 /** Where a store's clock takes its time from. */
 export interface ClockSource {
   /** Milliseconds since 1970-01-01T00:00:00Z, as the machine has it. May jump. */

@@ -1,5 +1,5 @@
 import type { Actor, Page, PageRequest } from './page.ts';
-import type { AuditRecord, IdentityRecord, IdentityRole, KeyRecord } from './records.ts';
+import type { AuditRecord, IdentityRecord, IdentityRole, KeyRecord, Labels } from './records.ts';
 
 /** Who may call, the keys of the service, and the record of changes. */
 export interface IdentityStore {
@@ -12,6 +12,8 @@ export interface IdentityStore {
       readonly roles: readonly IdentityRole[];
       readonly keySha256: string;
       readonly expireTime: number;
+      /** Null: as it was; every host when the identity is new. */
+      readonly scope: Labels | null;
     },
     options: Actor,
   ): Promise<IdentityRecord>;

@@ -3,6 +3,15 @@
  * 1970-01-01T00:00:00Z by the store's clock, 64-bit counters of the TPM are decimal strings.
  */
 
+export type {
+  InventoryRecord,
+  RevocationListRecord,
+  RevocationListSummary,
+  TrustAnchorRecord,
+} from './endorsement-records.ts';
+
+export type Labels = Readonly<Record<string, string>>;
+
 export type HostState = 'pending' | 'active' | 'revoked';
 export type Admission = 'certificate' | 'inventory' | 'approval';
 
@@ -152,6 +161,20 @@ export interface ResultRecord extends Verdict {
   readonly revisionTime: number;
 }
 
+/** What placement goes by: a present result in brief. */
+export type PlacementRecord = Pick<
+  ResultRecord,
+  | 'hostId'
+  | 'revision'
+  | 'status'
+  | 'policyId'
+  | 'policyVersion'
+  | 'challengeTime'
+  | 'validUntil'
+  | 'nodeName'
+  | 'labels'
+>;
+
 /** Why a revision was written. */
 export type ChangeCause =
   | 'enrolled'
@@ -172,8 +195,8 @@ export interface Change {
   readonly cause: ChangeCause;
   /** The result behind this change; for 'deleted' the last one. */
   readonly result: ResultRecord;
-  /** Labels and status before it, by which a filter sees a host leave; null when the host is new. */
-  readonly prior: { readonly labels: Readonly<Record<string, string>>; readonly status: TrustStatus } | null;
+  /** What filters go by, before it: so one sees a host leave. Null when the host is new. */
+  readonly prior: Pick<ResultRecord, 'labels' | 'status' | 'policyId'> | null;
 }
 
 /** A confirmed verdict. */
@@ -183,6 +206,7 @@ export interface Confirmation {
   readonly hostId: string;
   readonly revision: number;
   readonly status: TrustStatus;
+  readonly policyId: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly validUntil: number;
   readonly confirmations: number;
@@ -227,48 +251,6 @@ export interface PolicyRecord {
   readonly createTime: number;
 }
 
-export interface TrustAnchorRecord {
-  /** SHA-256 of the certificate. */
-  readonly fingerprint: string;
-  readonly subject: string;
-  readonly anchor: boolean;
-  readonly notAfter: number;
-  /** DER. */
-  readonly certificate: string;
-  readonly createTime: number;
-}
-
-/** A certificate revocation list, without its bytes. */
-export interface RevocationListSummary {
-  /** SHA-256 of the list. */
-  readonly fingerprint: string;
-  /** Name of the issuer, for people. */
-  readonly issuer: string;
-  /** SHA-256 of the SubjectPublicKeyInfo of the key that signed it, as was proven before it was kept. */
-  readonly issuerKey: string;
-  /** CRL number, hex without leading zeros; '' when it has none. */
-  readonly number: string;
-  readonly thisUpdate: number;
-  /** null where it does not say when the next one comes. */
-  readonly nextUpdate: number | null;
-  /** How many certificates it revokes. */
-  readonly entries: number;
-  readonly createTime: number;
-}
-
-export interface RevocationListRecord extends RevocationListSummary {
-  /** DER. */
-  readonly list: string;
-}
-
-export interface InventoryRecord {
-  /** SHA-256 of the EK's SubjectPublicKeyInfo. */
-  readonly fingerprint: string;
-  readonly group: string;
-  readonly comment: string;
-  readonly createTime: number;
-}
-
 export type IdentityRole = 'operator' | 'orchestrator' | 'relying_party' | 'consumer' | 'auditor';
 
 export interface IdentityRecord {
@@ -279,6 +261,8 @@ export interface IdentityRecord {
   readonly createTime: number;
   readonly expireTime: number;
   readonly revoked: boolean;
+  /** Labels of the hosts that it sees; empty: every host. */
+  readonly scope: Labels;
 }
 
 /** A key or certificate of the service, sealed where it is secret. */

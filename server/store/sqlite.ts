@@ -87,6 +87,7 @@ class SqliteStore implements Store {
   }
 
   readonly getHost = this.#operation('getHost');
+  readonly findHost = this.#operation('findHost');
   readonly listHosts = this.#operation('listHosts');
   readonly findByEks = this.#operation('findByEks');
   readonly updateHost = this.#operation('updateHost');
@@ -97,6 +98,7 @@ class SqliteStore implements Store {
   readonly countTorn = this.#operation('countTorn');
   readonly streamLost = this.#operation('streamLost');
   readonly getResult = this.#operation('getResult');
+  readonly findResult = this.#operation('findResult');
   readonly listResults = this.#operation('listResults');
   readonly listHistory = this.#operation('listHistory');
   readonly expireResults = this.#operation('expireResults');
@@ -105,6 +107,7 @@ class SqliteStore implements Store {
   readonly heads = this.#operation('heads');
   readonly snapshot = this.#operation('snapshot');
   readonly platform = this.#operation('platform');
+  readonly placementsSince = this.#operation('placementsSince');
   readonly logStates = this.#operation('logStates');
   readonly getBoot = this.#operation('getBoot');
   readonly readLog = this.#operation('readLog');

@@ -1,6 +1,8 @@
 import type { IdentityStore } from './identity-store.ts';
 import type { LogStore } from './log-store.ts';
 import type { PlatformStore } from './platform-store.ts';
+import type { HostFilter, HostNamed, ResultFilter } from './filters.ts';
+import type { PlacementStore } from './placement-store.ts';
 import type {
   Admission,
   AkRecord,
@@ -13,6 +15,7 @@ import type {
   HostRecord,
   HostState,
   InventoryRecord,
+  Labels,
   LogKind,
   LogPart,
   PolicyAttachment,
@@ -21,7 +24,6 @@ import type {
   RevocationListRecord,
   RevocationListSummary,
   TrustAnchorRecord,
-  TrustStatus,
   Verdict,
 } from './records.ts';
 import type { Actor, Page, PageRequest } from './page.ts';
@@ -37,6 +39,7 @@ export type StoreErrorCode =
   | 'in_use'
   | 'too_large'
   | 'wrong_state'
+  | 'out_of_scope'
   | 'page_token'
   | 'outdated'
   | 'out_of_range'
@@ -57,6 +60,12 @@ export class StoreError extends Error {
     super(message, options);
     this.code = code;
   }
+}
+
+/** The same where hosts are changed: one outside of the scope is not found, and none can be taken out of it. */
+export interface HostActor extends Actor {
+  /** Labels of the hosts that the actor sees; empty: every host. */
+  readonly scope: Labels;
 }
 
 /** Versions of what verdicts depend on. */
@@ -173,33 +182,23 @@ export type RoundOutcome =
   | { readonly outcome: 'changed' | 'confirmed'; readonly result: ResultRecord; readonly moved: RoundMoves }
   | { readonly outcome: 'fenced' };
 
-export interface ResultFilter {
-  readonly hostIds: readonly string[];
-  readonly statuses: readonly TrustStatus[];
-  readonly matchLabels: Readonly<Record<string, string>>;
-}
-
 export interface HostStore {
   getHost(id: string): Promise<HostRecord | null>;
+  /** The same for a reader with a scope: a host outside of it is null after the same work as one that is not there. */
+  findHost(id: string, scope: Labels): Promise<HostRecord | null>;
   /** In the order of ids. */
-  listHosts(
-    page: PageRequest,
-    filter: { readonly states: readonly HostState[]; readonly matchLabels: Readonly<Record<string, string>> },
-  ): Promise<Page<HostRecord>>;
+  listHosts(page: PageRequest, filter: HostFilter): Promise<Page<HostRecord>>;
   findByEks(fingerprints: readonly string[]): Promise<EkOwner>;
   enroll(input: EnrollInput): Promise<EnrollOutcome>;
   /**
    * Sets what is given. Labels and node name are a revision of the host's result; a change of labels or policy that changes
-   * which policy judges the host makes its result NONE (input_changed). `version` null: whatever is there.
+   * which policy judges the host makes its result NONE (input_changed). `version` null: whatever is there. out_of_scope when the
+   * actor would see the host no longer.
    */
   updateHost(
     id: string,
-    change: {
-      readonly labels?: Readonly<Record<string, string>>;
-      readonly nodeName?: string;
-      readonly trustPolicy?: string;
-    },
-    options: Actor & { readonly version: number | null },
+    change: { readonly labels?: Labels; readonly nodeName?: string; readonly trustPolicy?: string },
+    options: HostActor & { readonly version: number | null },
   ): Promise<HostRecord>;
   /**
    * pending → active (admission stays 'approval'); a pending AK takes effect: trust falls to NONE, AK_REPLACED stands.
@@ -207,20 +206,20 @@ export interface HostStore {
    */
   approveHost(
     id: string,
-    options: Actor & {
+    options: HostActor & {
       readonly acknowledgeFindings: boolean;
       readonly akCertificate: string;
       readonly expectedVersion: number;
     },
   ): Promise<HostRecord>;
   /** The host and its EKs are banned; its result is CONTRAINDICATED (HOST_REVOKED) and does not lapse. Idempotent. */
-  revokeHost(id: string, options: Actor & { readonly reason: string }): Promise<HostRecord>;
+  revokeHost(id: string, options: HostActor & { readonly reason: string }): Promise<HostRecord>;
   /**
    * Labels, node name and trust policy move from a host to the one that takes its place, and the former one is revoked; all in one
    * transaction. Returns the one that took the place; wrong_state when that is revoked or the same.
    */
-  replaceHost(id: string, replacement: string, options: Actor & { readonly reason: string }): Promise<HostRecord>;
-  deleteHost(id: string, options: Actor): Promise<void>;
+  replaceHost(id: string, replacement: string, options: HostActor & { readonly reason: string }): Promise<HostRecord>;
+  deleteHost(id: string, options: HostActor): Promise<void>;
 }
 
 export interface ResultStore {
@@ -231,10 +230,15 @@ export interface ResultStore {
   /** Only the holder of the epoch: connectivity becomes unreachable, validity ends at most `grace` milliseconds from now. */
   streamLost(hostId: string, streamEpoch: number, grace: number): Promise<void>;
   getResult(hostId: string): Promise<ResultRecord | null>;
+  /** The present result of a host by its id or node name; null, after the same work, when there is none in the scope. */
+  findResult(host: HostNamed, scope: Labels): Promise<ResultRecord | null>;
   /** Present results in the order of host ids. */
   listResults(page: PageRequest, filter: ResultFilter): Promise<Page<ResultRecord>>;
-  /** Results of one host, newest first; `after` is a revision in decimal. */
-  listHistory(hostId: string, page: PageRequest): Promise<Page<ResultRecord>>;
+  /**
+   * Results of one host, newest first; `after` is a revision in decimal. With a scope, those of a host that is in it now, and of
+   * them what was in it then.
+   */
+  listHistory(hostId: string, page: PageRequest, scope: Labels): Promise<Page<ResultRecord>>;
   /** Writes the expiry of results whose validity has ended as revisions, at most `limit`; returns how many. */
   expireResults(limit: number): Promise<number>;
   /** Changes after a revision, ascending; throws out_of_range when that revision is gone or was never given. */
@@ -309,6 +313,7 @@ export interface Store
   extends
     HostStore,
     ResultStore,
+    PlacementStore,
     LogStore,
     PlatformStore,
     PolicyStore,

@@ -5,9 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
+import { makeTlsKey, publicKeyDer } from '../../client/agent/tls-key.ts';
 import { connect } from '../../client/sdk/client.ts';
 import type { AssayClient } from '../../client/sdk/client.ts';
 import { parseProfile } from '../../client/sdk/profile.ts';
+import type { Profile } from '../../client/sdk/profile.ts';
 import { freePort } from '../support/programs.ts';
 import { Child } from './child.ts';
 import { formatCrash } from './plan.ts';
@@ -89,15 +91,26 @@ export class CrashingService implements AsyncDisposable {
     return this.#child.says('"serving"');
   }
 
-  async client(): Promise<AssayClient> {
-    const text = await readFile(this.profile, 'utf8');
-    return connect({ ...parseProfile(text), now: () => new Date(), random: Math.random });
+  /** The operator, or whoever has the profile. */
+  async client(profile?: Profile): Promise<AssayClient> {
+    const caller = profile ?? parseProfile(await readFile(this.profile, 'utf8'));
+    return connect({ ...caller, now: () => new Date(), random: Math.random });
   }
 
   /** A client of the service once it listens. */
-  async clientWhenUp(): Promise<AssayClient> {
+  async clientWhenUp(profile?: Profile): Promise<AssayClient> {
     while (!this.#listens()) await delay(20);
-    return this.client();
+    return this.client(profile);
+  }
+
+  /** Somebody who sees the hosts with these labels alone. */
+  async issueReader(name: string, matchLabels: Readonly<Record<string, string>>): Promise<Profile> {
+    const client = await this.clientWhenUp();
+    const key = makeTlsKey();
+    const request = { roles: ['RELYING_PARTY'] as const, publicKey: publicKeyDer(key), scope: { matchLabels } };
+    const { certificate, authority } = await client.identities.issue(name, request);
+    client.close();
+    return { server: this.server, authority, certificate, key };
   }
 
   /** The store as a dead process has left it, to be looked at without repairing it. */

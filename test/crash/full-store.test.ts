@@ -111,7 +111,10 @@ describe('a store that may not grow any more', () => {
     {
       name: 'an identity',
       act: () =>
-        store.putIdentity({ name: 'x', roles: ['operator'], keySha256: FILLER, expireTime: store.now() }, OPERATOR),
+        store.putIdentity(
+          { name: 'x', roles: ['operator'], keySha256: FILLER, expireTime: store.now(), scope: null },
+          OPERATOR,
+        ),
     },
   ];
 

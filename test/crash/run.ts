@@ -1,6 +1,8 @@
 /** One crash test: a service, machines, an operator and watchers, a number of kills, and the model held against the history. */
 import { setTimeout as delay } from 'node:timers/promises';
 
+import type { Profile } from '../../client/sdk/profile.ts';
+import type { ResultFilter } from '../../server/store/filters.ts';
 import { SeededRandom } from '../support/seeded-random.ts';
 import { AgentProcess } from './agent-process.ts';
 import { CrashingService } from './crashing-service.ts';
@@ -43,6 +45,8 @@ export interface CrashReport {
 }
 
 const MACHINES = 4;
+/** Labels by which hosts come into a scope and leave it. */
+const ZONES = ['a', 'b'];
 /** Of the kills, so many in a hundred hit the service; the others hit agents. */
 const SERVICE_SHARE = 60;
 /** How long the service is away now and then, milliseconds. */
@@ -71,7 +75,9 @@ class CrashTest {
   readonly #machines: readonly Machine[];
   readonly #agents: readonly AgentProcess[];
   readonly #operator: Operator;
-  readonly #watchers: readonly Watcher[];
+  readonly #watchers: Watcher[];
+  /** Who sees the hosts of one zone alone, by zone. */
+  readonly #readers = new Map<string, Profile>();
   readonly #kills: Record<string, number> = {};
   readonly #problems: string[] = [];
   readonly #random: (what: number) => SeededRandom;
@@ -94,7 +100,7 @@ class CrashTest {
     const hostIds = this.#machines.map(({ hostId }) => hostId);
     const connect = () => service.clientWhenUp();
     this.#operator = new Operator({ random: this.#random(0), hostIds, connect });
-    const all = { hostIds: [], statuses: [], matchLabels: {} };
+    const all = { hostIds: [], statuses: [], policyIds: [], matchLabels: {}, scope: {} };
     this.#watchers = [
       { name: 'all', filter: all },
       { name: 'affirming', filter: { ...all, statuses: ['affirming' as const] } },
@@ -104,12 +110,22 @@ class CrashTest {
         filter: { ...all, hostIds: hostIds.slice(0, 2), statuses: ['none' as const, 'contraindicated' as const] },
       },
     ].map((options) => new Watcher({ ...options, connect }));
+    // They ask for everything, and see the hosts of their scope.
+    const seeing = (scope: ResultFilter['scope'], filter: Partial<ResultFilter> = {}): Watcher =>
+      new Watcher({
+        name: `scope ${JSON.stringify({ ...scope, ...filter })}`,
+        filter: { ...all, ...filter, scope },
+        connect: () => service.clientWhenUp(this.#readers.get(scope['zone'] ?? '')),
+      });
+    for (const zone of ZONES) this.#watchers.push(seeing({ zone }));
+    this.#watchers.push(seeing({ zone: 'a' }, { statuses: ['affirming'] }));
   }
 
   async run(kills: number): Promise<void> {
     const ofService = Math.round((kills * SERVICE_SHARE) / 100);
     const ofAgents = [Math.ceil((kills - ofService) / 2), Math.floor((kills - ofService) / 2)];
     await this.#operator.applyPolicy({ denies: false, validity: 3 });
+    for (const zone of ZONES) this.#readers.set(zone, await this.#service.issueReader(`zone-${zone}`, { zone }));
     const watching = this.#watchers.map((watcher) => watcher.run());
     const acting = [this.#operate(), this.#interfere()];
     const killing = ofAgents.map((share, index) => this.#killAgents(index, share));

@@ -2,7 +2,7 @@
 import { RpcError } from '../../proto/rpc-error.ts';
 import type { AssayClient } from '../../client/sdk/client.ts';
 import type { WatchNotice } from '../../client/sdk/watch.ts';
-import type { ResultFilter } from '../../server/store/store.ts';
+import type { ResultFilter } from '../../server/store/filters.ts';
 import type { TrustStatus as StatusWord } from '../../client/sdk/resources.ts';
 import type { Heard } from './model/check-watch.ts';
 import { toldResult } from './tellings.ts';

@@ -205,7 +205,16 @@ describe('commands about endorsements', () => {
 describe('commands about identities', () => {
   it('issue, list and revoke them, and each may what its role may', async () => {
     const out = join(deployment.directory, 'scheduler.json');
-    const issued = await printed('identity', 'issue', 'scheduler', '--role', 'orchestrator', '--out', out);
+    const issued = await printed(
+      'identity',
+      'issue',
+      'scheduler',
+      '--role',
+      'orchestrator',
+      '--all-hosts',
+      '--out',
+      out,
+    );
     expect(issued).toMatch(/^issued scheduler \(ORCHESTRATOR\) until /);
     expect((await stat(out)).mode & 0o777).toBe(0o600);
     expect(await deployment.assay('identity', 'issue', 'scheduler', '--role', 'auditor', '--out', out)).toMatchObject({
@@ -218,14 +227,24 @@ describe('commands about identities', () => {
     expect(denied).toMatchObject({ code: 4, stdout: '' });
     expect(denied.stderr).toMatch(/^assay: ROLE_MISSING: /);
 
-    expect(await printed('identity', 'list')).toMatch(/^scheduler +ORCHESTRATOR +valid /m);
+    expect(await printed('identity', 'list')).toMatch(/^scheduler +ORCHESTRATOR +every host +valid /m);
     expect(await printed('identity', 'revoke', 'scheduler')).toBe('revoked scheduler\n');
     expect(await asScheduler('result', 'list')).toMatchObject({ code: 4, stdout: '' });
     expect(await json('identity', 'list')).toMatchObject({
       identities: [{ name: 'identities/operator' }, { revoked: true }],
     });
     // A name that was revoked stays so, for it stands in certificates; another takes its place.
-    const issue = (name: string) => ['identity', 'issue', name, '--role', 'orchestrator', '--out', out, '--force'];
+    const issue = (name: string) => [
+      'identity',
+      'issue',
+      name,
+      '--role',
+      'orchestrator',
+      '--all-hosts',
+      '--out',
+      out,
+      '--force',
+    ];
     expect(await deployment.assay(...issue('scheduler'))).toMatchObject({ code: 1, stdout: '' });
     expect(await json(...issue('scheduler-2'))).toMatchObject({ roles: ['ROLE_ORCHESTRATOR'] });
     expect(await asScheduler('result', 'list')).toMatchObject({ code: 0 });

@@ -6,7 +6,7 @@ import type { TlsIdentity } from '../../proto/tls-identity.ts';
 import { issueClientCertificate } from '../../server/identity/ca.ts';
 import { startService } from '../../server/service.ts';
 import type { RunningService } from '../../server/service.ts';
-import type { IdentityRole } from '../../server/store/records.ts';
+import type { IdentityRole, Labels } from '../../server/store/records.ts';
 import { FakeClock } from '../server/store/contract/harness.ts';
 import { makeTlsKey } from './evidence-builder.ts';
 import type { TlsKey } from './evidence-builder.ts';
@@ -23,8 +23,8 @@ export interface Running extends AsyncDisposable {
   readonly errors: unknown[];
   /** A channel: anonymous, or with a certificate. */
   connect(identity?: TlsIdentity): Channel;
-  /** Makes an identity with these roles. */
-  identity(name: string, roles: readonly IdentityRole[]): Promise<TlsIdentity>;
+  /** Makes an identity with these roles, which sees every host unless it has a scope. */
+  identity(name: string, roles: readonly IdentityRole[], scope?: Labels): Promise<TlsIdentity>;
 }
 
 export async function startAssay(options: HouseOptions = {}): Promise<Running> {
@@ -72,7 +72,7 @@ export async function startAssay(options: HouseOptions = {}): Promise<Running> {
       channels.push(channel);
       return channel;
     },
-    identity: async (name, roles) => {
+    identity: async (name, roles, scope = {}) => {
       const tls = makeTlsKey();
       const certificate = await issueClientCertificate(house.keys.current.authority, {
         publicKey: tls.spki,
@@ -82,7 +82,8 @@ export async function startAssay(options: HouseOptions = {}): Promise<Running> {
         random,
       });
       const expireTime = house.store.now() + 24 * 3_600_000;
-      await house.store.putIdentity({ name, roles, keySha256: tls.sha256.toString('hex'), expireTime }, OPERATOR);
+      const keySha256 = tls.sha256.toString('hex');
+      await house.store.putIdentity({ name, roles, keySha256, expireTime, scope }, OPERATOR);
       return tlsIdentity(tls, certificate);
     },
     async [Symbol.asyncDispose]() {

@@ -42,7 +42,7 @@ import { ekExtensions, makeEk, makeIntermediate, makeRoot } from './test-ek-pki.
 import { ext } from './test-ca.ts';
 import { TEST_DEPLOYMENT } from './tls.ts';
 
-export const OPERATOR = { actor: 'identities/ada' };
+export const OPERATOR = { actor: 'identities/ada', scope: {} };
 export const SERVER_NAMES: readonly string[] = ['localhost', '127.0.0.1'];
 const random = (size: number): Buffer => randomBytes(size);
 
@@ -284,10 +284,11 @@ export async function enroll(
 /** Everything that the store tells, to be compared before and after. */
 export async function dump(store: Store): Promise<unknown> {
   const page = { limit: 1000, after: '' };
-  const hosts = (await store.listHosts(page, { states: [], matchLabels: {} })).items;
+  const hosts = (await store.listHosts(page, { states: [], matchLabels: {}, scope: {} })).items;
   return {
     hosts,
-    results: (await store.listResults(page, { hostIds: [], statuses: [], matchLabels: {} })).items,
+    results: (await store.listResults(page, { hostIds: [], statuses: [], policyIds: [], matchLabels: {}, scope: {} }))
+      .items,
     logs: await Promise.all(hosts.map(({ id }) => store.logStates(id))),
     policies: await store.allPolicies(),
     referenceSets: (await store.listReferenceSets(page)).items,

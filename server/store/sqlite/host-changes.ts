@@ -1,11 +1,11 @@
-import { resolvePolicy, sameResolution } from '../attachment.ts';
+import { matchesLabels, resolvePolicy, sameResolution } from '../attachment.ts';
 import { takeAk } from '../enroll-rules.ts';
 import { awaitingVerdict, isExpired, revokedVerdict } from '../own-verdicts.ts';
-import type { HostRecord } from '../records.ts';
-import { type Actor, type HostStore, StoreError } from '../store.ts';
+import type { HostRecord, Labels } from '../records.ts';
+import { type HostActor, type HostStore, StoreError } from '../store.ts';
 import type { Database } from './database.ts';
 import { writeAkReplaced, writeOwnVerdict } from './enrollment.ts';
-import { akOwners, anyBanned, ekOwners, getHost, removeHost, saveHost } from './hosts.ts';
+import { akOwners, anyBanned, ekOwners, findHost, removeHost, saveHost } from './hosts.ts';
 import { attachedPolicies } from './policies.ts';
 import { dropVerdict, readPresent, writeLapse, writeRemoval, writeRevision } from './revisions.ts';
 import { type Transaction, write } from './transaction.ts';
@@ -17,16 +17,16 @@ export function updateHost(
   now: number,
   id: string,
   change: Change,
-  options: Actor & { readonly version: number | null },
+  options: HostActor & { readonly version: number | null },
 ): HostRecord {
   return write(database, now, (tx) => {
-    const before = needHost(tx, id);
+    const before = needHost(tx, id, options.scope);
     if (options.version !== null && options.version !== before.version) throw versionMismatch(before);
     return changeHost(tx, before, change, options);
   });
 }
 
-function changeHost(tx: Transaction, before: HostRecord, change: Change, { actor }: Actor): HostRecord {
+function changeHost(tx: Transaction, before: HostRecord, change: Change, { actor, scope }: HostActor): HostRecord {
   const { id } = before;
   const labels = change.labels ?? before.labels;
   const nodeName = change.nodeName ?? before.nodeName;
@@ -34,6 +34,8 @@ function changeHost(tx: Transaction, before: HostRecord, change: Change, { actor
   const renamed = nodeName !== before.nodeName;
   const namesChanged = renamed || !sameLabels(labels, before.labels);
   if (!namesChanged && trustPolicy === before.trustPolicy) return before;
+  if (!matchesLabels(labels, scope))
+    throw new StoreError('out_of_scope', `with these labels host ${id} would be out of your scope`);
   if (renamed) needFreeName(tx, id, nodeName);
 
   const host = { ...before, labels, nodeName, trustPolicy, version: before.version + 1 };
@@ -73,7 +75,7 @@ export function approveHost(
   options: Parameters<HostStore['approveHost']>[1],
 ): HostRecord {
   return write(database, now, (tx) => {
-    const before = needHost(tx, id);
+    const before = needHost(tx, id, options.scope);
     if (before.version !== options.expectedVersion) throw versionMismatch(before);
     if (before.state === 'revoked') throw new StoreError('wrong_state', `host ${id} is revoked`);
     const waits = before.state === 'pending' || before.pendingAk !== null;
@@ -137,12 +139,12 @@ export function revokeHost(
   database: Database,
   now: number,
   id: string,
-  options: Actor & { readonly reason: string },
+  options: HostActor & { readonly reason: string },
 ): HostRecord {
-  return write(database, now, (tx) => banHost(tx, needHost(tx, id), options));
+  return write(database, now, (tx) => banHost(tx, needHost(tx, id, options.scope), options));
 }
 
-function banHost(tx: Transaction, before: HostRecord, options: Actor & { readonly reason: string }): HostRecord {
+function banHost(tx: Transaction, before: HostRecord, options: HostActor & { readonly reason: string }): HostRecord {
   if (before.state === 'revoked') return before;
   const { id } = before;
   const host: HostRecord = { ...before, state: 'revoked', pendingAk: null, version: before.version + 1 };
@@ -166,15 +168,16 @@ export function replaceHost(
   now: number,
   id: string,
   replacement: string,
-  options: Actor & { readonly reason: string },
+  options: HostActor & { readonly reason: string },
 ): HostRecord {
   return write(database, now, (tx) => {
-    const former = needHost(tx, id);
-    const next = needHost(tx, replacement);
+    const former = needHost(tx, id, options.scope);
+    const next = needHost(tx, replacement, options.scope);
     if (id === replacement) throw new StoreError('wrong_state', `host ${id} cannot take its own place`);
     if (next.state === 'revoked') throw new StoreError('wrong_state', `host ${replacement} is revoked`);
     const { labels, nodeName, trustPolicy } = former;
-    const bare = changeHost(tx, former, { labels: {}, nodeName: '', trustPolicy: '' }, options);
+    // Banned in the same transaction: no scope holds it back.
+    const bare = changeHost(tx, former, { labels: {}, nodeName: '', trustPolicy: '' }, { ...options, scope: {} });
     banHost(tx, bare, options);
     const host = changeHost(tx, next, { labels, nodeName, trustPolicy }, options);
     tx.audit(options.actor, 'host.replace', `hosts/${id}`, `by hosts/${replacement}: ${options.reason}`);
@@ -191,9 +194,9 @@ function bannedWith(tx: Transaction, host: HostRecord): readonly string[] {
   return [...new Set([...host.eks.map((ek) => ek.fingerprint), ...free])];
 }
 
-export function deleteHost(database: Database, now: number, id: string, options: Actor): void {
+export function deleteHost(database: Database, now: number, id: string, options: HostActor): void {
   write(database, now, (tx) => {
-    const host = needHost(tx, id);
+    const host = needHost(tx, id, options.scope);
     const present = readPresent(tx.database, id);
     if (present !== null) writeRemoval(tx, present);
     removeHost(tx, host);
@@ -203,8 +206,9 @@ export function deleteHost(database: Database, now: number, id: string, options:
   });
 }
 
-function needHost(tx: Transaction, id: string): HostRecord {
-  const host = getHost(tx.database, id);
+/** One outside of the actor's scope is not there, with the same words. */
+function needHost(tx: Transaction, id: string, scope: Labels): HostRecord {
+  const host = findHost(tx.database, id, scope);
   if (host === null) throw new StoreError('not_found', `host ${id} is not known`);
   return host;
 }

@@ -1,5 +1,6 @@
 import type { FormerHost } from '../enroll-rules.ts';
-import type { EkRecord, HostRecord, HostState } from '../records.ts';
+import type { EkRecord, HostRecord, HostState, Labels } from '../records.ts';
+import type { HostFilter } from '../filters.ts';
 import type { EkOwner, Page, PageRequest } from '../store.ts';
 import { boolean, type Database, integer, json, optionalJson, type Row, text } from './database.ts';
 import type { Transaction } from './transaction.ts';
@@ -44,20 +45,28 @@ export function getHost(database: Database, id: string): HostRecord | null {
   return { ...standing, ...toMoving(row) };
 }
 
-export function listHosts(
-  database: Database,
-  page: PageRequest,
-  filter: { readonly states: readonly HostState[]; readonly matchLabels: Readonly<Record<string, string>> },
-): Page<HostRecord> {
+/** Its labels are looked at before anything else is read: what is outside of the scope costs as little as what is not there. */
+export function findHost(database: Database, id: string, scope: Labels): HostRecord | null {
+  const row = database.get(
+    `SELECT h.id FROM hosts h WHERE h.id = ?1 AND ${matchLabelsSql('h.labels', '?2')}`,
+    id,
+    JSON.stringify(scope),
+  );
+  return row === undefined ? null : getHost(database, id);
+}
+
+export function listHosts(database: Database, page: PageRequest, filter: HostFilter): Page<HostRecord> {
   const rows = database.all(
     `SELECT h.*, ${MOVING} FROM hosts h JOIN host_rounds r ON r.host_id = h.id
       WHERE h.id > ?1
         AND (?2 = '[]' OR h.state IN (SELECT value FROM json_each(?2)))
         AND (?3 = '{}' OR ${matchLabelsSql('h.labels', '?3')})
-      ORDER BY h.id LIMIT ?4`,
+        AND (?4 = '{}' OR ${matchLabelsSql('h.labels', '?4')})
+      ORDER BY h.id LIMIT ?5`,
     page.after,
     JSON.stringify(filter.states),
     JSON.stringify(filter.matchLabels),
+    JSON.stringify(filter.scope),
     page.limit + 1,
   );
   return toPage(

@@ -28,19 +28,22 @@ export function putIdentity(
   return write(database, now, (tx) => {
     const before = getIdentity(tx.database, identity.name);
     if (before?.revoked === true) throw new StoreError('wrong_state', `identity ${identity.name} is revoked`);
-    const record = { ...identity, createTime: before?.createTime ?? tx.now, revoked: false };
+    const scope = identity.scope ?? before?.scope ?? {};
+    const record = { ...identity, scope, createTime: before?.createTime ?? tx.now, revoked: false };
     tx.run(
-      `INSERT INTO identities (name, roles, key_sha256, create_time, expire_time, revoked) VALUES (?, ?, ?, ?, ?, 0)
+      `INSERT INTO identities (name, roles, key_sha256, create_time, expire_time, revoked, scope)
+        VALUES (?, ?, ?, ?, ?, 0, ?)
         ON CONFLICT DO UPDATE SET roles = excluded.roles, key_sha256 = excluded.key_sha256,
-          expire_time = excluded.expire_time`,
+          expire_time = excluded.expire_time, scope = excluded.scope`,
       record.name,
       JSON.stringify(record.roles),
       record.keySha256,
       record.createTime,
       record.expireTime,
+      JSON.stringify(record.scope),
     );
     const action = before === null ? 'identity.issue' : 'identity.renew';
-    const detail = `roles ${record.roles.join(', ')}, key ${record.keySha256}`;
+    const detail = `roles ${record.roles.join(', ')}, scope ${JSON.stringify(scope)}, key ${record.keySha256}`;
     tx.audit(options.actor, action, `identities/${record.name}`, detail);
     return record;
   });
@@ -69,6 +72,7 @@ function toIdentity(row: Row): IdentityRecord {
     createTime: integer(row, 'create_time'),
     expireTime: integer(row, 'expire_time'),
     revoked: boolean(row, 'revoked'),
+    scope: json(row, 'scope'),
   };
 }
 

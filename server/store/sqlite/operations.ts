@@ -13,12 +13,13 @@ import {
 import { enroll } from './enrollment.ts';
 import { readEpochs } from './epochs.ts';
 import { approveHost, deleteHost, replaceHost, revokeHost, updateHost } from './host-changes.ts';
-import { findByEks, getHost, listHosts } from './hosts.ts';
+import { findByEks, findHost, getHost, listHosts } from './hosts.ts';
 import { getIdentity, listAudit, listIdentities, putIdentity, revokeIdentity } from './identities.ts';
 import { addKey, listKeys, withdrawKey } from './keys.ts';
 import { getBoot, logStates, readLog } from './logs.ts';
 import { platform } from './platform.ts';
 import { deleteKeyring, getKeyring, listKeyrings, putKeyring, removeKeyringKey } from './keyrings.ts';
+import { placementsSince } from './placements.ts';
 import { allPolicies, deletePolicy, getPolicy, listPolicies, putPolicy } from './policies.ts';
 import {
   addReferenceEntries,
@@ -40,6 +41,7 @@ import {
   changesSince,
   compact,
   confirmationsSince,
+  findResult,
   getResult,
   heads,
   listHistory,
@@ -86,6 +88,7 @@ type Operations = {
 
 const TABLE: Operations = {
   getHost: (database, _now, id) => getHost(database, id),
+  findHost: (database, _now, id, scope) => findHost(database, id, scope),
   listHosts: (database, _now, page, filter) => listHosts(database, page, filter),
   findByEks: (database, _now, fingerprints) => findByEks(database, fingerprints),
   enroll,
@@ -99,8 +102,9 @@ const TABLE: Operations = {
   countTorn,
   streamLost,
   getResult,
+  findResult,
   listResults,
-  listHistory: (database, _now, hostId, page) => listHistory(database, hostId, page),
+  listHistory: (database, _now, hostId, page, scope) => listHistory(database, hostId, page, scope),
   expireResults,
   changesSince: (database, _now, revision, limit) => changesSince(database, revision, limit),
   confirmationsSince: (database, _now, sequence, limit) => confirmationsSince(database, sequence, limit),
@@ -108,6 +112,7 @@ const TABLE: Operations = {
   snapshot,
   platform,
   compact,
+  placementsSince: (database, _now, position, limit) => placementsSince(database, position, limit),
   logStates: (database, _now, hostId) => logStates(database, hostId),
   getBoot: (database, _now, hostId) => getBoot(database, hostId),
   readLog: (database, _now, hostId, kind, offset, limit) => readLog(database, hostId, kind, offset, limit),

@@ -1,9 +1,10 @@
 import { presentResult } from '../own-verdicts.ts';
-import type { Change, Confirmation, ResultRecord } from '../records.ts';
-import { type Page, type PageRequest, type ResultFilter, type ResultStore, StoreError } from '../store.ts';
+import type { Change, Confirmation, Labels, ResultRecord } from '../records.ts';
+import type { HostNamed, ResultFilter } from '../filters.ts';
+import { type Page, type PageRequest, type ResultStore, StoreError } from '../store.ts';
 import { type Database, integer, json, type Row, text } from './database.ts';
 import { matchLabelsSql, toPage } from './hosts.ts';
-import { CHANGES_SQL, PRESENT_SQL, readPresent, toChange, toResult } from './revisions.ts';
+import { CHANGES_SQL, POLICY_ID_SQL, PRESENT_SQL, readPresent, toChange, toResult } from './revisions.ts';
 import { write } from './transaction.ts';
 
 /** Rows that one transaction of a compaction drops, so that rounds need not wait long. */
@@ -12,6 +13,18 @@ export const COMPACT_BATCH = 5000;
 export function getResult(database: Database, now: number, hostId: string): ResultRecord | null {
   const present = readPresent(database, hostId);
   return present === null ? null : presentResult(present.result, now);
+}
+
+export function findResult(database: Database, now: number, host: HostNamed, scope: Labels): ResultRecord | null {
+  const [column, name] = 'hostId' in host ? ['id', host.hostId] : ['node_name', host.nodeName];
+  if (name === '') return null;
+  const row = database.get(
+    `${PRESENT_SQL} JOIN hosts h ON h.id = p.host_id
+      WHERE h.${column} = ?1 AND ${matchLabelsSql('h.labels', '?2')}`,
+    name,
+    JSON.stringify(scope),
+  );
+  return row === undefined ? null : presentResult(toResult(row), now);
 }
 
 export function listResults(
@@ -48,25 +61,33 @@ function filterResults(
         AND p.host_id > ?1
         AND (?3 = '[]' OR CASE WHEN p.valid_until <= ?5 THEN 'none' ELSE p.status END IN (SELECT value FROM json_each(?3)))
         AND (?4 = '{}' OR ${matchLabelsSql('c.labels', '?4')})
-      ORDER BY p.host_id LIMIT ?6`,
+        AND (?6 = '{}' OR ${matchLabelsSql('c.labels', '?6')})
+        AND (?7 = '[]' OR ${POLICY_ID_SQL} IN (SELECT value FROM json_each(?7)))
+      ORDER BY p.host_id LIMIT ?8`,
     page?.after ?? '',
     hostIds,
     JSON.stringify(filter.statuses),
     JSON.stringify(filter.matchLabels),
     now,
+    JSON.stringify(filter.scope),
+    JSON.stringify(filter.policyIds),
     page === null ? -1 : page.limit + 1,
   );
   return rows.map((row) => presentResult(toResult(row), now));
 }
 
-export function listHistory(database: Database, hostId: string, page: PageRequest): Page<ResultRecord> {
+export function listHistory(database: Database, hostId: string, page: PageRequest, scope: Labels): Page<ResultRecord> {
   if (page.after !== '' && !/^[0-9]{1,15}$/.test(page.after)) {
     throw new StoreError('page_token', 'a page of history starts after a revision');
   }
   const rows = database.all(
-    `${CHANGES_SQL} WHERE c.host_id = ? AND c.cause <> 'deleted' AND c.revision < ? ORDER BY c.revision DESC LIMIT ?`,
+    `${CHANGES_SQL} WHERE c.host_id = ?1 AND c.cause <> 'deleted' AND c.revision < ?2
+        AND (?3 = '{}' OR (${matchLabelsSql('c.labels', '?3')}
+          AND EXISTS (SELECT 1 FROM hosts h WHERE h.id = ?1 AND ${matchLabelsSql('h.labels', '?3')})))
+      ORDER BY c.revision DESC LIMIT ?4`,
     hostId,
     page.after === '' ? Number.MAX_SAFE_INTEGER : Number(page.after),
+    JSON.stringify(scope),
     page.limit + 1,
   );
   return toPage(rows.map(toResult), page.limit, (result) => String(result.revision));
@@ -83,7 +104,8 @@ export function changesSince(database: Database, revision: number, limit: number
 export function confirmationsSince(database: Database, sequence: number, limit: number): readonly Confirmation[] {
   return database
     .all(
-      `SELECT p.confirmation, p.host_id, p.revision, p.status, p.valid_until, p.confirmations, c.labels
+      `SELECT p.confirmation, p.host_id, p.revision, p.status, p.valid_until, p.confirmations, c.labels,
+          ${POLICY_ID_SQL} AS policy_id
         FROM results p JOIN changes c ON c.revision = p.revision
         WHERE p.confirmation > ? ORDER BY p.confirmation LIMIT ?`,
       sequence,
@@ -98,6 +120,7 @@ function toConfirmation(row: Row): Confirmation {
     hostId: text(row, 'host_id'),
     revision: integer(row, 'revision'),
     status: text(row, 'status') as Confirmation['status'],
+    policyId: text(row, 'policy_id'),
     labels: json(row, 'labels'),
     validUntil: integer(row, 'valid_until'),
     confirmations: integer(row, 'confirmations'),

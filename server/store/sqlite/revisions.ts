@@ -34,11 +34,14 @@ const HEAD_COLUMNS = `c.revision, c.host_id, c.cause, c.time, c.status, c.connec
   coalesce(p.challenge_time, c.challenge_time) AS challenge_time,
   coalesce(p.evidence_digest, c.evidence_digest) AS evidence_digest`;
 
+/** Id of the policy behind the verdict of a change `c`; '' when there is none. */
+export const POLICY_ID_SQL = "json_extract(c.verdict, '$.policyId')";
 /** Present results, one row a host. */
 export const PRESENT_SQL = `SELECT ${HEAD_COLUMNS}, c.verdict, p.verdict_digest, p.lapse_time
   FROM results p JOIN changes c ON c.revision = p.revision`;
 /** Every kept revision. */
-export const CHANGES_SQL = `SELECT ${HEAD_COLUMNS}, c.verdict, c.prior_status, c.prior_labels
+export const CHANGES_SQL = `SELECT ${HEAD_COLUMNS}, c.verdict, c.prior_status, c.prior_labels,
+    c.prior_policy_id
   FROM changes c LEFT JOIN results p ON p.revision = c.revision`;
 
 export function readPresent(database: Database, hostId: string): Present | null {
@@ -73,7 +76,10 @@ export function toChange(row: Row): Change {
     hostId: text(row, 'host_id'),
     cause: text(row, 'cause') as ChangeCause,
     result: toResult(row),
-    prior: typeof status === 'string' && labels !== null ? { labels, status: status as TrustStatus } : null,
+    prior:
+      typeof status === 'string' && labels !== null
+        ? { labels, status: status as TrustStatus, policyId: text(row, 'prior_policy_id') }
+        : null,
   };
 }
 
@@ -150,8 +156,8 @@ function writeChange(
   };
   tx.run(
     `INSERT INTO changes (revision, host_id, cause, time, status, connectivity, valid_until, confirmations, challenge_time,
-        evidence_digest, node_name, labels, prior_status, prior_labels, verdict)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+        evidence_digest, node_name, labels, prior_status, prior_labels, prior_policy_id, verdict)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT ${POLICY_ID_SQL} FROM changes c WHERE c.revision = ?), ?)`,
     result.revision,
     result.hostId,
     next.cause,
@@ -166,6 +172,7 @@ function writeChange(
     JSON.stringify(result.labels),
     present?.result.status ?? null,
     present === null ? null : JSON.stringify(present.result.labels),
+    present?.result.revision ?? null,
     verdict,
   );
   return result;

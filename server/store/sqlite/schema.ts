@@ -206,7 +206,7 @@ ALTER TABLE service_keys ADD COLUMN withdraw_time INTEGER;
 ALTER TABLE changes ADD COLUMN policy_id TEXT AS (json_extract(verdict, '$.policyId')) VIRTUAL;
 ALTER TABLE changes ADD COLUMN policy_version INTEGER AS (json_extract(verdict, '$.policyVersion')) VIRTUAL;
 CREATE INDEX changes_policy ON changes (revision, policy_id, policy_version, labels);
-`,
+  `,
   `
 ALTER TABLE policies ADD COLUMN refs TEXT NOT NULL DEFAULT '[]';
 CREATE TABLE reference_contents (
@@ -268,6 +268,15 @@ CREATE TABLE boots (
   host_id TEXT PRIMARY KEY REFERENCES hosts (id) ON DELETE CASCADE,
   boot TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+`,
+  // Identities saw every host so far, and go on to.
+  `
+ALTER TABLE identities ADD COLUMN scope TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE changes ADD COLUMN prior_policy_id TEXT;
+UPDATE changes SET prior_policy_id = coalesce((
+  SELECT json_extract(p.verdict, '$.policyId') FROM changes p
+    WHERE p.host_id = changes.host_id AND p.revision < changes.revision ORDER BY p.revision DESC LIMIT 1
+), '') WHERE prior_status IS NOT NULL;
 `,
 ];
 

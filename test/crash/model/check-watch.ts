@@ -1,7 +1,7 @@
 /** Whether a watcher heard every revision of its filter once and in order. */
 import { expiredResult } from '../../../server/store/own-verdicts.ts';
 import type { Change, ResultRecord } from '../../../server/store/records.ts';
-import type { ResultFilter } from '../../../server/store/store.ts';
+import type { ResultFilter } from '../../../server/store/filters.ts';
 import type { ToldResult } from '../tellings.ts';
 import type { History } from './history.ts';
 
@@ -147,9 +147,9 @@ function hostOf(heard: Heard): string {
 
 function matches(
   { hostId, status, labels }: Pick<ResultRecord, 'hostId' | 'status' | 'labels'>,
-  { hostIds, statuses, matchLabels }: ResultFilter,
+  { hostIds, statuses, matchLabels, scope }: ResultFilter,
 ): boolean {
   if (hostIds.length > 0 && !hostIds.includes(hostId)) return false;
   if (statuses.length > 0 && !statuses.includes(status)) return false;
-  return Object.entries(matchLabels).every(([key, value]) => labels[key] === value);
+  return [...Object.entries(matchLabels), ...Object.entries(scope)].every(([key, value]) => labels[key] === value);
 }

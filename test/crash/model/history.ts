@@ -50,7 +50,9 @@ export async function historyOf(store: Store): Promise<History> {
   const { revision } = await store.heads();
   const changes = await everything((last: Change | undefined) => store.changesSince(last?.revision ?? 0, PAGE));
   const audit = await everything((last: AuditRecord | undefined) => store.listAudit(last?.sequence ?? 0, PAGE));
-  const hosts = await pages((after) => store.listHosts({ limit: PAGE, after }, { states: [], matchLabels: {} }));
+  const hosts = await pages((after) =>
+    store.listHosts({ limit: PAGE, after }, { states: [], matchLabels: {}, scope: {} }),
+  );
   const { policies: newest } = await store.allPolicies();
   const policies: PolicyRecord[] = [];
   for (const { id, version } of newest) {

@@ -23,7 +23,7 @@ let witnesses: Witnesses;
 
 beforeAll(async () => {
   ({ store, close } = await openTestStore());
-  const operator = { actor: 'identities/operator' };
+  const operator = { actor: 'identities/operator', scope: {} };
   await putPolicy(store, { description: 'mark-1', pcrRules: RULES, quote: { validity: 600_000 } });
   const { id } = await enrolled(store, 'a');
   await commit(store, await round(store, id));

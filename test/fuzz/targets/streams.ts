@@ -113,7 +113,7 @@ class Scene {
     clock.advance(10_000);
     const result = await store.getResult(this.#bad.id);
     if (result?.status === 'affirming') throw new BrokenPromise('a host that the policy does not allow is affirmed');
-    const { items } = await store.listHosts({ limit: 10, after: '' }, { states: [], matchLabels: {} });
+    const { items } = await store.listHosts({ limit: 10, after: '' }, { states: [], matchLabels: {}, scope: {} });
     if (items.length !== 1 || items[0]?.ak.name !== this.#bad.ak.name.toString('hex'))
       throw new BrokenPromise('an AK that nobody approved is a host’s');
     if (faults.length > 0) throw new BrokenPromise('the change feed failed', { cause: faults[0] });

@@ -73,7 +73,7 @@ describe('enrolling again with the same EK and AK', () => {
 
   it('any number of times leaves one host', async () => {
     for (let count = 0; count < 3; count++) await enroll(house, tpm, ak);
-    const { items } = await house.store.listHosts({ limit: 10, after: '' }, { states: [], matchLabels: {} });
+    const { items } = await house.store.listHosts({ limit: 10, after: '' }, { states: [], matchLabels: {}, scope: {} });
     expect(items.map(({ id }) => id)).toEqual([first.host.id]);
   });
 

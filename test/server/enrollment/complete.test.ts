@@ -17,7 +17,7 @@ import {
 } from '../../support/evidence-builder.ts';
 import { digestOf, SoftwareTpm } from '../../support/software-tpm.ts';
 import type { QuoteFields } from '../../support/software-tpm.ts';
-import { beginEnrollment, dump, enroll, finishEnrollment, openHouse } from '../../support/test-service.ts';
+import { beginEnrollment, dump, enroll, finishEnrollment, openHouse, OPERATOR } from '../../support/test-service.ts';
 import type { House } from '../../support/test-service.ts';
 import { SeededRandom } from '../../support/seeded-random.ts';
 
@@ -114,7 +114,7 @@ describe('the completion of an enrolment', () => {
     expect(enrolled.hmac).toEqual(enrollmentOutcomeMac(enrollmentKey(secrets, transcript), digest));
     const service = new X509Certificate(house.keys.current.serviceIdentity.certificate).publicKey;
     expect(verify('sha256', digest, service, enrolled.signature)).toBe(true);
-    await house.store.deleteHost(host.id, { actor: 'test' });
+    await house.store.deleteHost(host.id, OPERATOR);
   });
 
   it('issues a client certificate for the TLS key and an AK certificate for the AK', async () => {
@@ -129,7 +129,7 @@ describe('the completion of an enrolment', () => {
     expect(leaf.identity).toMatchObject({ kind: 'host', host: host.id });
     expect(new X509Certificate(akCertificate).keyUsage).toEqual([EXTENDED_KEY_USAGE.ak]);
     expect(host.ak.certificate).toBe(akCertificate.toString('hex'));
-    await house.store.deleteHost(host.id, { actor: 'test' });
+    await house.store.deleteHost(host.id, OPERATOR);
   });
 
   it.each(BREAK_THE_HMAC)(
@@ -199,7 +199,7 @@ describe('a host that lies under its own HMAC', () => {
   it('by a proof of its banks that does not hold is enrolled, its banks unproven', async () => {
     const { host } = await enroll(house, tpm, ak, { bankLie: (truth) => ({ ...truth, extraData: Buffer.alloc(32) }) });
     expect(host.banksProven).toBe(false);
-    await house.store.deleteHost(host.id, { actor: 'test' });
+    await house.store.deleteHost(host.id, OPERATOR);
   });
 });
 
@@ -235,7 +235,7 @@ describe('the logs of an enrolment', () => {
     )(proof);
     const { host } = await finishEnrollment(house, told, { tls });
     expect(await house.store.logStates(host.id)).toEqual([{ kind: 'ima', size: 0, unreadable: 'permission denied' }]);
-    await house.store.deleteHost(host.id, { actor: 'test' });
+    await house.store.deleteHost(host.id, OPERATOR);
   });
 });
 
@@ -293,7 +293,7 @@ describe('a token', () => {
     const good = answerEnrollment(tpm, ak, intime.challenge, { transcript: intime.transcript });
     house.clock.advance(59_999);
     const { host } = await finishEnrollment(house, good, { tls: intime.tls });
-    await house.store.deleteHost(host.id, { actor: 'test' });
+    await house.store.deleteHost(host.id, OPERATOR);
   });
 
   it('is good once, also when both come at the same time', async () => {
@@ -309,8 +309,9 @@ describe('a token', () => {
     house.clock.advance(30_000);
     expect(await codeOf(finishEnrollment(house, proof, { tls }))).toMatch(/^ENROLLMENT_USED/);
     expect(await dump(house.store)).toEqual(before);
-    const [host] = (await house.store.listHosts({ limit: 1, after: '' }, { states: [], matchLabels: {} })).items;
-    await house.store.deleteHost(host?.id ?? '', { actor: 'test' });
+    const [host] = (await house.store.listHosts({ limit: 1, after: '' }, { states: [], matchLabels: {}, scope: {} }))
+      .items;
+    await house.store.deleteHost(host?.id ?? '', OPERATOR);
     expect(await codeOf(finishEnrollment(house, proof, { tls }))).toMatch(/^ENROLLMENT_USED/);
   });
 });

@@ -186,7 +186,7 @@ describe('the roles of a caller', () => {
     [{ kind: 'anonymous', refusal: '' }, ['anonymous']],
     [{ kind: 'host', hostId: HOST, tlsKeySha256: '', expires: 0 }, ['anonymous', 'agent']],
     [
-      { kind: 'identity', name: 'ada', roles: ['auditor', 'consumer'], expires: 0 },
+      { kind: 'identity', name: 'ada', roles: ['auditor', 'consumer'], scope: {}, expires: 0 },
       ['anonymous', 'auditor', 'consumer'],
     ],
   ])('of %j are %j', (caller, roles) => {

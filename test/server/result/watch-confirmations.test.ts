@@ -74,6 +74,7 @@ describe('confirmations', () => {
       revision,
       hostId: `h-${sequence}`,
       status: 'affirming',
+      policyId: 'base',
       labels: {},
       validUntil: given.store.now() + VALIDITY,
       confirmations: 1,

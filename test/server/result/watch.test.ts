@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 
 import { matches } from '../../../server/result/watch.ts';
-import type { ResultFilter } from '../../../server/store/store.ts';
-import { affirmed, commit, enrolled, MINUTE, NO_FILTER, OPERATOR, round } from '../store/fixtures.ts';
+import type { ResultFilter } from '../../../server/store/filters.ts';
+import { affirmed, commit, enrolled, MINUTE, NO_FILTER, OPERATOR, round, verdict } from '../store/fixtures.ts';
 import { brief, givenWatching } from './watcher.ts';
 
 const given = givenWatching();
@@ -100,17 +100,18 @@ describe('a resumed watch', () => {
     ['no JSON', Buffer.from('nonsense').toString('base64url')],
     ['another shape', Buffer.from('{"a":1}').toString('base64url')],
     ['too few parts', Buffer.from('["x",1]').toString('base64url')],
-    ['a revision that is no number', Buffer.from('["x","1",0]').toString('base64url')],
-    ['a negative revision', Buffer.from('["x",-1,0]').toString('base64url')],
-    ['a revision that is no whole number', Buffer.from('["x",1.5,0]').toString('base64url')],
-    ['a huge revision', Buffer.from('["x",1e300,0]').toString('base64url')],
+    ['a revision that is no number', Buffer.from('["x","1",0,"",""]').toString('base64url')],
+    ['a negative revision', Buffer.from('["x",-1,0,"",""]').toString('base64url')],
+    ['a revision that is no whole number', Buffer.from('["x",1.5,0,"",""]').toString('base64url')],
+    ['a huge revision', Buffer.from('["x",1e300,0,"",""]').toString('base64url')],
+    ['a scope that is no text', Buffer.from('["x",1,0,7,""]').toString('base64url')],
     ['600 bytes', 'a'.repeat(600)],
   ])('from a token that is %s is refused', async (_name, resumeToken) => {
     await expect(given.watch({ resumeToken }).ended).rejects.toMatchObject({ code: 'RESUME_TOKEN_INVALID' });
   });
 
   it('from a token of another incarnation is refused: the client must list anew', async () => {
-    const resumeToken = Buffer.from(JSON.stringify(['another', 0, 0])).toString('base64url');
+    const resumeToken = Buffer.from(JSON.stringify(['another', 0, 0, '', ''])).toString('base64url');
     await expect(given.watch({ resumeToken }).ended).rejects.toMatchObject({ code: 'INCARNATION_CHANGED' });
   });
 
@@ -126,12 +127,98 @@ describe('a resumed watch', () => {
     await expect(given.watch({ resumeToken: bookmark?.resumeToken ?? '' }).ended).rejects.toMatchObject({
       code: 'REVISION_GONE',
     });
-    const future = Buffer.from(JSON.stringify([given.store.incarnation, 10_000, 0])).toString('base64url');
+    const parts = JSON.parse(Buffer.from(bookmark?.resumeToken ?? '', 'base64url').toString()) as unknown[];
+    const future = Buffer.from(JSON.stringify(parts.with(1, 10_000))).toString('base64url');
     await expect(given.watch({ resumeToken: future }).ended).rejects.toMatchObject({ code: 'REVISION_GONE' });
   });
 });
 
+describe('a watch with a scope', () => {
+  const label = (id: string, labels: Readonly<Record<string, string>>) =>
+    given.store.updateHost(id, { labels }, { ...OPERATOR, version: null });
+
+  it('is told that a host left when it is relabelled out of it, and of a new one when it is relabelled into it', async () => {
+    await affirmed(given.store, 'a');
+    await affirmed(given.store, 'b');
+    await label('h-a', { tenant: 'red' });
+    const watcher = given.watch({ filter: { scope: { tenant: 'red' } } });
+    await watcher.take(2);
+    await label('h-a', { tenant: 'blue' });
+    await given.turned('h-a');
+    await given.store.deleteHost('h-a', OPERATOR);
+    await given.turned('h-b');
+    await label('h-b', { tenant: 'red', rack: '1' });
+    expect((await watcher.take(4)).map(brief)).toEqual([
+      'initial h-a affirming 5',
+      'synced',
+      'removal h-a FILTERED',
+      expect.stringMatching(/^change h-b contraindicated/),
+    ]);
+  });
+
+  it('hears no confirmation of a host outside of it', async () => {
+    for (const name of ['a', 'b']) await affirmed(given.store, name);
+    await label('h-a', { tenant: 'red' });
+    const watcher = given.watch({ filter: { scope: { tenant: 'red' } } });
+    await watcher.take(2);
+    for (const id of ['h-b', 'h-a']) await commit(given.store, await round(given.store, id));
+    given.clock.advance(MINUTE);
+    // A change wakes the watcher, also one that it does not hear.
+    await given.turned('h-b');
+    expect((await watcher.take(3)).map(brief)[2]).toBe('validity h-a 1');
+    expect(watcher.events.map(brief).join()).not.toContain('h-b');
+  });
+
+  it('cannot be resumed in another scope, nor by another filter', async () => {
+    await affirmed(given.store, 'a');
+    await label('h-a', { tenant: 'red' });
+    const scope = { tenant: 'red' };
+    const [, bookmark] = await given.watch({ filter: { scope } }).take(2);
+    const resumeToken = bookmark?.resumeToken ?? '';
+    for (const other of [{}, { tenant: 'blue' }, { tenant: 'red', rack: '1' }]) {
+      await expect(given.watch({ filter: { scope: other }, resumeToken }).ended).rejects.toMatchObject({
+        code: 'SCOPE_CHANGED',
+      });
+    }
+    for (const change of [
+      { statuses: ['none' as const] },
+      { hostIds: ['h-a'] },
+      { matchLabels: scope },
+      { policyIds: ['x'] },
+    ]) {
+      await expect(given.watch({ filter: { scope, ...change }, resumeToken }).ended).rejects.toMatchObject({
+        code: 'RESUME_TOKEN_INVALID',
+      });
+    }
+  });
+
+  it('is resumed whatever the order in which its labels and hosts are named', async () => {
+    await affirmed(given.store, 'a');
+    const filter = { hostIds: ['h-a', 'h-b'], scope: {}, matchLabels: { a: '1', b: '2' } };
+    const [bookmark] = await given.watch({ filter }).take(1);
+    const turned = { hostIds: ['h-b', 'h-a'], scope: {}, matchLabels: { b: '2', a: '1' } };
+    const resumed = given.watch({ filter: turned, resumeToken: bookmark?.resumeToken ?? '' });
+    await expect.poll(() => resumed.idle.map(brief)).toEqual(['bookmark']);
+  });
+});
+
 describe('a filtered watch', () => {
+  it('is told when a host leaves it, or comes in, by the policy behind its verdict', async () => {
+    const host = await affirmed(given.store, 'a');
+    await affirmed(given.store, 'b');
+    const watcher = given.watch({ filter: { policyIds: ['base'], hostIds: ['h-a'] } });
+    await watcher.take(2);
+    const judgedBy = async (policyId: string) =>
+      commit(given.store, await round(given.store, 'h-a', { verdict: verdict(host, { policyId }) }));
+    await judgedBy('edge');
+    await judgedBy('core');
+    await judgedBy('base');
+    expect((await watcher.take(4)).map(brief).slice(2)).toEqual([
+      'removal h-a FILTERED',
+      expect.stringMatching(/^change h-a affirming/),
+    ]);
+  });
+
   it('hears of the hosts it names alone', async () => {
     await affirmed(given.store, 'a');
     await affirmed(given.store, 'b');
@@ -195,8 +282,14 @@ describe('a filtered watch', () => {
     [{ matchLabels: { zone: 'eu', rack: '1' } }, false],
     [{ matchLabels: { toString: '' } }, false],
     [{ hostIds: ['h-a'], statuses: ['none'] }, false],
+    [{ policyIds: ['edge', 'base'] }, true],
+    [{ policyIds: ['edge'] }, false],
+    [{ scope: { zone: 'eu' } }, true],
+    [{ scope: { zone: 'us' } }, false],
+    [{ scope: { zone: 'us' }, matchLabels: { zone: 'eu' } }, false],
+    [{ scope: { constructor: '' } }, false],
   ])('with %j: %j', (filter, expected) => {
-    const host = { hostId: 'h-a', labels: { zone: 'eu' }, status: 'affirming' } as const;
+    const host = { hostId: 'h-a', labels: { zone: 'eu' }, status: 'affirming', policyId: 'base' } as const;
     expect(matches(host, { ...NO_FILTER, ...filter })).toBe(expected);
   });
 });

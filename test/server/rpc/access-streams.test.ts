@@ -6,7 +6,7 @@ import type { Caller, Callers } from '../../../server/identity/callers.ts';
 import { Access } from '../../../server/rpc/access.ts';
 import { StoreError } from '../../../server/store/store.ts';
 
-const ada = (expires: number): Caller => ({ kind: 'identity', name: 'ada', roles: ['auditor'], expires });
+const ada = (expires: number): Caller => ({ kind: 'identity', name: 'ada', roles: ['auditor'], scope: {}, expires });
 
 /** An open call of a method that these roles may call. */
 function openCall(roles: readonly RoleName[]) {
@@ -17,7 +17,7 @@ function openCall(roles: readonly RoleName[]) {
     draining: new AbortController().signal,
     requestId: '1',
     peer: { address: '192.0.2.1', port: 1 },
-    method: { service: 'assay.v1.AttestationResultService', name: 'WatchAttestationResults', roles },
+    method: { service: 'assay.v1.AttestationResultService', name: 'WatchAttestationResults', roles, everyHost: false },
     pendingBytes: () => 0,
     fail: (error) => {
       failures.push(error);
@@ -82,6 +82,23 @@ describe('the caller of an open stream', () => {
     answer = () => Promise.resolve(caller);
     await pass(60_000);
     expect(failures).toEqual([expect.objectContaining({ code, reason })]);
+  });
+
+  it.each<[string, Readonly<Record<string, string>>, Readonly<Record<string, string>>]>([
+    ['narrower', {}, { tenant: 'red' }],
+    ['wider', { tenant: 'red' }, {}],
+    ['another', { tenant: 'red' }, { tenant: 'blue' }],
+  ])('is cut off within a minute once its scope is %s, and told to begin anew', async (_name, before, after) => {
+    const scoped = (scope: Readonly<Record<string, string>>) => ({ ...ada(now + 3_600_000), scope }) as Caller;
+    answer = () => Promise.resolve(scoped(before));
+    const { context, failures } = openCall(['auditor']);
+    await access.authorize(context);
+    access.keepChecking(context);
+    await pass(60_000);
+    expect(failures).toEqual([]);
+    answer = () => Promise.resolve(scoped(after));
+    await pass(60_000);
+    expect(failures).toEqual([expect.objectContaining({ code: 'OUT_OF_RANGE', reason: 'SCOPE_CHANGED' })]);
   });
 
   it('is cut off when its certificate ends', async () => {

@@ -14,6 +14,7 @@ import { IdentityService } from '../../../proto/gen/assay/v1/identity_pb.ts';
 import { ReferenceValueService } from '../../../proto/gen/assay/v1/reference_value_pb.ts';
 import { ReportService } from '../../../proto/gen/assay/v1/report_pb.ts';
 import { TokenKeyService } from '../../../proto/gen/assay/v1/token_pb.ts';
+import { PlacementService } from '../../../proto/gen/assay/v1/placement_pb.ts';
 import { TrustPolicyService } from '../../../proto/gen/assay/v1/trust_policy_pb.ts';
 import { RpcError } from '../../../proto/rpc-error.ts';
 import { issueClientCertificate } from '../../../server/identity/ca.ts';
@@ -35,6 +36,7 @@ const SERVICES = [
   ReferenceValueService,
   ReportService,
   TokenKeyService,
+  PlacementService,
   TrustPolicyService,
 ];
 const CALLERS = ['anonymous', 'agent', 'operator', 'orchestrator', 'relying_party', 'consumer', 'auditor'] as const;

@@ -192,6 +192,11 @@ describe('every method of the contract', () => {
 const CURSORS = ['', '\0', "' OR 1=1 --", '-1', '1e309', '9'.repeat(40), '\ud800', '../..', '%', 'h-', 'z'.repeat(600)];
 
 describe('every method that lists page by page', () => {
+  /** What a list is of, where that must be named. */
+  const WITHIN: Readonly<Record<string, () => object>> = {
+    ListReferenceEntries: () => ({ name: 'referenceSets/listed' }),
+    GetBootReport: () => ({ host: `hosts/${online.hostId}` }),
+  };
   const listing = METHODS.filter(({ input }) => input.fields.some(({ name }) => name === 'page_token'));
 
   it('are some', () => {
@@ -207,8 +212,7 @@ describe('every method that lists page by page', () => {
       for (const id of ['listed', 'other']) await putSet(house.store, id, [entry('a'), entry('b')]);
       const channel = online.running.connect(await online.running.identity('lister', ['operator', 'auditor']));
       const client = channel.client(method.parent) as unknown as Readonly<Record<string, (request: object) => unknown>>;
-      // Entries are listed of one set.
-      const within = method.name === 'ListReferenceEntries' ? { name: 'referenceSets/listed' } : {};
+      const within = WITHIN[method.name]?.() ?? {};
       const list = async (pageToken: string): Promise<{ readonly nextPageToken?: string }> =>
         (await client[method.localName]?.({ pageSize: 1, pageToken, ...within })) as {
           readonly nextPageToken?: string;

@@ -232,7 +232,7 @@ describe('results', () => {
     ['that is none', 'x', 'INVALID_ARGUMENT', 'RESUME_TOKEN_INVALID'],
     [
       'of another incarnation',
-      Buffer.from('["other",1,1]').toString('base64url'),
+      Buffer.from('["other",1,1,"",""]').toString('base64url'),
       'OUT_OF_RANGE',
       'INCARNATION_CHANGED',
     ],

@@ -21,7 +21,10 @@ afterEach(async () => {
 
 /** A watch as the bridge drives it: the next event is asked for when the caller has taken the last one. */
 function watch() {
-  const access = { keepChecking: () => ({ [Symbol.dispose]: () => undefined }) } as unknown as Access;
+  const access = {
+    keepChecking: () => ({ [Symbol.dispose]: () => undefined }),
+    scope: () => ({}),
+  } as unknown as Access;
   const abort = new AbortController();
   const failures: StatusError[] = [];
   const context = {

@@ -10,11 +10,13 @@ import { describeIdentities } from './contract/identities.ts';
 import { describeKeyrings } from './contract/keyrings.ts';
 import { describeLogs } from './contract/logs.ts';
 import { describePlatform } from './contract/platform.ts';
+import { describePlacements } from './contract/placements.ts';
 import { describePolicies } from './contract/policies.ts';
 import { describeReferenceSets } from './contract/reference-sets.ts';
 import { describeReferences } from './contract/references.ts';
 import { describeReplacement } from './contract/replacement.ts';
 import { describeRounds } from './contract/rounds.ts';
+import { describeScopes } from './contract/scopes.ts';
 import { describeStreams } from './contract/streams.ts';
 import { describeWatching } from './contract/watching.ts';
 
@@ -31,6 +33,8 @@ export function describeStoreContract(name: string, makePlace: () => Promise<Sto
     describeLogs(given);
     describeWatching(given);
     describePlatform(given);
+    describeScopes(given);
+    describePlacements(given);
     describePolicies(given);
     describeReferenceSets(given);
     describeKeyrings(given);

@@ -5,8 +5,8 @@ import type { EnrollInput, RoundInput, Store } from '../../../server/store/store
 
 /** Makers of valid input for a store; each test changes what it is about. */
 
-export const OPERATOR = { actor: 'operators/ada' };
-export const NO_FILTER = { hostIds: [], statuses: [], matchLabels: {} };
+export const OPERATOR = { actor: 'operators/ada', scope: {} };
+export const NO_FILTER = { hostIds: [], statuses: [], policyIds: [], matchLabels: {}, scope: {} };
 export const MINUTE = 60_000;
 const VALIDITY = 10 * MINUTE;
 

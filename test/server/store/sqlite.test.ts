@@ -24,6 +24,7 @@ import { describeStoreContract } from './contract.ts';
 import { FakeClock } from './contract/harness.ts';
 import { affirmed, digest, enrolled, enrollment, OPERATOR, policy, round } from './fixtures.ts';
 
+const BOB = { name: 'bob', roles: ['auditor' as const], keySha256: 'ab', expireTime: 4e12 };
 const bytes = (size: number): Uint8Array => crypto.getRandomValues(new Uint8Array(size));
 
 function open(directory: string, clock = new FakeClock(), maxBytes = 0): Promise<Store> {
@@ -154,12 +155,15 @@ describe('the SQLite store', () => {
     const first = await open(directory);
     await affirmed(first, 'a');
     await first.putPolicy(policy('kept'), { ...OPERATOR, expected: null });
+    await first.putIdentity({ ...BOB, scope: {} }, OPERATOR);
     const before = [await first.getHost('h-a'), await first.getResult('h-a'), await first.listAudit(0, 100)];
     await first.close();
     const database = new DatabaseSync(join(directory, 'assay.db'));
     database.exec(
       [
         'DROP TABLE revocation_lists',
+        'ALTER TABLE identities DROP COLUMN scope',
+        'ALTER TABLE changes DROP COLUMN prior_policy_id',
         'DROP TABLE boots',
         'ALTER TABLE service_keys DROP COLUMN withdraw_time',
         'DROP INDEX changes_policy',
@@ -178,6 +182,9 @@ describe('the SQLite store', () => {
     expect(await store.allRevocationLists()).toEqual([]);
     expect(await store.getBoot('h-a')).toBeNull();
     expect(await store.getPolicy('kept', 1)).toMatchObject({ references: [] });
+    expect(await store.getIdentity('bob')).toMatchObject({ ...BOB, scope: {} });
+    const priors = (await store.changesSince(0, 10)).map(({ prior }) => prior);
+    expect(priors).toEqual([null, { labels: {}, status: 'none', policyId: '' }]);
   });
 
   it('keeps the entries of kept versions alone, and drops those of drafts that nobody went on with', async () => {

@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file assay/v1/access.proto.
  */
 export const file_assay_v1_access: GenFile = /*@__PURE__*/
-  fileDesc("ChVhc3NheS92MS9hY2Nlc3MucHJvdG8SCGFzc2F5LnYxIicKBkFjY2VzcxIdCgVyb2xlcxgBIAMoDjIOLmFzc2F5LnYxLlJvbGUqpwEKBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEhIKDlJPTEVfQU5PTllNT1VTEAESDgoKUk9MRV9BR0VOVBACEhEKDVJPTEVfT1BFUkFUT1IQAxIVChFST0xFX09SQ0hFU1RSQVRPUhAEEhYKElJPTEVfUkVMWUlOR19QQVJUWRAFEhEKDVJPTEVfQ09OU1VNRVIQBhIQCgxST0xFX0FVRElUT1IQBzpKCgZhY2Nlc3MSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxjxiQMgASgLMhAuYXNzYXkudjEuQWNjZXNzUgZhY2Nlc3NiBnByb3RvMw", [file_google_protobuf_descriptor]);
+  fileDesc("ChVhc3NheS92MS9hY2Nlc3MucHJvdG8SCGFzc2F5LnYxIjsKBkFjY2VzcxIdCgVyb2xlcxgBIAMoDjIOLmFzc2F5LnYxLlJvbGUSEgoKZXZlcnlfaG9zdBgCIAEoCCqnAQoEUm9sZRIUChBST0xFX1VOU1BFQ0lGSUVEEAASEgoOUk9MRV9BTk9OWU1PVVMQARIOCgpST0xFX0FHRU5UEAISEQoNUk9MRV9PUEVSQVRPUhADEhUKEVJPTEVfT1JDSEVTVFJBVE9SEAQSFgoSUk9MRV9SRUxZSU5HX1BBUlRZEAUSEQoNUk9MRV9DT05TVU1FUhAGEhAKDFJPTEVfQVVESVRPUhAHOkoKBmFjY2VzcxIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGPGJAyABKAsyEC5hc3NheS52MS5BY2Nlc3NSBmFjY2Vzc2IGcHJvdG8z", [file_google_protobuf_descriptor]);
 
 /**
  * Who may call a method.
@@ -28,6 +28,13 @@ export type Access = Message<"assay.v1.Access"> & {
    * @generated from field: repeated assay.v1.Role roles = 1;
    */
   roles: Role[];
+
+  /**
+   * The method concerns every host: the caller's scope must be all of them.
+   *
+   * @generated from field: bool every_host = 2;
+   */
+  everyHost: boolean;
 };
 
 /**

@@ -246,7 +246,7 @@ export type ListHostsRequest = Message<"assay.v1.ListHostsRequest"> & {
   pageSize: number;
 
   /**
-   * next_page_token of the page before.
+   * next_page_token of the page before; good for the same filter and scope only.
    *
    * @generated from field: string page_token = 2;
    */
@@ -597,7 +597,7 @@ export const HostStateSchema: GenEnum<HostState> = /*@__PURE__*/
   enumDesc(file_assay_v1_host, 0);
 
 /**
- * Keeps the enrolled hosts.
+ * Keeps the enrolled hosts. A caller with a scope finds and changes the hosts in it alone, and cannot take one out of it.
  *
  * @generated from service assay.v1.HostService
  */

@@ -14,7 +14,35 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file assay/v1/identity.proto.
  */
 export const file_assay_v1_identity: GenFile = /*@__PURE__*/
-  fileDesc("Chdhc3NheS92MS9pZGVudGl0eS5wcm90bxIIYXNzYXkudjEiqgEKCElkZW50aXR5EgwKBG5hbWUYASABKAkSHQoFcm9sZXMYAiADKA4yDi5hc3NheS52MS5Sb2xlEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHcmV2b2tlZBgFIAEoCCJQChRJc3N1ZUlkZW50aXR5UmVxdWVzdBIkCghpZGVudGl0eRgBIAEoCzISLmFzc2F5LnYxLklkZW50aXR5EhIKCnB1YmxpY19rZXkYAiABKAwicQoVSXNzdWVJZGVudGl0eVJlc3BvbnNlEiQKCGlkZW50aXR5GAEgASgLMhIuYXNzYXkudjEuSWRlbnRpdHkSEwoLY2VydGlmaWNhdGUYAiABKAwSHQoVYXV0aG9yaXR5X2NlcnRpZmljYXRlGAMgASgMIj4KFUxpc3RJZGVudGl0aWVzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJZChZMaXN0SWRlbnRpdGllc1Jlc3BvbnNlEiYKCmlkZW50aXRpZXMYASADKAsyEi5hc3NheS52MS5JZGVudGl0eRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiJQoVUmV2b2tlSWRlbnRpdHlSZXF1ZXN0EgwKBG5hbWUYASABKAkiPgoWUmV2b2tlSWRlbnRpdHlSZXNwb25zZRIkCghpZGVudGl0eRgBIAEoCzISLmFzc2F5LnYxLklkZW50aXR5MqkCCg9JZGVudGl0eVNlcnZpY2USWQoNSXNzdWVJZGVudGl0eRIeLmFzc2F5LnYxLklzc3VlSWRlbnRpdHlSZXF1ZXN0Gh8uYXNzYXkudjEuSXNzdWVJZGVudGl0eVJlc3BvbnNlIgeKzxgDCgEDEl0KDkxpc3RJZGVudGl0aWVzEh8uYXNzYXkudjEuTGlzdElkZW50aXRpZXNSZXF1ZXN0GiAuYXNzYXkudjEuTGlzdElkZW50aXRpZXNSZXNwb25zZSIIis8YBAoCAwcSXAoOUmV2b2tlSWRlbnRpdHkSHy5hc3NheS52MS5SZXZva2VJZGVudGl0eVJlcXVlc3QaIC5hc3NheS52MS5SZXZva2VJZGVudGl0eVJlc3BvbnNlIgeKzxgDCgEDYgZwcm90bzM", [file_assay_v1_access, file_google_protobuf_timestamp]);
+  fileDesc("Chdhc3NheS92MS9pZGVudGl0eS5wcm90bxIIYXNzYXkudjEihgEKBVNjb3BlEjYKDG1hdGNoX2xhYmVscxgBIAMoCzIgLmFzc2F5LnYxLlNjb3BlLk1hdGNoTGFiZWxzRW50cnkSEQoJYWxsX2hvc3RzGAIgASgIGjIKEE1hdGNoTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASLKAQoISWRlbnRpdHkSDAoEbmFtZRgBIAEoCRIdCgVyb2xlcxgCIAMoDjIOLmFzc2F5LnYxLlJvbGUSLwoLY3JlYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdyZXZva2VkGAUgASgIEh4KBXNjb3BlGAYgASgLMg8uYXNzYXkudjEuU2NvcGUiUAoUSXNzdWVJZGVudGl0eVJlcXVlc3QSJAoIaWRlbnRpdHkYASABKAsyEi5hc3NheS52MS5JZGVudGl0eRISCgpwdWJsaWNfa2V5GAIgASgMInEKFUlzc3VlSWRlbnRpdHlSZXNwb25zZRIkCghpZGVudGl0eRgBIAEoCzISLmFzc2F5LnYxLklkZW50aXR5EhMKC2NlcnRpZmljYXRlGAIgASgMEh0KFWF1dGhvcml0eV9jZXJ0aWZpY2F0ZRgDIAEoDCI+ChVMaXN0SWRlbnRpdGllc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiWQoWTGlzdElkZW50aXRpZXNSZXNwb25zZRImCgppZGVudGl0aWVzGAEgAygLMhIuYXNzYXkudjEuSWRlbnRpdHkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIiUKFVJldm9rZUlkZW50aXR5UmVxdWVzdBIMCgRuYW1lGAEgASgJIj4KFlJldm9rZUlkZW50aXR5UmVzcG9uc2USJAoIaWRlbnRpdHkYASABKAsyEi5hc3NheS52MS5JZGVudGl0eTKvAgoPSWRlbnRpdHlTZXJ2aWNlElsKDUlzc3VlSWRlbnRpdHkSHi5hc3NheS52MS5Jc3N1ZUlkZW50aXR5UmVxdWVzdBofLmFzc2F5LnYxLklzc3VlSWRlbnRpdHlSZXNwb25zZSIJis8YBQoBAxABEl8KDkxpc3RJZGVudGl0aWVzEh8uYXNzYXkudjEuTGlzdElkZW50aXRpZXNSZXF1ZXN0GiAuYXNzYXkudjEuTGlzdElkZW50aXRpZXNSZXNwb25zZSIKis8YBgoCAwcQARJeCg5SZXZva2VJZGVudGl0eRIfLmFzc2F5LnYxLlJldm9rZUlkZW50aXR5UmVxdWVzdBogLmFzc2F5LnYxLlJldm9rZUlkZW50aXR5UmVzcG9uc2UiCYrPGAUKAQMQAWIGcHJvdG8z", [file_assay_v1_access, file_google_protobuf_timestamp]);
+
+/**
+ * Which hosts an identity sees. A host outside of it does not exist for the caller: it answers like one that was never enrolled.
+ *
+ * @generated from message assay.v1.Scope
+ */
+export type Scope = Message<"assay.v1.Scope"> & {
+  /**
+   * Labels that a host must have, every one with its value. At most 16. Must not be empty unless all_hosts is set.
+   *
+   * @generated from field: map<string, string> match_labels = 1;
+   */
+  matchLabels: { [key: string]: string };
+
+  /**
+   * Every host, also one without labels. Must not be set along with match_labels.
+   *
+   * @generated from field: bool all_hosts = 2;
+   */
+  allHosts: boolean;
+};
+
+/**
+ * Describes the message assay.v1.Scope.
+ * Use `create(ScopeSchema)` to create a new message.
+ */
+export const ScopeSchema: GenMessage<Scope> = /*@__PURE__*/
+  messageDesc(file_assay_v1_identity, 0);
 
 /**
  * Somebody who may call the service.
@@ -56,6 +84,14 @@ export type Identity = Message<"assay.v1.Identity"> & {
    * @generated from field: bool revoked = 5;
    */
   revoked: boolean;
+
+  /**
+   * The hosts that it sees and may act on. Left out when it is issued: a known identity keeps its scope, a new one has all hosts
+   * when its roles are OPERATOR and AUDITOR alone, and is refused otherwise.
+   *
+   * @generated from field: assay.v1.Scope scope = 6;
+   */
+  scope?: Scope | undefined;
 };
 
 /**
@@ -63,7 +99,7 @@ export type Identity = Message<"assay.v1.Identity"> & {
  * Use `create(IdentitySchema)` to create a new message.
  */
 export const IdentitySchema: GenMessage<Identity> = /*@__PURE__*/
-  messageDesc(file_assay_v1_identity, 0);
+  messageDesc(file_assay_v1_identity, 1);
 
 /**
  * Request of IssueIdentity.
@@ -72,7 +108,8 @@ export const IdentitySchema: GenMessage<Identity> = /*@__PURE__*/
  */
 export type IssueIdentityRequest = Message<"assay.v1.IssueIdentityRequest"> & {
   /**
-   * The identity with its name and roles. A known name gets a new certificate and these roles; a revoked one is refused.
+   * The identity with its name and roles. A known name gets a new certificate, these roles and this scope; a revoked one is
+   * refused.
    *
    * @generated from field: assay.v1.Identity identity = 1;
    */
@@ -91,7 +128,7 @@ export type IssueIdentityRequest = Message<"assay.v1.IssueIdentityRequest"> & {
  * Use `create(IssueIdentityRequestSchema)` to create a new message.
  */
 export const IssueIdentityRequestSchema: GenMessage<IssueIdentityRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_identity, 1);
+  messageDesc(file_assay_v1_identity, 2);
 
 /**
  * Response of IssueIdentity.
@@ -126,7 +163,7 @@ export type IssueIdentityResponse = Message<"assay.v1.IssueIdentityResponse"> & 
  * Use `create(IssueIdentityResponseSchema)` to create a new message.
  */
 export const IssueIdentityResponseSchema: GenMessage<IssueIdentityResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_identity, 2);
+  messageDesc(file_assay_v1_identity, 3);
 
 /**
  * Request of ListIdentities.
@@ -154,7 +191,7 @@ export type ListIdentitiesRequest = Message<"assay.v1.ListIdentitiesRequest"> & 
  * Use `create(ListIdentitiesRequestSchema)` to create a new message.
  */
 export const ListIdentitiesRequestSchema: GenMessage<ListIdentitiesRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_identity, 3);
+  messageDesc(file_assay_v1_identity, 4);
 
 /**
  * Response of ListIdentities.
@@ -182,7 +219,7 @@ export type ListIdentitiesResponse = Message<"assay.v1.ListIdentitiesResponse"> 
  * Use `create(ListIdentitiesResponseSchema)` to create a new message.
  */
 export const ListIdentitiesResponseSchema: GenMessage<ListIdentitiesResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_identity, 4);
+  messageDesc(file_assay_v1_identity, 5);
 
 /**
  * Request of RevokeIdentity.
@@ -203,7 +240,7 @@ export type RevokeIdentityRequest = Message<"assay.v1.RevokeIdentityRequest"> & 
  * Use `create(RevokeIdentityRequestSchema)` to create a new message.
  */
 export const RevokeIdentityRequestSchema: GenMessage<RevokeIdentityRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_identity, 5);
+  messageDesc(file_assay_v1_identity, 6);
 
 /**
  * Response of RevokeIdentity.
@@ -224,7 +261,7 @@ export type RevokeIdentityResponse = Message<"assay.v1.RevokeIdentityResponse"> 
  * Use `create(RevokeIdentityResponseSchema)` to create a new message.
  */
 export const RevokeIdentityResponseSchema: GenMessage<RevokeIdentityResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_identity, 6);
+  messageDesc(file_assay_v1_identity, 7);
 
 /**
  * Keeps the identities of people and programs that use the service.

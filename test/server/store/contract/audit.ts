@@ -26,7 +26,10 @@ export function describeAudit(given: Given): void {
       await store.removeRevocationList(digest('crl'), OPERATOR);
       await store.putInventory([{ fingerprint: digest('ek'), group: '', comment: '' }], OPERATOR);
       await store.removeInventory(digest('ek'), OPERATOR);
-      await store.putIdentity({ name: 'bob', roles: ['auditor'], keySha256: digest('k'), expireTime: 9 }, OPERATOR);
+      await store.putIdentity(
+        { name: 'bob', roles: ['auditor'], keySha256: digest('k'), expireTime: 9, scope: {} },
+        OPERATOR,
+      );
       await store.revokeIdentity('bob', OPERATOR);
       await store.addKey({ purpose: 'token', version: 1, certificate: '', sealed: 'aa' }, OPERATOR);
       await store.revokeHost('h-a', { ...OPERATOR, reason: 'stolen' });

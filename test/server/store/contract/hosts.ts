@@ -24,7 +24,7 @@ export function describeHosts(given: Given): void {
       await given.store.updateHost('h-c', { labels: { zone: 'north', 'odd "key"': 'x' } }, anyVersion);
       await given.store.updateHost('h-d', { labels: { zone: 'north' } }, anyVersion);
       const list = async (after: string, states: ('pending' | 'active')[] = [], matchLabels = {}) => {
-        const page = await given.store.listHosts({ limit: 2, after }, { states, matchLabels });
+        const page = await given.store.listHosts({ limit: 2, after }, { states, matchLabels, scope: {} });
         return { ids: page.items.map((host) => host.id), next: page.next };
       };
       expect(await list('')).toEqual({ ids: ['h-a', 'h-b'], next: 'h-b' });
@@ -161,7 +161,7 @@ export function describeHosts(given: Given): void {
         result: { status: 'contraindicated', hostId: 'h-a' },
         prior: { status: 'contraindicated' },
       });
-      const history = await given.store.listHistory('h-a', { limit: 10, after: '' });
+      const history = await given.store.listHistory('h-a', { limit: 10, after: '' }, {});
       expect(history.items.map((result) => result.revision)).toEqual([3, 2, 1]);
       expect((await given.store.listAudit(0, 100)).at(-1)?.detail).toContain('lifted');
       await expect(given.store.deleteHost('h-a', OPERATOR)).rejects.toMatchObject({ code: 'not_found' });

@@ -8,6 +8,7 @@ export function describeIdentities(given: Given): void {
     roles: ['operator' as const],
     keySha256: digest(name),
     expireTime: 4e12,
+    scope: {},
   });
   const key = (version: number) => ({ purpose: 'token', version, certificate: '', sealed: 'aa' });
 

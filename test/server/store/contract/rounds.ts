@@ -66,6 +66,7 @@ export function describeRounds(given: Given): void {
           hostId: 'h-a',
           revision: 2,
           status: 'affirming',
+          policyId: 'base',
           labels: {},
           validUntil: input.challengeTime + 10 * MINUTE,
           confirmations: 1,
@@ -84,7 +85,7 @@ export function describeRounds(given: Given): void {
       if (host === null) throw new Error('no host');
       await commit(given.store, await round(given.store, 'h-a', { verdict: verdict(host, { status: 'warning' }) }));
       expect((await given.store.changesSince(1, 1))[0]).toMatchObject({ revision: 2, result: moved });
-      const history = await given.store.listHistory('h-a', { limit: 10, after: '' });
+      const history = await given.store.listHistory('h-a', { limit: 10, after: '' }, {});
       expect(history.items).toMatchObject([
         { revision: 3, confirmations: 0 },
         { revision: 2, ...moved },

@@ -112,11 +112,11 @@ export function describeWatching(given: Given): void {
         given.store,
         await round(given.store, 'h-a', { verdict: verdict(host, { inputDigest: digest('2') }) }),
       );
-      const first = await given.store.listHistory('h-a', { limit: 2, after: '' });
+      const first = await given.store.listHistory('h-a', { limit: 2, after: '' }, {});
       expect(first.items.map(({ revision }) => revision)).toEqual([5, 2]);
-      const second = await given.store.listHistory('h-a', { limit: 2, after: first.next ?? '' });
+      const second = await given.store.listHistory('h-a', { limit: 2, after: first.next ?? '' }, {});
       expect(second).toMatchObject({ items: [{ revision: 1 }], next: null });
-      await expect(given.store.listHistory('h-a', { limit: 2, after: 'x' })).rejects.toMatchObject({
+      await expect(given.store.listHistory('h-a', { limit: 2, after: 'x' }, {})).rejects.toMatchObject({
         code: 'page_token',
       });
     });
@@ -135,7 +135,7 @@ export function describeWatching(given: Given): void {
       expect(await given.store.getResult('h-b')).toMatchObject({ revision: 4, status: 'affirming' });
       await expect(given.store.changesSince(2, 10)).rejects.toMatchObject({ code: 'out_of_range' });
       expect((await given.store.changesSince(3, 10)).map(({ revision }) => revision)).toEqual([4, 5]);
-      expect((await given.store.listHistory('h-a', { limit: 10, after: '' })).items).toHaveLength(1);
+      expect((await given.store.listHistory('h-a', { limit: 10, after: '' }, {})).items).toHaveLength(1);
       expect(await given.store.compact(given.store.now())).toBe(0);
       expect(await commit(given.store, await round(given.store, 'h-b'))).toMatchObject({ outcome: 'confirmed' });
 

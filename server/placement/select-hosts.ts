@@ -1,0 +1,115 @@
+import type { Labels, PlacementRecord, ResultRecord } from '../store/records.ts';
+import type { Store } from '../store/store.ts';
+import { needClock } from './need-clock.ts';
+import type { PlacementFeed } from './placement-feed.ts';
+import type { PlacementIndex, PlacementOrder } from './placement-index.ts';
+import { refusalBits, REFUSALS, refusalsOf } from './requirements.ts';
+import type { PlacementRequirements, Refusal } from './requirements.ts';
+
+/** How often the choice is repeated where the store knows better than the index; what is left then is answered. */
+const MAX_ATTEMPTS = 5;
+
+export interface SelectionRequest {
+  readonly requirements: PlacementRequirements;
+  /** Labels of the hosts that the caller sees. */
+  readonly scope: Labels;
+  /** At least 1. */
+  readonly count: number;
+  readonly spreadBy: string;
+  readonly order: PlacementOrder;
+  /** How many refused hosts are told; 0 for none, and no counts. */
+  readonly explain: number;
+}
+
+export interface Refused {
+  readonly result: ResultRecord;
+  readonly refusals: readonly Refusal[];
+}
+
+export interface Selection {
+  readonly hosts: readonly ResultRecord[];
+  /** By the index. */
+  readonly selectable: number;
+  readonly refused: readonly Refused[];
+  readonly counts: readonly { readonly refusal: Refusal; readonly count: number }[];
+  /** Of the answer, by the store's clock. */
+  readonly time: number;
+}
+
+export interface SelectionSources {
+  readonly store: Pick<Store, 'now' | 'clockBehind' | 'snapshot'>;
+  readonly placements: Pick<PlacementFeed, 'freshIndex'>;
+}
+
+/**
+ * Chooses from the index, then reads the chosen from the store: what has changed since is replaced, and nothing is answered that the
+ * store does not say now. Throws PlacementError or StoreError where that cannot be known.
+ */
+export async function selectHosts(sources: SelectionSources, request: SelectionRequest): Promise<Selection> {
+  const { store } = sources;
+  needClock(store);
+  const index = sources.placements.freshIndex();
+  const read = new Map<string, ResultRecord>();
+  const without = new Set<string>();
+  let picked: readonly PlacementRecord[] = [];
+  let selectable = 0;
+  for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
+    ({ picked, selectable } = index.pick({ ...request, now: store.now(), without }));
+    const unread = picked.map(({ hostId }) => hostId).filter((hostId) => !read.has(hostId));
+    if (unread.length === 0) break;
+    for (const result of await readResults(sources, request, unread)) {
+      read.set(result.hostId, result);
+      index.apply(result);
+    }
+    for (const hostId of unread) {
+      const result = read.get(hostId);
+      // Gone, out of the scope, or not what the index says.
+      if (result === undefined || refusalBits(result, request.requirements, store.now()) !== 0) without.add(hostId);
+    }
+    if (unread.every((hostId) => !without.has(hostId))) break;
+  }
+  const explanation = request.explain === 0 ? NO_EXPLANATION : await explain(sources, request, index);
+  const time = store.now();
+  const hosts = picked.flatMap(({ hostId }) => {
+    const result = read.get(hostId);
+    return result !== undefined && refusalBits(result, request.requirements, time) === 0 ? [result] : [];
+  });
+  needClock(store);
+  return { hosts, selectable, ...explanation, time };
+}
+
+const NO_EXPLANATION = { refused: [], counts: [] };
+
+async function explain(
+  sources: SelectionSources,
+  request: SelectionRequest,
+  index: PlacementIndex,
+): Promise<Pick<Selection, 'refused' | 'counts'>> {
+  const { requirements, explain: limit } = request;
+  const { hosts, counts } = index.refused({ ...request, now: sources.store.now() }, limit);
+  const ids = hosts.map(({ hostId }) => hostId);
+  const results = new Map((await readResults(sources, request, ids)).map((result) => [result.hostId, result]));
+  const now = sources.store.now();
+  return {
+    refused: ids.flatMap((hostId) => {
+      const result = results.get(hostId);
+      const refusals = result === undefined ? [] : refusalsOf(refusalBits(result, requirements, now));
+      return result === undefined || refusals.length === 0 ? [] : [{ result, refusals }];
+    }),
+    counts: REFUSALS.flatMap((refusal, bit) => {
+      const count = counts[bit] ?? 0;
+      return count === 0 ? [] : [{ refusal, count }];
+    }),
+  };
+}
+
+/** One query. */
+async function readResults(
+  { store }: SelectionSources,
+  { scope }: SelectionRequest,
+  hostIds: readonly string[],
+): Promise<readonly ResultRecord[]> {
+  // An empty filter would mean every host.
+  if (hostIds.length === 0) return [];
+  return (await store.snapshot({ hostIds, scope, statuses: [], policyIds: [], matchLabels: {} })).results;
+}

@@ -1,0 +1,31 @@
+import type { PlacementRecord } from './records.ts';
+
+/** How far an index has read. */
+export interface PlacementPosition {
+  readonly revision: number;
+  readonly confirmation: number;
+  /** The newest revision when the reading began: no deletion before it concerns the reader. */
+  readonly began: number;
+}
+
+/** Where a reader stands that has nothing yet. */
+export const PLACEMENT_START: PlacementPosition = { revision: 0, confirmation: 0, began: 0 };
+
+/** What has changed behind a position, all of it as it stood at one moment. */
+export interface PlacementChanges {
+  /** Present results, each host once. */
+  readonly present: readonly PlacementRecord[];
+  /** Hosts that were deleted; one that enrolled again is among the present as well. */
+  readonly gone: readonly string[];
+  readonly position: PlacementPosition;
+  /** Whether this was all. */
+  readonly complete: boolean;
+}
+
+export interface PlacementStore {
+  /**
+   * Results that were written or confirmed behind a position, in brief: those of every host from PLACEMENT_START on. `limit` bounds
+   * each of the two. Throws out_of_range when deletions behind the position may be forgotten.
+   */
+  placementsSince(position: PlacementPosition, limit: number): Promise<PlacementChanges>;
+}
