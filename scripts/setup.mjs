@@ -58,13 +58,18 @@ function hasLibrary(name) {
 
 /** A software TPM, the TSS and the TPM tools, by apt. */
 export async function setUpSystem() {
-  const missing = systemPackages.filter((candidate) => !candidate.isHere());
+  await installPackages(systemPackages, "Assay's tests need");
+}
+
+/** Installs what is missing of some system packages by apt; on other systems it says what that is. */
+export async function installPackages(packages, whoNeeds) {
+  const missing = packages.filter((candidate) => !candidate.isHere());
   if (missing.length === 0) return;
   if (findProgram('apt-get') === undefined) {
-    const list = missing.map(({ what, apt }) => `  ${what} (Debian: ${apt})`).join('\n');
-    throw new SetUpError(`Assay's tests need these from your system; install them and run this again:\n${list}`);
+    const list = missing.map(({ what, apt: name }) => `  ${what} (Debian: ${name})`).join('\n');
+    throw new SetUpError(`${whoNeeds} these from your system; install them and run this again:\n${list}`);
   }
-  const names = missing.map(({ apt }) => apt);
+  const names = missing.map((candidate) => candidate.apt);
   say(`installing system packages: ${names.join(' ')}`);
   await apt('update', '-q');
   await apt('install', '-y', '-q', '--no-install-recommends', ...names);
@@ -73,7 +78,7 @@ export async function setUpSystem() {
   if (still.length > 0) throw new SetUpError(`apt-get succeeded, yet this is still missing: ${still.join(', ')}`);
 }
 
-async function apt(...args) {
+export async function apt(...args) {
   const command = ['env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', ...args];
   if (process.getuid() !== 0) {
     if (findProgram('sudo') === undefined) {
@@ -180,7 +185,7 @@ function hasPython() {
 /** The environment's Python; its folder holds requirements.txt once all of them are installed. */
 const pythonPath = join(python.folder, 'bin', 'python');
 
-function say(text) {
+export function say(text) {
   process.stdout.write(`set-up: ${text}\n`);
 }
 

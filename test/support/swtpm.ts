@@ -76,9 +76,10 @@ async function powerOn(directory: string, caCertificates: readonly SwtpmCertific
 }
 
 /**
- * swtpm_setup with a configuration of its own: the packaged one keeps its CA where only root and the tss user write.
+ * Makes a TPM's state in `state` of the directory, and its CA beside it: swtpm_setup with a configuration of its own, for the
+ * packaged one keeps its CA where only root and the tss user write.
  */
-async function manufacture(directory: string, options: SwtpmOptions): Promise<void> {
+export async function manufacture(directory: string, options: SwtpmOptions = {}): Promise<void> {
   const ca = join(directory, 'ca');
   await Promise.all([mkdir(ca), mkdir(join(directory, 'state'))]);
   await Promise.all([
@@ -116,7 +117,8 @@ async function manufacture(directory: string, options: SwtpmOptions): Promise<vo
   ]);
 }
 
-async function readCaCertificates(directory: string): Promise<readonly SwtpmCertificate[]> {
+/** The CA that `manufacture` made: the issuer, then its root. */
+export async function readCaCertificates(directory: string): Promise<readonly SwtpmCertificate[]> {
   const paths = ['issuercert.pem', 'swtpm-localca-rootca-cert.pem'].map((name) => join(directory, 'ca', name));
   return Promise.all(paths.map(async (path) => ({ path, pem: await readFile(path, 'utf8') })));
 }
