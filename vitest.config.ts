@@ -4,6 +4,7 @@ import { defineConfig } from 'vitest/config';
 
 const grpcurl = join(import.meta.dirname, '.cache', 'grpcurl-v1.9.3', 'grpcurl');
 const python = join(import.meta.dirname, '.cache', 'python');
+const machine = join(import.meta.dirname, '.cache', 'machine', 'system');
 
 export default defineConfig({
   test: {
@@ -19,6 +20,8 @@ export default defineConfig({
       ...(existsSync(grpcurl) ? { ASSAY_GRPCURL: grpcurl } : {}),
       // Made by `npm test` where Python is; without it the client in another language is not tested.
       ...(existsSync(join(python, 'requirements.txt')) ? { ASSAY_PYTHON: join(python, 'bin', 'python') } : {}),
+      // Fetched by `npm test` where apt is; without it no machine boots with Secure Boot.
+      ...(existsSync(machine) ? { ASSAY_MACHINE: machine } : {}),
     },
   },
 });
