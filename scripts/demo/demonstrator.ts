@@ -5,7 +5,7 @@ const WIDTH = 10;
 const MARGIN = 3 + WIDTH;
 /** Of a line, where the terminal is wider or is none. */
 const LONGEST = 120;
-const SHOWN = /^(?:quote|clock|pcr-banks|pcr\.)/;
+const SHOWN = /^(?:quote|clock|pcr-banks|pcr\.|boot)/;
 
 /** Tells what happens, in plain words; colours only where a person looks. */
 export class Demonstrator {
@@ -53,8 +53,9 @@ export class Demonstrator {
     );
     // Of a good verdict what was proven by this quote, of another one what speaks against the host.
     const shown = result.checks.filter(({ id, outcome }) => (good ? SHOWN.test(id) : outcome !== 'PASSED'));
-    for (const { reason, message, observed, expected } of shown) {
-      this.more(`${reason === '' ? 'ok' : reason}: ${message}`);
+    for (const { id, reason, message, observed, expected } of shown) {
+      const seen = id.startsWith('boot.') && observed !== '' ? ` (${observed})` : '';
+      this.more(reason === '' ? `ok: ${message}${seen}` : `${reason}: ${message}`);
       if (reason === '') continue;
       this.more(`  observed ${observed}`);
       this.more(`  expected ${expected}`);

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
+import { appendFile, readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -23,6 +23,13 @@ export interface Service {
   readonly fingerprint: string;
 }
 
+interface ServiceOptions {
+  /** By which it is reached; the first is for the operator. */
+  readonly names?: readonly string[];
+  /** Further lines of its configuration. */
+  readonly configuration?: string;
+}
+
 /** The real programs of this checkout, as a person would start them. */
 export class Programs {
   readonly directory: string;
@@ -40,7 +47,7 @@ export class Programs {
     this.policyFile = join(directory, 'approved-boot.yaml');
   }
 
-  async startService(): Promise<Service> {
+  async startService({ names, configuration = '' }: ServiceOptions = {}): Promise<Service> {
     const port = await freePort();
     const config = join(this.directory, 'assayd.yaml');
     const made = await this.#run([
@@ -52,9 +59,11 @@ export class Programs {
       join(this.directory, 'data'),
       '--listen',
       `127.0.0.1:${port}`,
+      ...(names === undefined ? [] : ['--name', ...names]),
     ]);
     const fingerprint = /sha256:[0-9a-f]{64}/.exec(made)?.[0];
     if (fingerprint === undefined) throw new Error('assayd init printed no fingerprint');
+    await appendFile(config, configuration);
     await this.#start(['server/main.ts', 'serve', '-c', config], '"msg":"serving"');
     return { server: `localhost:${port}`, fingerprint };
   }
