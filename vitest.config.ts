@@ -5,6 +5,9 @@ import { defineConfig } from 'vitest/config';
 const grpcurl = join(import.meta.dirname, '.cache', 'grpcurl-v1.9.3', 'grpcurl');
 const python = join(import.meta.dirname, '.cache', 'python');
 const machine = join(import.meta.dirname, '.cache', 'machine', 'system');
+const examples = ['go', 'python', 'rust', 'java'].filter((name) =>
+  existsSync(join(import.meta.dirname, '.cache', 'examples', name)),
+);
 
 export default defineConfig({
   test: {
@@ -23,6 +26,8 @@ export default defineConfig({
       ...(existsSync(join(python, 'requirements.txt')) ? { ASSAY_PYTHON: join(python, 'bin', 'python') } : {}),
       // Fetched by `npm test` where apt is; without it no machine boots with Secure Boot.
       ...(existsSync(machine) ? { ASSAY_MACHINE: machine } : {}),
+      // Built by `npm test`, each where its language is; without them these clients are not tested.
+      ASSAY_EXAMPLES: examples.join(' '),
     },
   },
 });

@@ -1,9 +1,11 @@
 // Brings a fresh checkout to the point where everything runs: system packages, npm packages (the right Node among them), grpcurl,
-// and Python packages for the client in another language.
+// Python packages for the agent in another language, and the clients under examples/.
 import { copyFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { setUpExamples } from './examples.mjs';
 import { SetUpError, findNode, findProgram, main, outputOf, root, run } from './process.mjs';
+import { hasGo, hasPython } from './toolchains.mjs';
 
 /** What the end-to-end tests and the demo need of the system. Looked for by what it is, so that a self-built one counts. */
 const systemPackages = [
@@ -28,14 +30,12 @@ const systemPackages = [
 const grpcurl = {
   module: 'github.com/fullstorydev/grpcurl/cmd/grpcurl',
   version: 'v1.9.3',
-  minimumGo: [1, 21],
   // Named by version, so that another pin builds anew; `vitest.config.ts` tells the tests of it.
   folder: join(root, '.cache', 'grpcurl-v1.9.3'),
 };
 
-/** A virtual environment for the client in another language; without it that client's tests are skipped. */
+/** A virtual environment for the agent in another language; without it that agent's tests are skipped. */
 const python = {
-  minimum: [3, 10],
   requirements: join(root, 'test', 'other-language', 'python', 'requirements.txt'),
   folder: join(root, '.cache', 'python'),
 };
@@ -46,6 +46,7 @@ export async function setUp() {
   await setUpNode();
   await setUpGrpcurl();
   await setUpPython();
+  await setUpExamples();
 }
 
 let libraries;
@@ -147,13 +148,6 @@ async function setUpGrpcurl() {
   say(`grpcurl could not be built (exit code ${code}); the tests call \`buf curl\` alone`);
 }
 
-function hasGo() {
-  const version = /go(\d+)\.(\d+)/.exec(outputOf('go', ['env', 'GOVERSION']) ?? '');
-  if (version === null) return false;
-  const [major, minor] = [Number(version[1]), Number(version[2])];
-  return major > grpcurl.minimumGo[0] || (major === grpcurl.minimumGo[0] && minor >= grpcurl.minimumGo[1]);
-}
-
 /** Where the built grpcurl lies; the file is absent where Go was. */
 export const grpcurlPath = join(grpcurl.folder, 'grpcurl');
 
@@ -172,14 +166,6 @@ async function setUpPython() {
   if (code === 0) copyFileSync(python.requirements, done);
   else
     say(`the Python environment could not be made (exit code ${code}); the tests of the client in Python are skipped`);
-}
-
-/** A Python that is new enough and can make virtual environments: Debian has `venv` without `ensurepip` as it comes. */
-function hasPython() {
-  const version = outputOf('python3', ['-c', 'import sys, venv, ensurepip; print(*sys.version_info[:2])']);
-  if (version === undefined) return false;
-  const [major, minor] = version.split(' ').map(Number);
-  return major > python.minimum[0] || (major === python.minimum[0] && minor >= python.minimum[1]);
 }
 
 /** The environment's Python; its folder holds requirements.txt once all of them are installed. */
