@@ -31,7 +31,8 @@ export async function setUpExamples() {
     console.log(`set-up: building the example in ${language} (once; ${takes} without caches)`);
     const code = await build(commandsOf(name));
     if (code === 0) writeFileSync(stamp, wanted);
-    else console.log(`set-up: the example in ${language} could not be built (exit code ${code}); its tests are skipped`);
+    else
+      console.log(`set-up: the example in ${language} could not be built (exit code ${code}); its tests are skipped`);
   }
 }
 

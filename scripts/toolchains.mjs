@@ -3,7 +3,10 @@ import { findProgram, outputOf } from './process.mjs';
 
 /** Version of a program from what it prints, or undefined where it is missing. */
 function versionOf(command, args, pattern) {
-  return pattern.exec(outputOf(command, args) ?? '')?.slice(1).map(Number);
+  return pattern
+    .exec(outputOf(command, args) ?? '')
+    ?.slice(1)
+    .map(Number);
 }
 
 function isAtLeast(version, [major, minor]) {

@@ -210,6 +210,18 @@ describe('the page of operations', () => {
   });
 });
 
+describe('the page of clients in other languages', () => {
+  const page = read('docs/sdks.md');
+
+  // scripts/examples.mjs runs what stands between the marks.
+  test.each(readdirSync(join(root, 'examples')))('has the commands that build examples/%s', (name) => {
+    const [, rest = ''] = page.split(`<!-- ${name}:begin -->\n\`\`\`sh\n`);
+    const [commands = '', end = ''] = rest.split('```\n');
+    expect(end.startsWith(`<!-- ${name}:end -->`)).toBe(true);
+    expect(commands.split('\n')).toEqual(expect.arrayContaining([`cd examples/${name}`, 'npx buf generate']));
+  });
+});
+
 describe('the threat model', () => {
   const attacks = rowsUnder(read('docs/threat-model.md'), 'attack', 'what stops it', 'test').map(
     ([attack = '', , cell = '']) => ({ attack, cell }),
@@ -251,7 +263,9 @@ describe('every page', () => {
   });
 
   test.each(texts)('%s names files of the tree that exist', (page) => {
-    const named = [...read(page).matchAll(/`((?:docs|proto|server|client|tpm|test|scripts)\/[\w./-]+\.\w+)`/g)];
+    const named = [
+      ...read(page).matchAll(/`((?:docs|proto|server|client|tpm|test|scripts|examples)\/[\w./-]+\.\w+)`/g),
+    ];
     expect(named.map(([, path = '']) => path).filter((path) => !existsSync(join(root, path)))).toEqual([]);
   });
 });

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { AttestedHost } from '../support/attested-host.ts';
 import { Deployment, policy } from '../support/deployment.ts';
-import { isBuilt, startExample } from '../support/examples.ts';
+import { isBuilt, startExample, withStrangersAuthority } from '../support/examples.ts';
 import { eventually } from '../support/programs.ts';
 import type { RunningProgram } from '../support/programs.ts';
 
@@ -61,6 +61,13 @@ describe.each(languages)('a client in %s', (language) => {
       await host.tamper();
       await said(client, `changed ${name} CONTRAINDICATED PCR_MISMATCH`);
       expect(client.stdout.split('\n').filter((line) => line === 'synced')).toHaveLength(1);
+    });
+
+    it('sends nothing to a service of another CA', async () => {
+      const stranger = await deployment.file('stranger.json', await withStrangersAuthority(profile));
+      await using client = startExample(language, [stranger]);
+      const { code, stdout } = await client.end();
+      expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
     });
 
     it('is told the reason when it may not', async () => {

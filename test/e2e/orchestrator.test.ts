@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { AttestedHost } from '../support/attested-host.ts';
 import { Deployment, policy } from '../support/deployment.ts';
-import { isBuilt, startExample } from '../support/examples.ts';
+import { isBuilt, startExample, withStrangersAuthority } from '../support/examples.ts';
 import { eventually } from '../support/programs.ts';
 import type { LogFields, RunningProgram } from '../support/programs.ts';
 
@@ -184,6 +184,15 @@ describe.runIf(isBuilt('go'))('an orchestration engine in Go', () => {
     await affirmed(silent);
     expect(messages(after)).not.toContain('a replica is evacuated');
     expect(await held()).toContain(silent.id);
+  });
+
+  it('takes no answer from a service of another CA', async () => {
+    const stranger = await deployment.file('stranger.json', await withStrangersAuthority(profile));
+    const files = ['-workloads', workloads, '-state', join(deployment.directory, 'strangers-state.json')];
+    await using other = startExample('go', ['-profile', stranger, ...files]);
+    const { error } = await other.logged(({ msg }) => msg === 'placement is not available', 'refused service');
+    expect(error).toContain('certificate signed by unknown authority');
+    expect(other.log.map(({ msg }) => msg)).not.toContain('a replica is bound');
   });
 
   it('evacuates no more at once than it may, when a wrong policy contraindicates every host', async () => {

@@ -1,7 +1,10 @@
 /** The clients under examples/, as `npm test` built them by the commands of docs/sdks.md. */
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
+import { toPem } from '../../proto/tls-identity.ts';
 import { RunningProgram } from './programs.ts';
+import { makeTestAuthority } from './tls.ts';
 
 const folder = join(import.meta.dirname, '..', '..', 'examples');
 const built = new Set((process.env['ASSAY_EXAMPLES'] ?? '').split(' '));
@@ -28,4 +31,11 @@ export function isBuilt(name: ExampleName): boolean {
 export function startExample(name: ExampleName, args: readonly string[]): RunningProgram {
   const [command = '', ...first] = COMMANDS[name];
   return new RunningProgram(command, [...first, ...args]);
+}
+
+/** A profile that is right but for the CA that it pins. */
+export async function withStrangersAuthority(profile: string): Promise<string> {
+  const { certificate } = await makeTestAuthority();
+  const content = JSON.parse(await readFile(profile, 'utf8')) as Readonly<Record<string, string>>;
+  return JSON.stringify({ ...content, authority: toPem(certificate) });
 }
