@@ -15,7 +15,7 @@ it.runIf(process.env['CI'] === 'true')('the engine in Go is built', () => {
   expect(isBuilt('go'), 'npm test builds it by the commands of docs/sdks.md where Go 1.21 or newer is').toBe(true);
 });
 
-describe.runIf(isBuilt('go'))('an orchestration engine in Go', () => {
+describe.runIf(isBuilt('go'))('an orchestration engine in Go', { timeout: 90_000 }, () => {
   let deployment: Deployment;
   let profile: string;
   let workloads: string;

@@ -48,7 +48,8 @@ public final class SelectAndWatch {
       select(channel);
       watch(channel);
     } catch (StatusRuntimeException error) {
-      System.err.println(error.getStatus().getCode() + " " + Failure.of(error).reason());
+      Status.Code code = error.getStatus().getCode();
+      System.err.println(code + " " + Failure.of(error).reason() + ": " + rootOf(error).getMessage());
       System.exit(1);
     } finally {
       channel.shutdownNow();
@@ -138,6 +139,11 @@ public final class SelectAndWatch {
       }
       default -> {}
     }
+  }
+
+  /** Libraries wrap what happened: that a certificate was refused stands four causes below. */
+  private static Throwable rootOf(Throwable error) {
+    return error.getCause() == null ? error : rootOf(error.getCause());
   }
 
   private static String nameOf(TrustStatus status) {
