@@ -25,6 +25,8 @@ type Engine struct {
 	evictions Budget
 	log       *slog.Logger
 
+	// What the watch has to say.
+	events chan Event
 	// Hosts that came since all present results were asked for; nil while no such list is under way.
 	listed map[string]bool
 	// When replicas without a host are looked after again, until when nothing is asked because the service could not tell, and when
@@ -38,9 +40,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err := e.restart(); err != nil {
 		return err
 	}
-	events := make(chan Event)
+	e.events = make(chan Event)
 	ended := make(chan error, 1)
-	go func() { ended <- watch(ctx, e.results, e.state.ResumeToken, events, e.log) }()
+	go func() { ended <- watch(ctx, e.results, e.state.ResumeToken, e.events, e.log) }()
 	e.log.Info("the engine runs", "workloads", len(e.workloads), "bindings", len(e.state.Bindings))
 
 	timer := time.NewTimer(0)
@@ -48,17 +50,8 @@ func (e *Engine) Run(ctx context.Context) error {
 		select {
 		case err := <-ended:
 			return err
-		case event := <-events:
-			// That a verdict holds on is no news here, and its token not worth a write.
-			if event.Message.GetValidity() != nil {
-				continue
-			}
-			e.observe(event)
-			if err := e.evacuate(); err != nil {
-				return err
-			}
-			// The token is kept after what it stands for was done.
-			if err := e.state.Save(); err != nil {
+		case event := <-e.events:
+			if err := e.handle(event); err != nil {
 				return err
 			}
 		case <-timer.C:
@@ -102,6 +95,29 @@ func (e *Engine) wake() time.Time {
 		wake = e.evacuateAt
 	}
 	return wake
+}
+
+// handle does what one message asks for. The token is kept after what it stands for was done.
+func (e *Engine) handle(event Event) error {
+	// That a verdict holds on is no news here, and its token not worth a write.
+	if event.Message.GetValidity() != nil {
+		return nil
+	}
+	e.observe(event)
+	if err := e.evacuate(); err != nil {
+		return err
+	}
+	return e.state.Save()
+}
+
+// catchUp handles a message that waits: an evacuation is more urgent than the next placement.
+func (e *Engine) catchUp() error {
+	select {
+	case event := <-e.events:
+		return e.handle(event)
+	default:
+		return nil
+	}
 }
 
 // observe takes one message in. It acts on nothing yet.

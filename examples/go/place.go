@@ -26,40 +26,46 @@ func (e *Engine) place(ctx context.Context) error {
 	e.retryAt = time.Now().Add(pendingPause)
 	for _, workload := range e.workloads {
 		for replica := range workload.Replicas {
+			if err := e.catchUp(); err != nil {
+				return err
+			}
 			if slices.ContainsFunc(e.state.Of(workload.Name), func(b Binding) bool { return b.Replica == replica }) {
 				continue
 			}
-			err := e.placeReplica(ctx, workload, replica)
+			placed, err := e.placeReplica(ctx, workload, replica)
 			if ctx.Err() != nil {
 				return nil
 			}
-			if err == nil {
-				e.backoff.Reset()
-				continue
-			}
 			failure := describe(err)
-			if failure.Code == codes.InvalidArgument {
+			switch {
+			case failure.Code == codes.InvalidArgument:
 				// The fault of this workload alone.
 				e.log.Error("a workload cannot be placed", "workload", workload.Name, "error", failure.String())
+			case err != nil && failure.Final():
+				return err
+			case err != nil:
+				// The service cannot tell. Nothing new is placed meanwhile; what runs goes on.
+				pause := e.backoff.Next(failure)
+				e.notBefore = time.Now().Add(pause)
+				e.log.Warn("placement is not available", "error", failure.String(), "again_in", pause.String())
+				return nil
+			default:
+				e.backoff.Reset()
+			}
+			if !placed {
+				// The other replicas of this workload would find none either.
 				break
 			}
-			if failure.Final() {
-				return err
-			}
-			// The service cannot tell. Nothing new is placed meanwhile; what runs goes on.
-			pause := e.backoff.Next(failure)
-			e.notBefore = time.Now().Add(pause)
-			e.log.Warn("placement is not available", "error", failure.String(), "again_in", pause.String())
-			return nil
 		}
 	}
 	return nil
 }
 
-func (e *Engine) placeReplica(ctx context.Context, workload Workload, replica int) error {
+// placeReplica tells whether it found a host.
+func (e *Engine) placeReplica(ctx context.Context, workload Workload, replica int) (bool, error) {
 	hosts, err := e.selectHosts(ctx, workload)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, host := range hosts {
 		// The watch may be ahead of the selection.
@@ -69,13 +75,13 @@ func (e *Engine) placeReplica(ctx context.Context, workload Workload, replica in
 		// Between selection and binding things change.
 		selectable, err := e.checkHost(ctx, workload, host.GetHost())
 		if err != nil {
-			return err
+			return false, err
 		}
 		if selectable {
-			return e.bind(Binding{workload.Name, replica, host.GetHost(), host.GetLabels()[workload.SpreadBy]})
+			return true, e.bind(Binding{workload.Name, replica, host.GetHost(), host.GetLabels()[workload.SpreadBy]})
 		}
 	}
-	return e.explain(ctx, workload, replica)
+	return false, e.explain(ctx, workload, replica)
 }
 
 // selectHosts answers hosts that hold no replica of the workload yet; first come those whose value of the label that is spread by

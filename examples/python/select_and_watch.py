@@ -40,7 +40,7 @@ def status_of(value: int) -> str:
 def select(channel: grpc.Channel) -> None:
     requirements = placement_pb2.PlacementRequirements(minimum_tier=placement_pb2.PLACEMENT_TIER_AFFIRMING)
     request = placement_pb2.SelectHostsRequest(requirements=requirements, count=10)
-    answer = placement_pb2_grpc.PlacementServiceStub(channel).SelectHosts(request, timeout=5)
+    answer = placement_pb2_grpc.PlacementServiceStub(channel).SelectHosts(request, timeout=10)
     for host in answer.hosts:
         say("selected", host.host, status_of(host.status))
 

@@ -56,7 +56,7 @@ fn connect(path: &str) -> Result<Channel, Failure> {
 async fn select(channel: Channel) -> Result<(), Status> {
     let requirements = PlacementRequirements { minimum_tier: PlacementTier::Affirming.into(), ..Default::default() };
     let mut request = Request::new(SelectHostsRequest { requirements: Some(requirements), count: 10, ..Default::default() });
-    request.set_timeout(Duration::from_secs(5));
+    request.set_timeout(Duration::from_secs(10));
     let answer = PlacementServiceClient::new(channel).select_hosts(request).await?;
     for host in answer.into_inner().hosts {
         println!("selected {} {}", host.host, name_of(host.status));

@@ -80,7 +80,7 @@ public final class SelectAndWatch {
     SelectHostsRequest request =
         SelectHostsRequest.newBuilder().setRequirements(requirements).setCount(10).build();
     PlacementServiceGrpc.newBlockingStub(channel)
-        .withDeadlineAfter(5, TimeUnit.SECONDS)
+        .withDeadlineAfter(10, TimeUnit.SECONDS)
         .selectHosts(request)
         .getHostsList()
         .forEach(host -> say("selected", host.getHost(), nameOf(host.getStatus())));
