@@ -1,9 +1,8 @@
 // Brings a fresh checkout to the point where everything runs: system packages, npm packages (the right Node among them), grpcurl,
-// Python packages for the agent in another language, and the clients under examples/.
+// and Python packages for the agent in another language.
 import { copyFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { setUpExamples } from './examples.mjs';
 import { SetUpError, findNode, findProgram, main, outputOf, root, run } from './process.mjs';
 import { hasGo, hasPython } from './toolchains.mjs';
 
@@ -46,7 +45,6 @@ export async function setUp() {
   await setUpNode();
   await setUpGrpcurl();
   await setUpPython();
-  await setUpExamples();
 }
 
 let libraries;

@@ -213,7 +213,7 @@ describe('the page of operations', () => {
 describe('the page of clients in other languages', () => {
   const page = read('docs/sdks.md');
 
-  // scripts/examples.mjs runs what stands between the marks.
+  // scripts/setup-examples.mjs runs what stands between the marks.
   test.each(readdirSync(join(root, 'examples')))('has the commands that build examples/%s', (name) => {
     const [, rest = ''] = page.split(`<!-- ${name}:begin -->\n\`\`\`sh\n`);
     const [commands = '', end = ''] = rest.split('```\n');

@@ -29,7 +29,7 @@ describe.runIf(built.length > 0)('of the clients from examples/', () => {
   beforeAll(async () => {
     deployment = await Deployment.start();
     await deployment.operator.policies.apply(policy('base'));
-  }, 60_000);
+  });
 
   afterAll(() => deployment?.[Symbol.asyncDispose]());
 
@@ -48,7 +48,7 @@ describe.runIf(built.length > 0)('of the clients from examples/', () => {
         await deployment.operator.hosts.update(host.id, { labels: { for: language } });
         host.runAgent();
         await deployment.result(host.id, 'affirmed host', ({ status }) => status === 'AFFIRMING');
-      }, 60_000);
+      });
 
       afterAll(() => host?.[Symbol.asyncDispose]());
 
@@ -72,7 +72,7 @@ describe.runIf(built.length > 0)('of the clients from examples/', () => {
         await host.tamper();
         await said(client, `changed ${name} CONTRAINDICATED PCR_MISMATCH`);
         expect(client.stdout.split('\n').filter((line) => line === 'synced')).toHaveLength(1);
-      }, 60_000);
+      });
 
       it('sends nothing to a service of another CA', async () => {
         const stranger = await deployment.file('stranger.json', await withStrangersAuthority(profile));

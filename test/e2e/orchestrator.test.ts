@@ -15,7 +15,7 @@ it.runIf(process.env['CI'] === 'true')('the engine in Go is built', () => {
   expect(isBuilt('go'), 'npm test builds it by the commands of docs/sdks.md where Go 1.21 or newer is').toBe(true);
 });
 
-describe.runIf(isBuilt('go'))('an orchestration engine in Go', { timeout: 90_000 }, () => {
+describe.runIf(isBuilt('go'))('an orchestration engine in Go', () => {
   let deployment: Deployment;
   let profile: string;
   let workloads: string;
@@ -27,8 +27,8 @@ describe.runIf(isBuilt('go'))('an orchestration engine in Go', { timeout: 90_000
 
   beforeAll(async () => {
     deployment = await Deployment.start();
-    // News or none within seconds.
-    const quote = { interval: '1s', validity: '8s', disconnectGrace: '2s' };
+    // A stream that is lost makes a host unknown within seconds.
+    const quote = { interval: '1s', validity: '20s', disconnectGrace: '2s' };
     await deployment.operator.policies.apply(policy('base', { quote }));
     profile = join(deployment.directory, 'engine.json');
     const issue = ['identity', 'issue', 'engine', '--role', 'orchestrator', '--scope', 'cluster=c1'];
@@ -43,7 +43,7 @@ describe.runIf(isBuilt('go'))('an orchestration engine in Go', { timeout: 90_000
     workloads = await deployment.file('workloads.json', JSON.stringify([payments]));
     state = join(deployment.directory, 'state.json');
     engine = startEngine();
-  }, 120_000);
+  });
 
   afterAll(async () => {
     await engine?.[Symbol.asyncDispose]();
@@ -138,7 +138,10 @@ describe.runIf(isBuilt('go'))('an orchestration engine in Go', { timeout: 90_000
 
   it('tells why a replica waits, and places it when a host has booted well again', async () => {
     const after = engine.log.length;
-    expect(await told('a replica waits for a host', after)).toMatchObject({ refused: { STATUS_CONTRAINDICATED: 2 } });
+    // The first line may come of counts that are a second old.
+    const both = ({ msg, refused }: LogFields): boolean =>
+      msg === 'a replica waits for a host' && (refused as Record<string, unknown>)['STATUS_CONTRAINDICATED'] === 2;
+    await engine.logged(both, 'replica that waits because two hosts are contraindicated', after);
     const good = await find('a', false);
     await reboot(good);
     await told('a replica is bound', after, good);

@@ -2,7 +2,9 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import { root, run } from './process.mjs';
+import { fileURLToPath } from 'node:url';
+import { main, root, run } from './process.mjs';
+import { say } from './setup.mjs';
 import { hasGo, hasJava, hasPython, hasRust } from './toolchains.mjs';
 
 const page = join('docs', 'sdks.md');
@@ -25,14 +27,14 @@ export async function setUpExamples() {
   for (const { name, language, isPossible, takes } of examples) {
     const wanted = stateOf(name);
     const stamp = join(cache, name);
-    if (readIfThere(stamp) === wanted || !isPossible()) continue;
+    if (readIfThere(stamp) === wanted) continue;
     // The tests run what has a stamp: an example that no longer builds must not leave its former self behind.
     rmSync(stamp, { force: true });
-    console.log(`set-up: building the example in ${language} (once; ${takes} without caches)`);
+    if (!isPossible()) continue;
+    say(`building the example in ${language} (once; ${takes} without caches)`);
     const code = await build(commandsOf(name));
     if (code === 0) writeFileSync(stamp, wanted);
-    else
-      console.log(`set-up: the example in ${language} could not be built (exit code ${code}); its tests are skipped`);
+    else say(`the example in ${language} could not be built (exit code ${code}); its tests are skipped`);
   }
 }
 
@@ -77,3 +79,5 @@ function readIfThere(path) {
     throw error;
   }
 }
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main(setUpExamples);
