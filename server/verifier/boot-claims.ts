@@ -16,6 +16,8 @@ export interface CommandLineClaim {
 /** Longer than any kernel takes. */
 const MAX_COMMAND_LINE = 8192;
 const UNREADABLE_LINE: CommandLineClaim = { text: null };
+/** The kernel's text ends at a zero byte; and what is no UTF-8 was replaced when it was read. */
+const NOT_AS_MEASURED = /[\0\ufffd]/;
 
 /**
  * What a boot log says that a rule may look at, copied out of it: the log itself is not held. It is what was measured as long as
@@ -66,11 +68,11 @@ export function readClaims(
       pcr,
       digests: digests.flatMap((digest) => (digest === undefined ? [] : [digest.toString('hex')])),
     })),
-    commandLines: boot.kernel.commandLines.map(({ text, verified }) =>
-      verified && text !== undefined && text.length <= MAX_COMMAND_LINE
-        ? { text: text.toWellFormed() }
-        : UNREADABLE_LINE,
-    ),
+    commandLines: boot.kernel.commandLines.map(({ text, verified }) => {
+      if (!verified || text === undefined || text.length > MAX_COMMAND_LINE) return UNREADABLE_LINE;
+      const wellFormed = text.toWellFormed();
+      return NOT_AS_MEASURED.test(wellFormed) ? UNREADABLE_LINE : { text: wellFormed };
+    }),
     commandLineAmbiguous: has('KERNEL_COMMAND_LINE_AMBIGUOUS'),
     ...judged,
   };
