@@ -29,7 +29,9 @@ export function splitCommandLine(text: string): KernelArguments {
  * must not be there must not be here.
  */
 export function looseArguments(text: string): readonly string[] {
-  const bytes = Buffer.from(text, 'utf8').toString('latin1').replaceAll(/["'\\]/g, '');
+  const bytes = Buffer.from(text, 'utf8')
+    .toString('latin1')
+    .replaceAll(/["'\\]/g, '');
   return bytes.split(/[\0- \u00a0]/).flatMap((argument) => (argument === '' ? [] : [decoded(argument)]));
 }
 

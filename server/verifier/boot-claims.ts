@@ -42,6 +42,8 @@ export interface BootClaims {
   readonly commandLines: readonly CommandLineClaim[];
   /** Several command lines, or something beside them that nobody can read. */
   readonly commandLineAmbiguous: boolean;
+  /** No bank but SHA-1 was proven: other contents with the same digests can be made. */
+  readonly sha1Only: boolean;
   /** PCRs that were extended, and not by what the logs say alone. */
   readonly unexplained: readonly number[];
   /** Codes of what the log says and must not, in spite of its PCRs being right. */
@@ -50,7 +52,7 @@ export interface BootClaims {
 
 export function readClaims(
   { secureBoot, boot, findings }: EventLogReading,
-  judged: Pick<BootClaims, 'unexplained' | 'contradictions'>,
+  judged: Pick<BootClaims, 'sha1Only' | 'unexplained' | 'contradictions'>,
 ): BootClaims {
   const has = (code: string): boolean => findings.some((finding) => finding.code === code);
   return {

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { digestSize } from '../../tpm/crypto/digest.ts';
 import { parseEventLog } from '../../tpm/eventlog/parse.ts';
 import { hashAlgorithmByName, TPM_ALG_SHA256, TPM_ALG_SHA384 } from '../../tpm/structures/constants.ts';
-import { findingOf, judge } from '../server/policy/boot-input.ts';
+import { EVERY_RULE, findingOf, judge } from '../server/policy/boot-input.ts';
 import { bootLog, IMAGES, proveBootOf, RULE, SECURE_BOOT } from '../support/booted-machine.ts';
 import { dataIsHere } from '../support/data.ts';
 import { SoftwareTpm } from '../support/software-tpm.ts';
@@ -58,4 +58,16 @@ describe.skipIf(!here)('digests of a bank that the TPM does not have', () => {
     const sizes = new Set(outcome.boot.images.flatMap(({ digests }) => digests.map(({ length }) => length / 2)));
     expect([...sizes]).toEqual([digestSize(TPM_ALG_SHA384)]);
   });
+});
+
+it.runIf(here)('a TPM that measures with SHA-1 alone satisfies no boot rule', () => {
+  const { outcome } = proveBootOf(tpmWithBank('sha1'), [bootLog(SECURE_BOOT)]);
+  expect(outcome.kind).toBe('verified');
+  const verdict = judge(EVERY_RULE, outcome);
+  expect(verdict.status).toBe('none');
+  const rules = verdict.checks.filter(({ id }) => id.startsWith('boot.'));
+  expect(new Set(rules.map(({ reason }) => reason))).toEqual(new Set(['BOOT_BANK_WEAK']));
+  // The same machine with a sound bank does.
+  const sound = proveBootOf(tpmWithBank('sha256'), [bootLog(SECURE_BOOT)]).outcome;
+  expect(judge(EVERY_RULE, sound).status).toBe('affirming');
 });

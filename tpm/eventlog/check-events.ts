@@ -40,8 +40,7 @@ export function checkEvents(log: EventLog, banks: readonly number[] = log.banks.
     return replayable && node !== undefined && banks.includes(alg) ? [{ position, alg, node }] : [];
   });
   const taken = new Set(log.banks.flatMap(({ alg }, position) => (banks.includes(alg) ? [position] : [])));
-  const known =
-    taken.size === log.banks.length ? log.events : log.events.map((event) => withDigestsOf(event, taken));
+  const known = taken.size === log.banks.length ? log.events : log.events.map((event) => withDigestsOf(event, taken));
   const separated = new Set(log.events.filter(({ type }) => type === EV_SEPARATOR).map(({ pcr }) => pcr));
   const events = known.map((event) => checkEvent(event, { banks: chosen, separated, findings }));
   return { ...log, events, findings: [...log.findings, ...findings.list()] };
