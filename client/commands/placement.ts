@@ -52,7 +52,7 @@ export function addPlacementCommands(context: Context, program: Command): void {
   withRequirements(
     operatorCommand(context, placement, 'select', `select hosts; exit code ${EXIT.notAffirming} when there is none`),
   )
-    .option('--count <n>', 'at most so many hosts', wholeNumber, 1)
+    .option('--count <n>', 'at most so many hosts', positiveNumber, 1)
     .option('--spread-by <label>', 'as evenly as possible over the values of this label', '')
     .option('--order <order>', `which come first (${ORDERS.join(', ')})`, oneOf(ORDERS), 'FRESHEST' as const)
     .option('--exclude-host <host>', 'not this host; may be repeated', collectText)
@@ -112,7 +112,7 @@ function withRequirements(command: Command): Command {
     )
     .option('--policy <policy>', 'only by the verdict of this trust policy')
     .option('--policy-version <n>', 'of at least this version', (text) => BigInt(wholeNumber(text)))
-    .option('--max-age <seconds>', 'only by evidence whose challenge is at most so old', wholeNumber)
+    .option('--max-age <seconds>', 'only by evidence whose challenge is at most so old', positiveNumber)
     .option('--label <key=value>', 'only hosts with this label; may be repeated', collectLabel);
 }
 
@@ -184,6 +184,12 @@ function reasonsOf({ reasons, checkReasons }: Pick<RefusedHost, 'reasons' | 'che
 function wholeNumber(text: string): number {
   if (!/^[0-9]{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
   return Number(text);
+}
+
+function positiveNumber(text: string): number {
+  const number = wholeNumber(text);
+  if (number === 0) throw new InvalidArgumentError('It must be more than zero.');
+  return number;
 }
 
 function oneOf<W extends string>(words: readonly W[]): (text: string) => W {

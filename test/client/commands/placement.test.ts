@@ -102,3 +102,11 @@ test('placement asks for tokens where there is room for them', async () => {
   expect(await shell.assay('placement', 'check', 'n', ...signed.slice(1))).toBe(2);
   expect(asked).toHaveLength(1);
 });
+
+test.each([
+  ['select', '--count', '0'],
+  ['select', '--max-age', '0'],
+  ['check', 'n', '--max-age', '-1'],
+])('placement %s refuses %s %s', async (...args) => {
+  expect(await shell.assay('placement', ...args)).toBe(2);
+});
