@@ -7,6 +7,7 @@ import { StatusError } from '../../proto/status.ts';
 import { checkHost } from '../placement/check-host.ts';
 import { selectHosts } from '../placement/select-hosts.ts';
 import type { SelectionSources } from '../placement/select-hosts.ts';
+import { Turns } from '../placement/turns.ts';
 import type { TokenDemand, TokenIssuer } from '../result/issue-token.ts';
 import type { HostNamed } from '../store/filters.ts';
 import type { ResultRecord } from '../store/records.ts';
@@ -42,6 +43,7 @@ export function placementHandlers({
   placements,
   tokens,
 }: PlacementHandlersOptions): Handlers<typeof PlacementService> {
+  const turns = new Turns(() => store.now());
   /** Without those whose validity ends before anything can be signed. */
   const signedHosts = async (results: readonly ResultRecord[], demand: TokenDemand) => {
     const signed = await tokens.issueResults(results, demand);
@@ -56,7 +58,7 @@ export function placementHandlers({
       const count = numberUpTo(MAX_COUNT, request.count, 'count') || 1;
       if (demand !== undefined && count > MAX_SIGNED) throw invalid('count', `must be at most ${MAX_SIGNED} with token`);
       const selection = await selectHosts(
-        { store, placements },
+        { store, placements, turns },
         {
           requirements: requirementsFromProto(request.requirements),
           scope: access.scope(context),
