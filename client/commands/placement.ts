@@ -81,7 +81,7 @@ export function addPlacementCommands(context: Context, program: Command): void {
     withService(context, options, async (client) => {
       const named = HOST_ID.test(host) ? { host } : { nodeName: host };
       const settings = { signal: context.signal, ...tokenAskedFor(options) };
-    const checked = await client.placement.check(named, requirementsOf(options), settings);
+      const checked = await client.placement.check(named, requirementsOf(options), settings);
       if (!checked.selectable) context.setExitCode(EXIT.notAffirming);
       if (options.output === 'json') return writeJson(context, checked.json);
       context.write(

@@ -1,4 +1,13 @@
-import { escapeText, formatFields, formatLabels, formatLine, formatTable, formatTime, idOf, statusCell } from '../output.ts';
+import {
+  escapeText,
+  formatFields,
+  formatLabels,
+  formatLine,
+  formatTable,
+  formatTime,
+  idOf,
+  statusCell,
+} from '../output.ts';
 import type { Cell, TableStyle } from '../output.ts';
 import type { HostException, PlatformReport, PolicyReport, StatusCounts } from '../sdk/convert-report.ts';
 
@@ -74,10 +83,7 @@ function fieldsOf(report: PlatformReport): readonly (readonly [string, Cell])[] 
 function formatException(exception: HostException, style: TableStyle): string {
   const { host, nodeName, status, sinceTime, trustPolicy } = exception;
   const judged = trustPolicy === '' ? '' : `, by ${idOf(trustPolicy)}`;
-  const lines = [
-    `since ${formatTime(sinceTime)}${judged}`,
-    ...reasonsOf(exception).map((reason) => `- ${reason}`),
-  ];
+  const lines = [`since ${formatTime(sinceTime)}${judged}`, ...reasonsOf(exception).map((reason) => `- ${reason}`)];
   const name: readonly Cell[] = nodeName === '' ? [idOf(host)] : [idOf(host), nodeName];
   return formatLine([...name, statusCell(status)], style) + lines.map((line) => `  ${escapeText(line)}\n`).join('');
 }

@@ -75,10 +75,7 @@ export class TokenIssuer {
   }
 
   /** The same of several hosts, by one key; null in the place of a result whose validity has ended. */
-  async issueResults(
-    results: readonly ResultRecord[],
-    demand: TokenDemand,
-  ): Promise<readonly (SignedToken | null)[]> {
+  async issueResults(results: readonly ResultRecord[], demand: TokenDemand): Promise<readonly (SignedToken | null)[]> {
     if (results.length === 0) return [];
     const signer = await this.#options.keys.signer();
     return Promise.all(results.map((result) => this.#signResult(result, { signer, demand })));

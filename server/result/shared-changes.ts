@@ -34,7 +34,10 @@ export class SharedChanges {
    * had begun by then: an older page would not know what they confirmed.
    * @param head the newest revision that is known: what was read before there was it is old
    */
-  after(revision: number, { head, since }: { readonly head: number; readonly since: number }): Promise<readonly Change[]> {
+  after(
+    revision: number,
+    { head, since }: { readonly head: number; readonly since: number },
+  ): Promise<readonly Change[]> {
     const kept = this.#pages.get(revision);
     if (kept !== undefined && kept.head === head && kept.read > since) return kept.changes;
     this.#reads += 1;

@@ -56,7 +56,8 @@ export function placementHandlers({
     async selectHosts(request, context) {
       const demand = request.token === undefined ? undefined : tokenDemandFromProto(request.token);
       const count = numberUpTo(MAX_COUNT, request.count, 'count') || 1;
-      if (demand !== undefined && count > MAX_SIGNED) throw invalid('count', `must be at most ${MAX_SIGNED} with token`);
+      if (demand !== undefined && count > MAX_SIGNED)
+        throw invalid('count', `must be at most ${MAX_SIGNED} with token`);
       const selection = await selectHosts(
         { store, placements, turns },
         {

@@ -207,7 +207,9 @@ describe('where the service cannot tell', () => {
     await caughtUp();
     await placements.close();
     clock.advance(1_001);
-    await expect(selectHosts({ store, placements, turns }, REQUEST)).rejects.toMatchObject({ code: 'PLACEMENT_INDEX_STALE' });
+    await expect(selectHosts({ store, placements, turns }, REQUEST)).rejects.toMatchObject({
+      code: 'PLACEMENT_INDEX_STALE',
+    });
   });
 
   it('nothing is selected while the store fails', async () => {
