@@ -6,18 +6,29 @@ import { pcrsOfRules } from './boot-checks.ts';
 /** What is quoted where no policy says: the firmware's PCRs of the first active bank. */
 const WITHOUT_POLICY = [0, 1, 2, 3, 4, 5, 6, 7];
 
+/** IMA's. */
+export const IMA_PCR = 10;
+const IMA_ALONE: readonly number[] = [IMA_PCR];
+
 /**
- * The PCRs of a round: those that the policy names, in active banks, and those that its boot rules rest on. A rule for a bank that
+ * The PCRs of a round: those that the policy names, in active banks, and those that its boot and run-time rules rest on. A rule for a bank that
  * is not active is found by the appraisal. Empty only where the host has no active bank.
  */
 export function selectPcrs(
   applicable: ApplicablePolicy,
   banks: readonly PcrBankSelection[],
+  extended: readonly number[] = IMA_ALONE,
 ): readonly PcrBankSelection[] {
-  const boot = selectBootPcrs(applicable, banks);
+  const resting = [selectBootPcrs(applicable, banks), selectRuntimePcrs(applicable, banks, extended)];
   const selection =
     applicable.kind === 'policy'
-      ? banks.flatMap((bank) => named(applicable, bank, boot?.hash === bank.hash ? boot.pcrs : []))
+      ? banks.flatMap((bank) =>
+          named(
+            applicable,
+            bank,
+            resting.flatMap((selected) => (selected?.hash === bank.hash ? selected.pcrs : [])),
+          ),
+        )
       : [];
   const [first] = banks;
   if (selection.length > 0 || first === undefined) return selection;
@@ -34,21 +45,39 @@ export function selectBootPcrs(
   banks: readonly PcrBankSelection[],
 ): PcrBankSelection | null {
   const rules = applicable.kind === 'policy' ? (applicable.policy.boot ?? null) : null;
-  const size = ({ hash }: PcrBankSelection): number => HASH_ALGORITHMS.get(hash)?.size ?? 0;
-  const [strongest] = banks.toSorted((left, right) => size(right) - size(left));
+  const strongest = strongestOf(banks);
   if (rules === null || strongest === undefined) return null;
   return { hash: strongest.hash, pcrs: pcrsOfRules(rules).filter((pcr) => strongest.pcrs.includes(pcr)) };
+}
+
+/**
+ * The PCRs that a list of run-time measurements must explain, in the strongest active bank that has PCR 10. `extended`: those that the
+ * list was seen to extend. Null where the policy has no run-time rules, or no bank is such.
+ */
+export function selectRuntimePcrs(
+  applicable: ApplicablePolicy,
+  banks: readonly PcrBankSelection[],
+  extended: readonly number[] = IMA_ALONE,
+): PcrBankSelection | null {
+  const rules = applicable.kind === 'policy' ? (applicable.policy.runtime ?? null) : null;
+  const strongest = strongestOf(banks.filter(({ pcrs }) => pcrs.includes(IMA_PCR)));
+  return rules === null || strongest === undefined ? null : { hash: strongest.hash, pcrs: extended };
+}
+
+function strongestOf(banks: readonly PcrBankSelection[]): PcrBankSelection | undefined {
+  const size = ({ hash }: PcrBankSelection): number => HASH_ALGORITHMS.get(hash)?.size ?? 0;
+  return banks.toSorted((left, right) => size(right) - size(left))[0];
 }
 
 function named(
   applicable: ApplicablePolicy & { readonly kind: 'policy' },
   bank: PcrBankSelection,
-  boot: readonly number[],
+  resting: readonly number[],
 ): readonly PcrBankSelection[] {
   const indices = applicable.policy.pcrRules
     .filter((rule) => hashAlgorithmByName(rule.bank)?.alg === bank.hash)
     .map((rule) => rule.index);
-  const pcrs = [...new Set([...indices, ...boot])]
+  const pcrs = [...new Set([...indices, ...resting])]
     .filter((pcr) => bank.pcrs.includes(pcr))
     .toSorted((left, right) => left - right);
   return pcrs.length === 0 ? [] : [{ hash: bank.hash, pcrs }];

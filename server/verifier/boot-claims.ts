@@ -1,4 +1,5 @@
 import type { EventLogReading } from '../../tpm/eventlog/read-event-log.ts';
+import type { BootAggregateTable } from '../../tpm/ima/boot-aggregate.ts';
 import type { SecureBootMode } from '../../tpm/eventlog/secure-boot-state.ts';
 
 /** Something that a loader or the firmware ran, by its digests. */
@@ -40,6 +41,8 @@ export interface BootClaims {
   readonly commandLines: readonly CommandLineClaim[];
   /** Several command lines, or something beside them that nobody can read. */
   readonly commandLineAmbiguous: boolean;
+  /** IMA's boot_aggregate as a kernel computes it that the firmware's log led to, by bank. */
+  readonly bootAggregates: BootAggregateTable;
   /** PCRs that were extended, and not by what the logs say alone. */
   readonly unexplained: readonly number[];
   /** Codes of what the log says and must not, in spite of its PCRs being right. */
@@ -47,7 +50,7 @@ export interface BootClaims {
 }
 
 export function readClaims(
-  { secureBoot, boot, findings }: EventLogReading,
+  { secureBoot, boot, bootAggregates, findings }: EventLogReading,
   judged: Pick<BootClaims, 'unexplained' | 'contradictions'>,
 ): BootClaims {
   const has = (code: string): boolean => findings.some((finding) => finding.code === code);
@@ -72,6 +75,7 @@ export function readClaims(
         : UNREADABLE_LINE,
     ),
     commandLineAmbiguous: has('KERNEL_COMMAND_LINE_AMBIGUOUS'),
+    bootAggregates,
     ...judged,
   };
 }
