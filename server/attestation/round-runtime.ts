@@ -99,7 +99,7 @@ export async function proveRuntime(
   const outcome = await services.judges.of(applicable, rules);
   if (outcome.kind === 'missing') return unjudged(missingReferences(outcome.names));
   using _turn = await services.turns.take();
-  return new ListRound(services, context, round, outcome.judge).run();
+  return await new ListRound(services, context, round, outcome.judge).run();
 }
 
 function unjudged(finding: Finding, tally: RuntimeTally | null = null): RuntimeProof {
@@ -193,7 +193,7 @@ class ListRound {
     return listBytes(this.#services.store, { hostId: host.id, kept, part: this.#part?.data ?? null }, offset);
   };
 
-  async #judgeProven({ list }: FollowedList & { readonly kind: 'proven' }): Promise<RuntimeProof> {
+  async #judgeProven({ list, awaited }: FollowedList & { readonly kind: 'proven' }): Promise<RuntimeProof> {
     const { former } = this.#start;
     const tally = await this.#services.tally(list, {
       bytes: this.#bytes,
@@ -201,13 +201,14 @@ class ListRound {
       judge: this.#judge,
     });
     const { checkpoint } = list;
-    const pcrs = [...new Set(checkpoint.pcrs.map(({ pcr }) => pcr))].toSorted((left, right) => left - right);
+    const proven = checkpoint.pcrs.map(({ pcr }) => pcr);
+    const pcrs = [...new Set([...proven, ...awaited])].toSorted((left, right) => left - right);
     const boot = checkBootOfList(tally.bootAggregate, this.#round.proven ?? this.#context.boot);
     return {
       evidence: { kind: 'proven', tally: withFormerFaults(tally, former), boot },
       change: this.#changeTo({ checkpoint: formatCheckpoint(checkpoint), pcrs, tally, former }),
       torn: false,
-      askAgain: false,
+      askAgain: awaited.length > 0,
     };
   }
 

@@ -35,7 +35,11 @@ export class RuntimeJudges {
 
   of({ references }: Judged, rules: RuntimeRules): Promise<JudgeOutcome> {
     const digest = judgeDigest(rules, references);
-    return remember(this.#judges, digest, MAX_JUDGES, () => this.#make(digest, rules, references));
+    return remember(this.#judges, digest, {
+      limit: MAX_JUDGES,
+      load: () => this.#make(digest, rules, references),
+      isWhole: ({ kind }) => kind === 'ready',
+    });
   }
 
   async #make(digest: string, rules: RuntimeRules, references: readonly ReferenceVersion[]): Promise<JudgeOutcome> {
@@ -47,11 +51,7 @@ export class RuntimeJudges {
       ...referenceSets.filter((_, index) => sets[index] === null),
       ...keyrings.filter((_, index) => keys[index] === null),
     ];
-    if (missing.length > 0) {
-      // Not kept: what lacks now may be there when it is asked for again.
-      this.#judges.delete(digest);
-      return { kind: 'missing', names: missing };
-    }
+    if (missing.length > 0) return { kind: 'missing', names: missing };
     const found = {
       sets: sets.filter((set) => set !== null),
       keyring: new ImaKeyring(keys.flatMap((list) => list ?? [])),
@@ -63,7 +63,11 @@ export class RuntimeJudges {
     if (version === undefined) return null;
     const id = name.slice('referenceSets/'.length);
     const load = (): Promise<DigestSet | null> => orMissing(DigestSet.load(this.#store, { id, version }));
-    const set = await remember(this.#sets, `${id}/${version}`, MAX_SETS, load);
+    const set = await remember(this.#sets, `${id}/${version}`, {
+      limit: MAX_SETS,
+      load,
+      isWhole: (loaded) => loaded !== null,
+    });
     return set === null ? null : { name, has: (algorithm, digest) => set.has(algorithm, digest) };
   }
 
@@ -83,13 +87,24 @@ async function orMissing<T>(loading: Promise<T>): Promise<T | null> {
   }
 }
 
-/** Bounded; what was not asked for longest goes first, and what failed is not kept. */
-function remember<T>(known: Map<string, Promise<T>>, key: string, limit: number, load: () => Promise<T>): Promise<T> {
-  const present = known.get(key) ?? load();
+/** Bounded; what was not asked for longest goes first. What failed or lacks something is not kept: it may be there next time. */
+function remember<T>(
+  known: Map<string, Promise<T>>,
+  key: string,
+  options: {
+    readonly limit: number;
+    readonly load: () => Promise<T>;
+    readonly isWhole: (value: T) => boolean;
+  },
+): Promise<T> {
+  const present = known.get(key) ?? options.load();
   known.delete(key);
   known.set(key, present);
-  present.catch(() => known.delete(key));
-  if (known.size > limit) {
+  const forget = (): void => {
+    if (known.get(key) === present) known.delete(key);
+  };
+  present.then((value) => void (options.isWhole(value) || forget()), forget);
+  if (known.size > options.limit) {
     const [oldest] = known.keys();
     if (oldest !== undefined) known.delete(oldest);
   }

@@ -31,7 +31,8 @@ export interface ProvenList {
 }
 
 export type FollowedList =
-  | { readonly kind: 'proven'; readonly list: ProvenList }
+  /** `awaited`: PCRs that entries behind the proven part extend, and whose values are not proven. */
+  | { readonly kind: 'proven'; readonly list: ProvenList; readonly awaited: readonly number[] }
   /** The PCRs are at their reset values. */
   | { readonly kind: 'empty'; readonly finding: ImaFinding }
   /** No prefix yields the values: nothing is proven. */
@@ -66,12 +67,40 @@ export async function followList(options: FollowOptions): Promise<FollowedList> 
     return { kind: 'incomplete', finding: finding ?? firstOf([]), fault };
   }
   const { checkpoint } = outcome;
-  if (checkpoint.uncovered.length > 0) {
-    const wider = [...new Set([...indices, ...checkpoint.uncovered])].toSorted((left, right) => left - right);
-    if (valuesOf(pcrs, bank, wider) === null) return { kind: 'uncovered', pcrs: wider };
+  const { uncovered } = checkpoint;
+  const others = uncovered.length > 0 ? uncovered : await pcrsBehind(options, outcome);
+  const wider = [...new Set([...indices, ...others])].toSorted((left, right) => left - right);
+  if (wider.length > indices.length && valuesOf(pcrs, bank, wider) !== null) {
     return followList({ ...options, indices: wider });
   }
-  return { kind: 'proven', list: { from, checkpoint } as ProvenList };
+  if (uncovered.length > 0) return { kind: 'uncovered', pcrs: wider };
+  return {
+    kind: 'proven',
+    list: { from, checkpoint } as ProvenList,
+    awaited: wider.filter((pcr) => !indices.includes(pcr)),
+  };
+}
+
+/** Slices behind the proven part that are looked at: what waits there is mostly what quoting itself measured. */
+const MAX_SLICES_BEHIND = 16;
+
+/** PCRs that entries behind the match extend: they would wait for ever where no quote covers them. */
+async function pcrsBehind(
+  { bytes, breathe }: FollowOptions,
+  { checkpoint }: ImaReplayOutcome & { readonly kind: 'matched' },
+): Promise<readonly number[]> {
+  const { layout, offset, entries } = checkpoint;
+  const found = new Set<number>();
+  const reader = new ImaListReader({ layout, offset, index: entries, limits: LIMITS });
+  let slices = 0;
+  for await (const slice of bytes(offset)) {
+    reader.push(slice);
+    for (let entry = reader.next(); entry !== undefined; entry = reader.next()) found.add(entry.pcr);
+    slices += 1;
+    if (slices === MAX_SLICES_BEHIND || reader.fault !== undefined) break;
+    await breathe();
+  }
+  return [...found];
 }
 
 const FAULTS: ReadonlySet<string> = new Set([

@@ -30,10 +30,12 @@ export class MeasuringKernel {
   readonly #tpm: SoftwareTpm;
   #list: Buffer = Buffer.alloc(0);
 
-  /** Begins with the aggregate of the PCRs as they are. */
-  constructor(tpm: SoftwareTpm) {
+  readonly #plans: EntryPlan[] = [];
+
+  /** Begins with the aggregate of the PCRs as they are, unless told otherwise. */
+  constructor(tpm: SoftwareTpm, first?: readonly EntryPlan[]) {
     this.#tpm = tpm;
-    this.measure(this.aggregatePlan());
+    this.measure(...(first ?? [this.aggregatePlan()]));
   }
 
   get list(): Buffer {
@@ -54,6 +56,7 @@ export class MeasuringKernel {
   measure(...plans: readonly EntryPlan[]): this {
     for (const plan of plans) {
       this.extend(plan);
+      this.#plans.push(plan);
       this.#list = Buffer.concat([this.#list, makeRecord(plan)]);
     }
     return this;
@@ -65,6 +68,11 @@ export class MeasuringKernel {
       const value = plan.violation === true ? Buffer.alloc(digestSize(alg), 0xff) : digest(alg, hashedData(plan));
       this.#tpm.extend(plan.pcr ?? 10, Buffer.from(value), alg);
     }
+  }
+
+  /** Extends the PCRs by the whole list again, as after they were set back. */
+  replay(): void {
+    for (const plan of this.#plans) this.extend(plan);
   }
 
   /** The list from an offset on, as an agent reads it. */
