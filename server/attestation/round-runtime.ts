@@ -160,11 +160,11 @@ class ListRound {
     const { pcrs } = verified;
     const banks = verified.banks.length > 0 ? verified.banks : banksOf(context.host);
     const selected = selectRuntimePcrs(context.applicable, banks, this.#start.pcrs);
-    if (pcrs === null || selected === null) return unjudged(explainFollowed.notQuoted(), this.#judgedBefore());
+    if (pcrs === null || selected.length === 0) return unjudged(explainFollowed.notQuoted(), this.#judgedBefore());
     const followed = await followList({
       pcrs,
-      bank: selected.hash,
-      indices: selected.pcrs,
+      banks: selected.map(({ hash }) => hash),
+      indices: this.#start.pcrs,
       from: this.#start.from,
       bytes: this.#bytes,
       breathe: this.#services.breathe,

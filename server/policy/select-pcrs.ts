@@ -1,4 +1,4 @@
-import { HASH_ALGORITHMS, hashAlgorithmByName } from '../../tpm/structures/constants.ts';
+import { HASH_ALGORITHMS, hashAlgorithmByName, TPM_ALG_SHA1 } from '../../tpm/structures/constants.ts';
 import type { PcrBankSelection } from '../../tpm/structures/pcr-selection.ts';
 import type { ApplicablePolicy } from './appraise.ts';
 import { pcrsOfRules } from './boot-checks.ts';
@@ -19,14 +19,15 @@ export function selectPcrs(
   banks: readonly PcrBankSelection[],
   extended: readonly number[] = IMA_ALONE,
 ): readonly PcrBankSelection[] {
-  const resting = [selectBootPcrs(applicable, banks), selectRuntimePcrs(applicable, banks, extended)];
+  const boot = selectBootPcrs(applicable, banks);
+  const resting = [...(boot === null ? [] : [boot]), ...selectRuntimePcrs(applicable, banks, extended)];
   const selection =
     applicable.kind === 'policy'
       ? banks.flatMap((bank) =>
           named(
             applicable,
             bank,
-            resting.flatMap((selected) => (selected?.hash === bank.hash ? selected.pcrs : [])),
+            resting.flatMap(({ hash, pcrs }) => (hash === bank.hash ? pcrs : [])),
           ),
         )
       : [];
@@ -45,28 +46,26 @@ export function selectBootPcrs(
   banks: readonly PcrBankSelection[],
 ): PcrBankSelection | null {
   const rules = applicable.kind === 'policy' ? (applicable.policy.boot ?? null) : null;
-  const strongest = strongestOf(banks);
+  const size = ({ hash }: PcrBankSelection): number => HASH_ALGORITHMS.get(hash)?.size ?? 0;
+  const [strongest] = banks.toSorted((left, right) => size(right) - size(left));
   if (rules === null || strongest === undefined) return null;
   return { hash: strongest.hash, pcrs: pcrsOfRules(rules).filter((pcr) => strongest.pcrs.includes(pcr)) };
 }
 
 /**
- * The PCRs that a list of run-time measurements must explain, in the strongest active bank that has PCR 10. `extended`: those that the
- * list was seen to extend. Null where the policy has no run-time rules, or no bank is such.
+ * The PCRs that a list of run-time measurements must explain, in every active bank that has PCR 10; in SHA-1's only where there is no
+ * other. One of them is not enough: kernels pad SHA-1 hashes into banks of hashes that they lack, however long these are. `extended`:
+ * those that the list was seen to extend. Empty where the policy has no run-time rules, or no bank is such.
  */
 export function selectRuntimePcrs(
   applicable: ApplicablePolicy,
   banks: readonly PcrBankSelection[],
   extended: readonly number[] = IMA_ALONE,
-): PcrBankSelection | null {
+): readonly PcrBankSelection[] {
   const rules = applicable.kind === 'policy' ? (applicable.policy.runtime ?? null) : null;
-  const strongest = strongestOf(banks.filter(({ pcrs }) => pcrs.includes(IMA_PCR)));
-  return rules === null || strongest === undefined ? null : { hash: strongest.hash, pcrs: extended };
-}
-
-function strongestOf(banks: readonly PcrBankSelection[]): PcrBankSelection | undefined {
-  const size = ({ hash }: PcrBankSelection): number => HASH_ALGORITHMS.get(hash)?.size ?? 0;
-  return banks.toSorted((left, right) => size(right) - size(left))[0];
+  const having = rules === null ? [] : banks.filter(({ pcrs }) => pcrs.includes(IMA_PCR));
+  const strong = having.filter(({ hash }) => hash !== TPM_ALG_SHA1);
+  return (strong.length > 0 ? strong : having).map(({ hash }) => ({ hash, pcrs: extended }));
 }
 
 function named(

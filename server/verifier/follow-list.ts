@@ -42,8 +42,8 @@ export type FollowedList =
 
 export interface FollowOptions {
   readonly pcrs: ProvenPcrValues;
-  /** Bank (TPM_ALG_ID) and PCRs that are sought. */
-  readonly bank: number;
+  /** Banks (TPM_ALG_ID) and PCRs that are sought: one prefix must yield all of them. */
+  readonly banks: readonly number[];
   readonly indices: readonly number[];
   readonly from: ImaCheckpoint;
   readonly bytes: ListBytes;
@@ -56,8 +56,8 @@ export interface FollowOptions {
  * are sought with the rest.
  */
 export async function followList(options: FollowOptions): Promise<FollowedList> {
-  const { pcrs, bank, indices, from } = options;
-  const target = valuesOf(pcrs, bank, indices);
+  const { pcrs, banks, indices, from } = options;
+  const target = valuesOf(pcrs, banks, indices);
   if (target === null) return { kind: 'uncovered', pcrs: indices };
   const outcome = await replay(options, target);
   if (outcome.kind === 'empty') return { kind: 'empty', finding: firstOf(outcome.findings) };
@@ -70,7 +70,7 @@ export async function followList(options: FollowOptions): Promise<FollowedList> 
   const { uncovered } = checkpoint;
   const others = uncovered.length > 0 ? uncovered : await pcrsBehind(options, outcome);
   const wider = [...new Set([...indices, ...others])].toSorted((left, right) => left - right);
-  if (wider.length > indices.length && valuesOf(pcrs, bank, wider) !== null) {
+  if (wider.length > indices.length && valuesOf(pcrs, banks, wider) !== null) {
     return followList({ ...options, indices: wider });
   }
   if (uncovered.length > 0) return { kind: 'uncovered', pcrs: wider };
@@ -111,10 +111,18 @@ const FAULTS: ReadonlySet<string> = new Set([
 ]);
 
 /** Null where one of the values is not proven. */
-function valuesOf(pcrs: ProvenPcrValues, bank: number, indices: readonly number[]): PcrValues | null {
-  const values = indices.map((pcr) => [pcr, pcrs.get(bank)?.get(pcr)] as const);
-  const known = values.flatMap(([pcr, value]) => (value === undefined ? [] : [[pcr, value] as const]));
-  return known.length === indices.length ? new Map([[bank, new Map(known)]]) : null;
+function valuesOf(pcrs: ProvenPcrValues, banks: readonly number[], indices: readonly number[]): PcrValues | null {
+  const target = new Map<number, Map<number, Buffer>>();
+  for (const bank of banks) {
+    const values = new Map<number, Buffer>();
+    for (const pcr of indices) {
+      const value = pcrs.get(bank)?.get(pcr);
+      if (value === undefined) return null;
+      values.set(pcr, value);
+    }
+    target.set(bank, values);
+  }
+  return target;
 }
 
 /** What most kernels do is tried alone first, because following every mode costs twice as much. */

@@ -3,7 +3,7 @@ import { hash } from 'node:crypto';
 
 import { digest, digestSize } from '../../tpm/crypto/digest.ts';
 import { TPM_ALG_SHA256 } from '../../tpm/structures/constants.ts';
-import { digestField, hashedData, makeRecord, nameField } from '../tpm/ima/list-builder.ts';
+import { digestField, hashedData, makeRecord, nameField, number } from '../tpm/ima/list-builder.ts';
 import type { EntryPlan } from '../tpm/ima/list-builder.ts';
 import type { Log } from './evidence-builder.ts';
 import type { SoftwareTpm } from './software-tpm.ts';
@@ -68,6 +68,13 @@ export class MeasuringKernel {
       const value = plan.violation === true ? Buffer.alloc(digestSize(alg), 0xff) : digest(alg, hashedData(plan));
       this.#tpm.extend(plan.pcr ?? 10, Buffer.from(value), alg);
     }
+  }
+
+  /** Measures an entry of a list that is there already: the fields as they stand. */
+  measureData(template: string, data: Buffer): void {
+    for (const alg of this.#tpm.pcrs.keys()) this.#tpm.extend(10, Buffer.from(digest(alg, data)), alg);
+    const parts = [number(10, 4), hash('sha1', data, 'buffer'), number(template.length, 4), Buffer.from(template)];
+    this.#list = Buffer.concat([this.#list, ...parts, number(data.length, 4), data]);
   }
 
   /** Extends the PCRs by the whole list again, as after they were set back. */
