@@ -54,5 +54,8 @@ function keyOf({ template, layout, data, isViolation }: ImaEntry, { digest }: Ru
 /** A view would keep the list that it stands in. */
 function ownBytes(judged: JudgedEntry): JudgedEntry {
   const { added } = judged;
-  return added === null ? judged : { ...judged, added: { ...added, der: Buffer.from(added.der) } };
+  if (added === null) return judged;
+  const der = Buffer.alloc(added.der.length);
+  added.der.copy(der);
+  return { ...judged, added: { ...added, der } };
 }

@@ -214,7 +214,7 @@ describe('what a policy names', () => {
   it('leaves nothing to affirm where it cannot be read', async () => {
     await importFiles(house.store, ['good']);
     await putRules(house, { files: { ...FILES, referenceSets: ['referenceSets/base'] } });
-    const { readReferenceDigests } = house.store;
+    const readReferenceDigests = house.store.readReferenceDigests.bind(house.store);
     Object.assign(house.store, {
       readReferenceDigests: async (set: { id: string; version: number }) =>
         readReferenceDigests({ ...set, version: set.version + 1 }, { limit: 1, after: '' }),
