@@ -214,7 +214,8 @@ const MAX_SHOWN_PATH = 96;
 function describeFaults({ count, examples }: RuntimeFaults): string {
   const shown = examples.slice(0, MAX_SHOWN).map(({ path, digest, detail }) => {
     const name = path.length > MAX_SHOWN_PATH ? `${path.slice(0, MAX_SHOWN_PATH).toWellFormed()}…` : path;
-    return [name, digest === '' ? '' : `(${digest})`, detail === '' ? '' : `: ${detail}`].join(' ').trim();
+    const what = digest === '' ? name : `${name} (${digest})`;
+    return detail === '' ? what : `${what}: ${detail}`;
   });
   return `${magnitude(count)}: ${shown.join('; ')}${count > MAX_SHOWN ? '; …' : ''}`;
 }

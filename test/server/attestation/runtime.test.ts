@@ -126,7 +126,7 @@ describe('a host with a list of run-time measurements', () => {
     expect(checks[0]).toMatchObject({
       id: 'runtime.forbidden-files',
       message: 'A forbidden file was used. Call security.',
-      observed: `1: /tmp/worm (sha256:${sha256('worm').toString('hex')}) : its digest is forbidden`,
+      observed: `1: /tmp/worm (sha256:${sha256('worm').toString('hex')}): its digest is forbidden`,
     });
   });
 
