@@ -1,7 +1,7 @@
 import { hash as oneShotHash } from 'node:crypto';
 
 import type { ReferenceVersion } from '../store/reference-store.ts';
-import type { RuntimeRecord } from '../store/records.ts';
+import type { RuntimeRecord } from '../store/log-store.ts';
 import type { RuntimeRules } from './runtime-rules.ts';
 import type { RuntimeTally } from './runtime-tally.ts';
 

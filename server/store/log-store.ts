@@ -1,4 +1,13 @@
-import type { BootRecord, LogKind, LogState, RuntimeRecord } from './records.ts';
+import type { BootRecord, LogKind, LogState } from './records.ts';
+
+/** How far the list of run-time measurements of a host's present boot is proven, and what it came to. */
+export interface RuntimeRecord {
+  /** Counts the records of the host from 1: a round replaces the one that it was judged from, and no other. */
+  readonly sequence: number;
+  /** JSON; opaque to the store. */
+  readonly body: string;
+  readonly updateTime: number;
+}
 
 /** The logs of the present boots of hosts, and what was proven of these. */
 export interface LogStore {

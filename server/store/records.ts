@@ -320,15 +320,6 @@ export interface BootRecord {
   }[];
 }
 
-/** How far the list of run-time measurements of a host's present boot is proven, and what it came to. */
-export interface RuntimeRecord {
-  /** Counts the records of the host from 1: a round replaces the one that it was judged from, and no other. */
-  readonly sequence: number;
-  /** JSON; opaque to the store. */
-  readonly body: string;
-  readonly updateTime: number;
-}
-
 export interface AuditRecord {
   readonly sequence: number;
   readonly time: number;

@@ -1,4 +1,4 @@
-import type { RuntimeRecord } from '../records.ts';
+import type { RuntimeRecord } from '../log-store.ts';
 import type { RuntimeChange } from '../store.ts';
 import { type Database, integer, text } from './database.ts';
 import { keepLogBytes } from './logs.ts';
