@@ -42,14 +42,19 @@ export function checkBootOfList(aggregate: string | null, boot: KnownBoot | null
       message: 'It is not known whether the list of run-time measurements began in this boot.',
     });
   }
+  if (finding.code === 'IMA_BOOT_AGGREGATE_EMPTY') {
+    return failed(ID, {
+      reason: 'IMA_BOOT_AGGREGATE_EMPTY',
+      observed: aggregate,
+      expected: EXPECTED,
+      message: 'The kernel found no TPM when it began to measure, so that the list cannot be tied to a boot.',
+    });
+  }
   return failed(ID, {
-    reason: finding.code,
+    reason: 'IMA_BOOT_AGGREGATE_MISMATCH',
     observed: aggregate,
     expected: EXPECTED,
-    message:
-      finding.code === 'IMA_BOOT_AGGREGATE_EMPTY'
-        ? 'The kernel found no TPM when it began to measure, so that the list cannot be tied to a boot.'
-        : 'The list of run-time measurements began in another boot than the TPM speaks of.',
+    message: 'The list of run-time measurements began in another boot than the TPM speaks of.',
   });
 }
 
