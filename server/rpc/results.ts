@@ -78,9 +78,9 @@ export function resultHandlers({
       return bootReport(store, hostId, request);
     },
 
-    async getRuntimeReport({ host }) {
+    async getRuntimeReport({ host }, context) {
       const hostId = idOf(host, { collection: 'hosts', field: 'host', isId: isHostId });
-      if ((await store.getHost(hostId)) === null)
+      if ((await store.findResult({ hostId }, access.scope(context))) === null)
         throw new StatusError({ code: 'NOT_FOUND', reason: 'NOT_FOUND', message: `${host} is not known` });
       return { report: await runtimeReport(store, hostId) };
     },
