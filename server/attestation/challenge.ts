@@ -1,6 +1,7 @@
 import { selectPcrs } from '../policy/select-pcrs.ts';
 import type { ApplicablePolicy } from '../policy/appraise.ts';
 import { isOtherBoot } from '../store/enroll-rules.ts';
+import { placeLogPart } from '../store/log-rules.ts';
 import type { HostRecord, LogKind, LogState } from '../store/records.ts';
 import type { RoundInput } from '../store/store.ts';
 import type { KnownBoot } from '../verifier/boot-cache.ts';
@@ -81,7 +82,12 @@ export function grownLogs(
   const known = new Map(logs.map((state) => [state.kind, state]));
   for (const { kind, reason } of unreadable)
     known.set(kind, { kind, size: known.get(kind)?.size ?? 0, unreadable: reason });
-  for (const { kind, offset, data } of parts) known.set(kind, { kind, size: offset + data.length, unreadable: '' });
+  for (const { kind, offset, data } of parts) {
+    const { length } = data;
+    // As the store keeps them.
+    if (placeLogPart(known.get(kind)?.size ?? 0, { kind, offset, length }) !== 'ignore')
+      known.set(kind, { kind, size: offset + length, unreadable: '' });
+  }
   const ima = known.get('ima');
   if (ima !== undefined && runtime?.keepBytes !== undefined)
     known.set('ima', { ...ima, size: Math.min(ima.size, runtime.keepBytes) });

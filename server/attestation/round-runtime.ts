@@ -160,7 +160,11 @@ class ListRound {
     const { pcrs } = verified;
     const banks = verified.banks.length > 0 ? verified.banks : banksOf(context.host);
     const selected = selectRuntimePcrs(context.applicable, banks, this.#start.pcrs);
-    if (pcrs === null || selected.length === 0) return unjudged(explainFollowed.notQuoted(), this.#judgedBefore());
+    if (pcrs === null || selected.length === 0) {
+      const proof = unjudged(explainFollowed.notQuoted(), this.#judgedBefore());
+      // The list that a checkpoint was of is replaced all the same.
+      return this.#anew ? { ...proof, change: this.#changeTo(this.#left()) } : proof;
+    }
     const followed = await followList({
       pcrs,
       banks: selected.map(({ hash }) => hash),

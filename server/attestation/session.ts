@@ -250,9 +250,8 @@ class AttestationSession {
       evidence.newTlsPublicKey.length === 0
         ? null
         : await this.#services.issueClientCertificate(context.host.id, evidence.newTlsPublicKey);
-    const { askAgain } = runtime;
     const input = withLogs(round, logs, { evidence, runtime });
-    const delay = yield* this.#commit(context, input, { proven, askAgain });
+    const delay = yield* this.#commit(context, input, { proven, askAgain: runtime.askAgain });
     if (renewed !== null && this.#fenced === 0) yield { kind: 'renewal', renewal: { clientCertificate: renewed } };
     return delay;
   }
@@ -272,9 +271,10 @@ class AttestationSession {
     this.#accepted = true;
     // A change from outside that came while the round was written has made it forget: then the next round reads anew.
     if (this.#host !== null) this.#host = { ...context.host, ...outcome.moved };
-    this.#logs = grownLogs(this.#logs, round);
+    const rebooted = isOtherBoot(context.host.clock, round.clock);
+    this.#logs = grownLogs(rebooted ? [] : this.#logs, round);
     this.#runtime = movedRuntime(this.#runtime, round.runtime);
-    if (round.boot !== undefined || isOtherBoot(context.host.clock, round.clock)) {
+    if (round.boot !== undefined || rebooted) {
       this.#boot = (round.boot ?? null) === null ? null : proven;
     }
     yield { kind: 'result', result: outcome.result };
