@@ -170,7 +170,7 @@ async function select({ found }: { readonly found: boolean }): Promise<void> {
   show.command(`assay ${command.join(' ')}`);
   const answer = await programs.assay(command, found ? EXIT.ok : EXIT.notAffirming);
   show.answer(answer);
-  const expected = found ? '1 of 1 selectable' : 'STATUS_CONTRAINDICATED (PCR_MISMATCH)';
+  const expected = found ? '1 of 1 selectable' : 'STATUS_CONTRAINDICATED (PCR_MISMATCH,FILE_UNKNOWN)';
   if (!answer.includes(expected)) throw new Error(`the selection does not say ${expected}`);
 }
 
