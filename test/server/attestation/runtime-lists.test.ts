@@ -9,7 +9,7 @@ import { filePlan, MeasuringKernel } from '../../support/measuring-kernel.ts';
 import { FILES, importFiles } from '../../support/runtime-policy.ts';
 import { SoftwareTpm } from '../../support/software-tpm.ts';
 import { caughtUp, StreamAgent } from '../../support/stream-agent.ts';
-import { openHouse, putPolicy } from '../../support/test-service.ts';
+import { openHouse, openReplica, putPolicy } from '../../support/test-service.ts';
 import type { House } from '../../support/test-service.ts';
 import { makeRecord } from '../../tpm/ima/list-builder.ts';
 
@@ -292,10 +292,11 @@ describe('a reset', () => {
   });
 });
 
-describe('two streams of one host', () => {
-  it('cannot lead its checkpoint apart: one of two rounds from the same record is dropped', async () => {
+describe('two replicas over one store', () => {
+  it('cannot lead a checkpoint apart: one of two rounds from the same record is dropped', async () => {
     await host.round();
-    await using other = new StreamAgent(house, host.machine);
+    await using replica = await openReplica(house);
+    await using other = new StreamAgent(replica, host.machine);
     const second = await other.challenge();
     host.kernel.measure(good('/usr/bin/a'));
     const first = await host.hurry();
