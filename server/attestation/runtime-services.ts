@@ -7,7 +7,7 @@ import { judgeEntry } from '../policy/judge-entry.ts';
 import type { JudgedEntry, RuntimeJudge } from '../policy/judge-entry.ts';
 import { RuntimeJudges } from '../policy/runtime-judges.ts';
 import { RuntimeTallier } from '../policy/runtime-tally.ts';
-import type { RuntimeTally } from '../policy/runtime-tally.ts';
+import type { HostKeyRecord, RuntimeTally } from '../policy/runtime-tally.ts';
 import type { Store } from '../store/store.ts';
 import { readProven } from '../verifier/follow-list.ts';
 import type { ListBytes, ProvenList } from '../verifier/follow-list.ts';
@@ -37,21 +37,42 @@ export class RuntimeServices {
     const { bytes, before, judge } = options;
     if (list.checkpoint.entries === list.from.entries) return before;
     const tallier = new RuntimeTallier(before);
+    const hostKeys = new HostKeys(judge);
     for await (const entries of readProven(list, bytes)) {
-      for (const entry of entries) tallier.add(entry, this.#judge(entry, judge, tallier));
+      for (const entry of entries) tallier.add(entry, this.#judge(entry, hostKeys, tallier));
       await this.breathe();
     }
     return tallier.finish();
   }
 
-  #judge(entry: ImaEntry, judge: RuntimeJudge, { hostKeys }: RuntimeTallier): JudgedEntry {
+  #judge(entry: ImaEntry, keys: HostKeys, { hostKeys }: RuntimeTallier): JudgedEntry {
+    const { judge } = keys;
     const judged = this.#entries.judge(entry, judge);
     if (judge.rules.files?.trustHostKeys !== true || judged.signature !== 'unknownKey') return judged;
-    // Keys that this host added before the entry: what they say holds for this host alone, and is not kept.
+    // What keys of this host say holds for this host alone, and is not kept.
+    const keyring = keys.keyringWith(hostKeys);
+    return keyring === null ? judged : judgeEntry(entry, judge, keyring);
+  }
+}
+
+/** The keys of a policy with those that one host added; these only become more while its list is read. */
+class HostKeys {
+  readonly judge: RuntimeJudge;
+  #count = 0;
+  #keyring: ImaKeyring | null = null;
+
+  constructor(judge: RuntimeJudge) {
+    this.judge = judge;
+  }
+
+  /** Null where the host added none that counts. */
+  keyringWith(hostKeys: readonly HostKeyRecord[]): ImaKeyring | null {
+    if (hostKeys.length === this.#count) return this.#keyring;
+    this.#count = hostKeys.length;
     const added = hostKeys.filter(({ keyring }) => keyring === TRUSTED_KEYRING);
-    if (added.length === 0) return judged;
     const keys = added.map(({ der }) => readImaKey(Buffer.from(der, 'base64')));
-    return judgeEntry(entry, judge, new ImaKeyring([...judge.references.keyring.keys, ...keys]));
+    this.#keyring = keys.length === 0 ? null : new ImaKeyring([...this.judge.references.keyring.keys, ...keys]);
+    return this.#keyring;
   }
 }
 

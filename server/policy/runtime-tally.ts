@@ -75,7 +75,7 @@ const MAX_EXAMPLES = 8;
 const MAX_PATH = 256;
 /** Keys that a host may add and that are kept; signatures of others stay signatures of unknown keys. */
 const MAX_HOST_KEYS = 32;
-const MAX_HOST_KEY_BYTES = 4096;
+const MAX_HOST_KEY_BYTES = 2048;
 /** Keys whose files are counted one by one: as many as a policy's keyrings may well hold. */
 const MAX_KEYS = 64;
 
