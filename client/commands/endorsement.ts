@@ -1,13 +1,17 @@
 import type { Command } from 'commander';
 import { formatTable, formatTime, idOf } from '../output.ts';
 import type { Cell } from '../output.ts';
+import type { NamedFile } from '../inspect/trust-anchors.ts';
 import type { RevocationList, TrustAnchor } from '../sdk/resources.ts';
 import { collect, operatorCommand, readNamedFile, tell, tellDone, withService, writeJson } from './context.ts';
 import type { Context, OperatorOptions } from './context.ts';
+import { readFolder } from './folder.ts';
 import { MAX_INVENTORY_BYTES, parseInventoryFile } from './inventory-file.ts';
 
-const MAX_CERTIFICATES_BYTES = 1024 * 1024;
-const MAX_REVOCATION_LISTS_BYTES = 4 * 1024 * 1024;
+const MEBIBYTE = 1024 * 1024;
+const FOLDER = { maxFiles: 2048, maxBytes: 64 * MEBIBYTE } as const;
+const CERTIFICATE_FILES = { bounds: { ...FOLDER, maxFileBytes: MEBIBYTE }, what: 'certificate file' } as const;
+const REVOCATION_LIST_FILES = { bounds: { ...FOLDER, maxFileBytes: 4 * MEBIBYTE }, what: 'revocation list' } as const;
 /** The service takes at most so many entries at once. */
 const INVENTORY_BATCH = 1000;
 
@@ -19,15 +23,19 @@ interface ImportOptions extends OperatorOptions {
 export function addEndorsementCommands(context: Context, program: Command): void {
   const endorsement = program.command('endorsement').description('what says that a TPM is genuine');
 
-  operatorCommand(context, endorsement, 'import <files...>', 'add CA certificates of TPM manufacturers (PEM or DER)')
+  operatorCommand(
+    context,
+    endorsement,
+    'import <paths...>',
+    'add CA certificates of TPM manufacturers (PEM or DER, files or folders)',
+  )
     .option('--anchor', 'trust them as given, also those that another CA issued')
-    .action((files: readonly string[], options: ImportOptions) =>
+    .action((paths: readonly string[], options: ImportOptions) =>
       withService(context, options, async (client) => {
         const added: TrustAnchor[] = [];
         let known = 0;
-        for (const file of files) {
-          const certificates = await readNamedFile(context, file, MAX_CERTIFICATES_BYTES, 'certificate file');
-          const answer = await client.endorsements.importAnchors(certificates, {
+        for (const { bytes } of await readAll(context, paths, CERTIFICATE_FILES)) {
+          const answer = await client.endorsements.importAnchors(bytes, {
             asAnchors: options.anchor ?? false,
             signal: context.signal,
           });
@@ -60,24 +68,38 @@ export function addEndorsementCommands(context: Context, program: Command): void
   addInventoryCommands(context, endorsement);
 }
 
+/** The files that paths name, with those of folders; all are read before the first is sent. */
+async function readAll(
+  context: Context,
+  paths: readonly string[],
+  options: Parameters<typeof readFolder>[2],
+): Promise<readonly NamedFile[]> {
+  const read: NamedFile[] = [];
+  for (const path of paths) read.push(...(await readFolder(context, path, options)));
+  return read;
+}
+
 function addRevocationListCommands(context: Context, endorsement: Command): void {
   const crl = endorsement.command('crl').description('certificate revocation lists of TPM manufacturers');
 
-  operatorCommand(context, crl, 'import <files...>', 'add revocation lists (PEM or DER); newer ones replace').action(
-    (files: readonly string[], options: OperatorOptions) =>
-      withService(context, options, async (client) => {
-        const added: RevocationList[] = [];
-        let known = 0;
-        for (const file of files) {
-          const lists = await readNamedFile(context, file, MAX_REVOCATION_LISTS_BYTES, 'revocation list');
-          const answer = await client.endorsements.importRevocationLists(lists, { signal: context.signal });
-          added.push(...answer.added);
-          known += answer.known;
-        }
-        if (options.output === 'json') return writeJson(context, { added: added.map(({ json }) => json), known });
-        if (added.length > 0) context.write(formatTable(LIST_HEADER, added.map(listRow), context.style));
-        tell(context, options, `${added.length} added, ${known} known already`);
-      }),
+  operatorCommand(
+    context,
+    crl,
+    'import <paths...>',
+    'add revocation lists (PEM or DER, files or folders); newer ones replace',
+  ).action((paths: readonly string[], options: OperatorOptions) =>
+    withService(context, options, async (client) => {
+      const added: RevocationList[] = [];
+      let known = 0;
+      for (const { bytes } of await readAll(context, paths, REVOCATION_LIST_FILES)) {
+        const answer = await client.endorsements.importRevocationLists(bytes, { signal: context.signal });
+        added.push(...answer.added);
+        known += answer.known;
+      }
+      if (options.output === 'json') return writeJson(context, { added: added.map(({ json }) => json), known });
+      if (added.length > 0) context.write(formatTable(LIST_HEADER, added.map(listRow), context.style));
+      tell(context, options, `${added.length} added, ${known} known already`);
+    }),
   );
 
   operatorCommand(context, crl, 'list', 'list revocation lists').action((options: OperatorOptions) =>

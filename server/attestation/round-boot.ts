@@ -55,6 +55,14 @@ export function isTornBoot(boot: KnownBoot | null): boolean {
 }
 
 /**
+ * Whether the host showed a log in an earlier round of this boot that is not this boot's. That stands until the next one, whatever
+ * it shows after it; a log that only did not fit to its quote does not.
+ */
+export function standsAgainst(boot: KnownBoot | null): boot is KnownBoot & { outcome: { kind: 'unverified' } } {
+  return boot?.outcome.kind === 'unverified' && !boot.outcome.torn;
+}
+
+/**
  * What the round changes of what is kept of the boot. The logs of a round that was asked for all of them replace those that were
  * kept: where it proves no boot, or is a clone's, the one of before has lost its logs.
  */

@@ -8,7 +8,7 @@ import { appraise, appraisalInputDigest, verdictDigest } from '../policy/apprais
 import { NO_POLICY_QUOTE } from '../policy/policy.ts';
 import type { QuoteRequirements } from '../policy/policy.ts';
 import { isOtherBoot } from '../store/enroll-rules.ts';
-import type { BankRecord, ClockRecord, HostRecord, LogPart, LogState, Verdict } from '../store/records.ts';
+import type { BankRecord, ClockRecord, HostRecord, LogKind, LogPart, LogState, Verdict } from '../store/records.ts';
 import type { Epochs, RoundInput } from '../store/store.ts';
 import type { KnownBoot } from '../verifier/boot-cache.ts';
 import { checkClock } from '../verifier/check-clock.ts';
@@ -17,7 +17,7 @@ import type { AttestationKey, VerifiedQuote } from '../verifier/verify-quote.ts'
 import { verifyEvidence } from '../verifier/verify-evidence.ts';
 import type { EvidenceOutcome, VerifiedEvidence } from '../verifier/verify-evidence.ts';
 import type { Challenge, RoundEvidence } from './messages.ts';
-import { bootChange, bootEvidence } from './round-boot.ts';
+import { bootChange, bootEvidence, standsAgainst } from './round-boot.ts';
 import type { KnownRuntime, RuntimeProof } from './round-runtime.ts';
 
 /** Everything that a round is judged from, besides the evidence. */
@@ -43,7 +43,12 @@ export interface RoundContext {
 }
 
 /** What a proven round is, before its logs are there. */
-export type JudgedRound = Omit<RoundInput, 'logs' | 'unreadable'>;
+export type JudgedRound = Omit<RoundInput, 'logs' | 'unreadable'> & {
+  /** Kinds of logs that stay as they are in the store: what stands against the host is judged from them. */
+  readonly keptLogs: readonly LogKind[];
+};
+
+const BOOT_LOGS: readonly LogKind[] = ['boot', 'userspace'];
 
 /** The AK of an enrolled host, ready to verify with. Importing a key costs more than a signature: once per stream. */
 export function attestationKeyOf(host: HostRecord): AttestationKey {
@@ -94,7 +99,8 @@ export function judgeRound(
   const rebooted = isOtherBoot(host.clock, clockInfo);
   const asked = challenge.selection === 'all';
   const known = knownBanks(host, verified, { asked, rebooted });
-  const boot = bootEvidence(context, verified, proven);
+  const lie = !rebooted && standsAgainst(context.boot) ? context.boot.outcome : null;
+  const boot = lie ?? bootEvidence(context, verified, proven);
   const verdict =
     rebooted && !asked && !regressed
       ? resetVerdict(context, verified.quote)
@@ -121,8 +127,9 @@ export function judgeRound(
     findings: regressed ? ['CLOCK_REGRESSED'] : [],
     tlsKeySha256: context.tlsKeySha256,
     nextTlsKeySha256: evidence.newTlsPublicKey.length === 0 ? '' : hash('sha256', evidence.newTlsPublicKey, 'hex'),
-    ...bootChange(challenge, { proven, boot, regressed }),
+    ...(lie === null ? bootChange(challenge, { proven, boot, regressed }) : {}),
     ...(runtime.change === undefined ? {} : { runtime: runtime.change }),
+    keptLogs: lie === null ? [] : BOOT_LOGS,
   };
 }
 
@@ -243,13 +250,13 @@ function clockRecord({ clockInfo }: VerifiedQuote): ClockRecord {
 
 /** A round with the logs that came with it; a list that explains nothing is not kept. */
 export function withLogs(
-  round: JudgedRound,
+  { keptLogs, ...round }: JudgedRound,
   parts: readonly LogPart[],
   { evidence, runtime }: { readonly evidence: RoundEvidence; readonly runtime: RuntimeProof },
 ): RoundInput {
-  const logs = runtime.torn ? parts.filter(({ kind }) => kind !== 'ima') : parts;
+  const left: readonly LogKind[] = runtime.torn ? [...keptLogs, 'ima'] : keptLogs;
   const unreadable = evidence.logs
     .filter((log) => log.unreadable !== '')
     .map((log) => ({ kind: log.kind, reason: log.unreadable }));
-  return { ...round, logs, unreadable };
+  return { ...round, logs: parts.filter(({ kind }) => !left.includes(kind)), unreadable };
 }

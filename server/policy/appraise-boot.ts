@@ -121,17 +121,30 @@ function evaluate(check: BootCheck, rule: BootRule, boot: VerifiedBoot): RuleFin
   judged.set(boot, byRule);
   const known = byRule.get(rule);
   if (known !== undefined) return known;
-  const hidden = check.pcrs.filter((pcr) => boot.unexplained.includes(pcr));
-  const finding: RuleFinding =
-    hidden.length === 0
-      ? check.evaluate(boot, rule)
-      : {
-          kind: 'error',
-          reason: 'BOOT_CLAIM_UNVERIFIED',
-          observed: `PCR ${hidden.join(', ')} extended by more than the log says`,
-          expected: 'events for every extension',
-          message: 'The log does not say what was measured into a PCR that this rule rests on.',
-        };
+  const finding = findDoubt(check, boot) ?? check.evaluate(boot, rule);
   byRule.set(rule, finding);
   return finding;
+}
+
+/** Why nothing that the log says to a rule is proven; null where it is. */
+function findDoubt({ pcrs }: BootCheck, { sha1Only, unexplained }: VerifiedBoot): RuleFinding | null {
+  if (sha1Only) {
+    return {
+      kind: 'error',
+      reason: 'BOOT_BANK_WEAK',
+      observed: 'no active bank but sha1',
+      expected: 'an active bank of sha256 or more',
+      message:
+        'The TPM measures with SHA-1 alone, so that other contents may have the same digests. Switch the SHA-256 bank on.',
+    };
+  }
+  const hidden = pcrs.filter((pcr) => unexplained.includes(pcr));
+  if (hidden.length === 0) return null;
+  return {
+    kind: 'error',
+    reason: 'BOOT_CLAIM_UNVERIFIED',
+    observed: `PCR ${hidden.join(', ')} extended by more than the log says`,
+    expected: 'events for every extension',
+    message: 'The log does not say what was measured into a PCR that this rule rests on.',
+  };
 }

@@ -1,7 +1,7 @@
 import type { VectorRecord } from '../store/records.ts';
 import type { VerifiedBoot } from '../verifier/verify-boot.ts';
 import type { BootRule, BootRules, CommandLineRule, ImageRule, SbatRule, SignerRule } from './boot-rules.ts';
-import { argumentName, plainArgument, splitCommandLine } from './command-line.ts';
+import { argumentName, keptCommandLine, looseArguments, plainArgument, splitCommandLine } from './command-line.ts';
 
 export interface BootFailure {
   readonly reason: string;
@@ -214,9 +214,10 @@ function findFault(
   }
   const { kernel, init } = splitCommandLine(text);
   const found = kernel.map(plainArgument);
+  const kept = splitCommandLine(keptCommandLine(text)).kernel.map(plainArgument);
   const wanted = new Set(required.map(plainArgument));
   const names = new Set(required.map(argumentName));
-  const missing = required.find((argument) => !found.includes(plainArgument(argument)));
+  const missing = [...wanted].find((argument) => !found.includes(argument) || !kept.includes(argument));
   if (missing !== undefined) {
     return {
       reason: 'COMMAND_LINE_ARGUMENT_MISSING',
@@ -224,8 +225,9 @@ function findFault(
     };
   }
   // The last of several values counts for most arguments: another one beside the required takes it back.
-  const other = found.find((argument) => names.has(argumentName(argument)) && !wanted.has(argument));
-  const banned = [...found, ...init.map(plainArgument)].find((argument) => isForbidden(argument, forbidden));
+  const any = [...found, ...looseArguments(text).map(plainArgument)];
+  const other = any.find((argument) => names.has(argumentName(argument)) && !wanted.has(argument));
+  const banned = [...any, ...init.map(plainArgument)].find((argument) => isForbidden(argument, forbidden));
   const excess = other ?? banned;
   if (excess === undefined) return null;
   return {

@@ -17,6 +17,8 @@ export interface CommandLineClaim {
 /** Longer than any kernel takes. */
 const MAX_COMMAND_LINE = 8192;
 const UNREADABLE_LINE: CommandLineClaim = { text: null };
+/** The kernel's text ends at a zero byte; and what is no UTF-8 was replaced when it was read. */
+const NOT_AS_MEASURED = /[\0\ufffd]/;
 
 /**
  * What a boot log says that a rule may look at, copied out of it: the log itself is not held. It is what was measured as long as
@@ -43,6 +45,8 @@ export interface BootClaims {
   readonly commandLineAmbiguous: boolean;
   /** IMA's boot_aggregate as a kernel computes it that the firmware's log led to, by bank. */
   readonly bootAggregates: BootAggregateTable;
+  /** No bank but SHA-1 was proven: other contents with the same digests can be made. */
+  readonly sha1Only: boolean;
   /** PCRs that were extended, and not by what the logs say alone. */
   readonly unexplained: readonly number[];
   /** Codes of what the log says and must not, in spite of its PCRs being right. */
@@ -51,7 +55,7 @@ export interface BootClaims {
 
 export function readClaims(
   { secureBoot, boot, bootAggregates, findings }: EventLogReading,
-  judged: Pick<BootClaims, 'unexplained' | 'contradictions'>,
+  judged: Pick<BootClaims, 'sha1Only' | 'unexplained' | 'contradictions'>,
 ): BootClaims {
   const has = (code: string): boolean => findings.some((finding) => finding.code === code);
   return {
@@ -69,11 +73,11 @@ export function readClaims(
       pcr,
       digests: digests.flatMap((digest) => (digest === undefined ? [] : [digest.toString('hex')])),
     })),
-    commandLines: boot.kernel.commandLines.map(({ text, verified }) =>
-      verified && text !== undefined && text.length <= MAX_COMMAND_LINE
-        ? { text: text.toWellFormed() }
-        : UNREADABLE_LINE,
-    ),
+    commandLines: boot.kernel.commandLines.map(({ text, verified }) => {
+      if (!verified || text === undefined || text.length > MAX_COMMAND_LINE) return UNREADABLE_LINE;
+      const wellFormed = text.toWellFormed();
+      return NOT_AS_MEASURED.test(wellFormed) ? UNREADABLE_LINE : { text: wellFormed };
+    }),
     commandLineAmbiguous: has('KERNEL_COMMAND_LINE_AMBIGUOUS'),
     bootAggregates,
     ...judged,

@@ -5,7 +5,7 @@ import type { EventLogCode, EventLogFinding } from '../../tpm/eventlog/finding.t
 import { readEventLog } from '../../tpm/eventlog/read-event-log.ts';
 import type { EventLogReading } from '../../tpm/eventlog/read-event-log.ts';
 import { startValue } from '../../tpm/eventlog/replay.ts';
-import { algorithmName, IMPLEMENTATION_PCR } from '../../tpm/structures/constants.ts';
+import { algorithmName, IMPLEMENTATION_PCR, TPM_ALG_SHA1 } from '../../tpm/structures/constants.ts';
 import type { BootLogRecord, BootRecord } from '../store/records.ts';
 import { readClaims } from './boot-claims.ts';
 import type { BootClaims } from './boot-claims.ts';
@@ -51,7 +51,11 @@ export function verifyBoot(record: BootRecord, logs: BootLogs): BootOutcome | nu
   const reading = readBootLog(boot, userspace, pcrs);
   const falsehood = findFalsehood(reading);
   if (falsehood !== null) return falsehood;
-  const judged = { unexplained: unexplainedPcrs(reading, pcrs), contradictions: contradictionsOf(reading) };
+  const judged = {
+    sha1Only: [...pcrs.keys()].every((bank) => bank === TPM_ALG_SHA1),
+    unexplained: unexplainedPcrs(reading, pcrs),
+    contradictions: contradictionsOf(reading),
+  };
   return { kind: 'verified', boot: readClaims(reading, judged) as VerifiedBoot };
 }
 

@@ -30,7 +30,8 @@ interface CheckedBank {
 
 /**
  * Checks every event in the given banks (all of the log by default; a caller who has proven but one needs no other). Data is
- * verified where it has the digest in each of them.
+ * verified where it has the digest in each of them. Digests of other banks are left out: no PCR contradicts them, so that a host
+ * may write there what it likes.
  */
 export function checkEvents(log: EventLog, banks: readonly number[] = log.banks.map(({ alg }) => alg)): CheckedLog {
   const findings = new FindingList();
@@ -38,9 +39,16 @@ export function checkEvents(log: EventLog, banks: readonly number[] = log.banks.
     const node = HASH_ALGORITHMS.get(alg)?.node;
     return replayable && node !== undefined && banks.includes(alg) ? [{ position, alg, node }] : [];
   });
+  const taken = new Set(log.banks.flatMap(({ alg }, position) => (banks.includes(alg) ? [position] : [])));
+  const known = taken.size === log.banks.length ? log.events : log.events.map((event) => withDigestsOf(event, taken));
   const separated = new Set(log.events.filter(({ type }) => type === EV_SEPARATOR).map(({ pcr }) => pcr));
-  const events = log.events.map((event) => checkEvent(event, { banks: chosen, separated, findings }));
+  const events = known.map((event) => checkEvent(event, { banks: chosen, separated, findings }));
   return { ...log, events, findings: [...log.findings, ...findings.list()] };
+}
+
+function withDigestsOf(event: LogEvent, positions: ReadonlySet<number>): LogEvent {
+  const digests = event.digests.map((digest, position) => (positions.has(position) ? digest : undefined));
+  return { ...event, digests };
 }
 
 interface Surroundings {

@@ -55,7 +55,7 @@ export function readKernel(events: readonly CheckedEvent[], findings: FindingLis
   );
   const lines = new Set(commandLines.map(({ event }) => event));
   const unknown = events.find((event) => COMMAND_PCRS.includes(event.pcr) && !isUnderstood(event, lines));
-  findAmbiguity({ commandLines, commands, unknown }, findings);
+  findAmbiguity({ commandLines, commands, unknown, twin: findTwin(events, commandLines) }, findings);
   return { commandLines, initrds: events.flatMap((event) => readInitrd(event, initrdNames)) };
 }
 
@@ -86,6 +86,26 @@ function isUnderstood({ index, pcr, type, data, verified }: CheckedEvent, lines:
   if (type === EV_SEPARATOR) return verified;
   return pcr === GRUB_COMMAND_PCR && type === EV_IPL && verified && grubPrefix(data).startsWith('grub_cmd');
 }
+
+/**
+ * A text that differs from a command line in its quotes alone, and is not called one: GRUB's commands do not tell them apart, and the
+ * kernel does.
+ */
+function findTwin(events: readonly CheckedEvent[], lines: readonly CommandLine[]): CheckedEvent | undefined {
+  const called = new Set(lines.map(({ event }) => event));
+  const texts = new Set(lines.flatMap(({ text }) => text ?? []));
+  const plainTexts = new Set([...texts].map(plain));
+  const starts = new Set([...TWIN_STARTS, ...[...plainTexts].map((text) => text.charCodeAt(0))]);
+  return events.find(({ index, pcr, type, measured }) => {
+    if (pcr !== GRUB_COMMAND_PCR || type !== EV_IPL || measured === undefined || called.has(index)) return false;
+    if (!starts.has(measured[0] ?? 0)) return false;
+    const text = measured.toString('utf8').replace(/\0$/, '');
+    return !texts.has(text) && plainTexts.has(plain(text));
+  });
+}
+
+/** What {@link plain} takes away: a text may begin with it. */
+const TWIN_STARTS: readonly number[] = ['"', "'", '\\', ' ', '\t'].map((character) => character.charCodeAt(0));
 
 /** `l` and `i`: of a hundred commands two or three are worth a closer look. */
 const COMMAND_STARTS: readonly (number | undefined)[] = ['linux', 'initrd'].map((command) => command.charCodeAt(0));
@@ -120,10 +140,15 @@ function findAmbiguity(
     readonly commandLines: readonly CommandLine[];
     readonly commands: readonly string[];
     readonly unknown: CheckedEvent | undefined;
+    readonly twin: CheckedEvent | undefined;
   },
   findings: FindingList,
 ): void {
-  const { commandLines, commands, unknown } = measured;
+  const { commandLines, commands, unknown, twin } = measured;
+  if (twin !== undefined) {
+    const place = { event: twin.index, pcr: twin.pcr };
+    findings.add('KERNEL_COMMAND_LINE_AMBIGUOUS', place, 'the command line was measured with other quotes, too');
+  }
   if (unknown !== undefined && commandLines.length > 0) {
     const place = { event: unknown.index, pcr: unknown.pcr };
     findings.add('KERNEL_COMMAND_LINE_AMBIGUOUS', place, 'beside the command line something unknown was measured');

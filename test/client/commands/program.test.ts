@@ -264,6 +264,10 @@ test('revocation lists are imported file by file and shown as what they are', as
   expect(read).toEqual(['a', 'b']);
   expect(shell.out).toMatch(/^[ab]{64} +3 +- +2026-01-02T03:04:05Z +- +CN=evil\\u\{1b\}\[2J$/m);
   expect(shell.out).toMatch(/^1 added, 3 known already$/m);
+  shell.files.set('/lists/c.crl', 'c');
+  shell.files.set('/lists/d.crl', 'd');
+  expect(await shell.assay('endorsement', 'crl', 'import', '/lists')).toBe(0);
+  expect(read.slice(2).toSorted()).toEqual(['c', 'd']);
   expect(await shell.assay('endorsement', 'crl', 'import', '/none')).toBe(2);
   expect(shell.err).toContain('revocation list /none: not found');
 });
@@ -282,5 +286,8 @@ test('certificates are imported as anchors only where that is said', async () =>
   for (const option of [[], ['--anchor']]) {
     expect(await shell.assay('endorsement', 'import', ...option, '/ca.pem')).toBe(0);
   }
-  expect(asked).toEqual([false, true]);
+  shell.files.set('/cas/root.der', 'a');
+  shell.files.set('/cas/issuing.pem', 'b');
+  expect(await shell.assay('endorsement', 'import', '/ca.pem', '/cas')).toBe(0);
+  expect(asked).toEqual([false, true, false, false, false]);
 });

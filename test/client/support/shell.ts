@@ -90,7 +90,8 @@ export class Shell {
         const names = [...this.files.keys(), ...this.binaries.keys()].flatMap((name) =>
           name.startsWith(`${path}/`) ? [name.slice(path.length + 1)] : [],
         );
-        if (names.length === 0) throw Object.assign(new Error('no'), { code: 'ENOENT' });
+        const isFile = this.files.has(path) || this.binaries.has(path);
+        if (names.length === 0) throw Object.assign(new Error('no'), { code: isFile ? 'ENOTDIR' : 'ENOENT' });
         return names.toSorted();
       },
       exists: async (path) => this.files.has(path),

@@ -213,6 +213,34 @@ suite('a host whose boot is not proven', () => {
     expect(challenge.logs.map(({ kind }) => kind)).not.toContain('boot');
   });
 
+  it('stays contraindicated by a false log when it claims another boot and shows the true one', async () => {
+    await putBootPolicy();
+    const machine = await enrollBooted([bootLog(NO_SECURE_BOOT)]);
+    {
+      await using agent = new StreamAgent(house, machine, { boot: { resetCount: 99, restartCount: 0 } });
+      for (let count = 0; count < 3; count++) {
+        const challenge = await agent.challenge();
+        agent.answer(challenge, challenge.selection === 'all' ? { logs: [bootLog(SECURE_BOOT)] } : {});
+        const { result } = await agent.expect('result');
+        expect(result.status).toBe('contraindicated');
+        expect(result.checks[0]).toMatchObject({ id: 'boot-log', reason: 'BOOT_LOG_MISMATCH' });
+        hurry(agent);
+      }
+    }
+    // And a service that starts now judges from the false log, which is kept.
+    const fresh: House = { ...house, services: { ...house.services, boots: new BootCache() } };
+    {
+      await using agent = new StreamAgent(fresh, machine, { boot: { resetCount: 98, restartCount: 0 } });
+      agent.answer(await agent.challenge(), { logs: [bootLog(SECURE_BOOT)] });
+      expect((await agent.expect('result')).result.status).toBe('contraindicated');
+    }
+    machine.tpm.reset();
+    bootAs(machine.tpm, SECURE_BOOT);
+    await using agent = new StreamAgent(fresh, machine);
+    agent.answer(await agent.challenge(), { logs: [bootLog(SECURE_BOOT)] });
+    expect((await agent.expect('result')).result.status).toBe('affirming');
+  });
+
   it('warns of a false log where the policy asks for none', async () => {
     await putPolicy(house.store, { pcrRules: [{ ...RULE, bank: 'sha256', index: 16, allowed: ['00'.repeat(32)] }] });
     await using agent = new StreamAgent(house, await enrollBooted([bootLog(NO_SECURE_BOOT)]));

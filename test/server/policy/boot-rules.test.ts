@@ -105,7 +105,7 @@ describe('boot rules', () => {
 describe('a kernel command line', () => {
   it.each([
     ['/vmlinuz  quiet\tx=1', ['/vmlinuz', 'quiet', 'x=1'], []],
-    ['a "b c" d="e f"g', ['a', 'b c', 'd=e fg'], []],
+    ['a "b c" d="e f"g', ['a', 'b c', 'd=e f"g'], []],
     ['a -- init b', ['a'], ['init', 'b']],
     ['a "--" b', ['a'], ['b']],
     ['', [], []],

@@ -55,6 +55,22 @@ describe('the command line of the kernel', () => {
       'an event of GRUB that nobody can read',
       [linux, line, { pcr: 8, type: 0x1234, data: Buffer.from('x'), measured: Buffer.from('y') }],
     ],
+    [
+      'the real one hidden as a command, where only the quotes of the false one differ',
+      [
+        grub('grub_cmd', 'linux /vmlinuz x=a init=/bin/sh'),
+        grub('grub_cmd', '/vmlinuz x=a init=/bin/sh'),
+        grub('kernel_cmdline', '/vmlinuz x="a init=/bin/sh"'),
+      ],
+    ],
+    [
+      'the real one hidden as a command, which begins with the quotes',
+      [
+        grub('grub_cmd', 'linux /vmlinuz lockdown=confidentiality'),
+        grub('grub_cmd', '"/vmlinuz lockdown=confidentiality"'),
+        grub('kernel_cmdline', '/vmlinuz lockdown=confidentiality'),
+      ],
+    ],
     ['a false one beside the real command', [linux, grub('kernel_cmdline', '/vmlinuz quiet')]],
   ])('is ambiguous with %s', (_, events) => {
     expect(read(events).boot.findings).toEqual([
