@@ -109,6 +109,7 @@ function roundOf(): () => void {
       findings,
       pcrs,
       boot: { kind: 'none' },
+      runtime: null,
       banks: new Set([TPM_ALG_SHA256]),
       banksProven: true,
       endorsed: true,

@@ -5,8 +5,19 @@ import { idle } from './idle.ts';
 import { placement } from './placement.ts';
 import { reconnect } from './reconnect.ts';
 import { rounds } from './rounds.ts';
+import { runtime } from './runtime.ts';
 import { store } from './store.ts';
 import { watch } from './watch.ts';
 
 /** In the order in which they run: what needs no network first. */
-export const benchmarks: readonly Benchmark[] = [appraisal, store, placement, rounds, idle, crowd, reconnect, watch];
+export const benchmarks: readonly Benchmark[] = [
+  appraisal,
+  runtime,
+  store,
+  placement,
+  rounds,
+  idle,
+  crowd,
+  reconnect,
+  watch,
+];

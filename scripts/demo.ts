@@ -14,6 +14,7 @@ import { startSwtpm } from '../test/support/swtpm.ts';
 import type { Swtpm } from '../test/support/swtpm.ts';
 import { printCommands } from './demo/commands.ts';
 import { Demonstrator } from './demo/demonstrator.ts';
+import { DemoImage, STRANGE_FILE } from './demo/image.ts';
 import { Programs } from './demo/programs.ts';
 import type { Service } from './demo/programs.ts';
 
@@ -41,6 +42,7 @@ const stopped = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopped.abort());
 
 const swtpm = await startSwtpm();
+const image = new DemoImage(directory, swtpm);
 try {
   await demonstrate();
 } catch (error) {
@@ -75,6 +77,8 @@ async function startEverything(tpm: Swtpm): Promise<Service> {
   for (const { pcr, text } of BOOT) await device.pcrExtend(pcr, [{ hash: TPM_ALG_SHA256, digest: await sha256(text) }]);
   await device.close();
   show.line('boot', `played: ${BOOT.map(({ pcr, what }) => `${what} into PCR ${pcr}`).join(', ')}`);
+  const files = await image.boot();
+  show.line('kernel', `played: IMA measures each file before it runs, with its signature: ${files.join(', ')}`);
   const service = await programs.startService();
   show.line('assayd', `the service, on ${service.server}; agents pin its CA:`);
   show.more(service.fingerprint);
@@ -87,7 +91,7 @@ async function startEverything(tpm: Swtpm): Promise<Service> {
 async function enrol(tpm: Swtpm, service: Service): Promise<string> {
   show.step('Enrol: which TPM is this, and which service?');
   const none = join(directory, 'no-such-log');
-  const logs = ['--boot-log', none, '--userspace-log', none, '--ima-log', none];
+  const logs = ['--boot-log', none, '--userspace-log', none, '--ima-log', image.list];
   const join_ = ['agent', 'join', '--server', service.server, '--service-fingerprint', service.fingerprint];
   show.command(
     `assay agent join --server ${service.server} --service-fingerprint ${service.fingerprint.slice(0, 19)}…`,
@@ -115,14 +119,16 @@ async function applyPolicy(tpm: Swtpm, host: string): Promise<void> {
   const device = await Tpm.open({ tcti: tpm.tcti });
   const values = await device.pcrRead([{ hash: TPM_ALG_SHA256, pcrs: BOOT.map(({ pcr }) => pcr) }]);
   await device.close();
+  show.command('assay keyring import vendor vendor.pem');
+  show.answer(await programs.assay(['keyring', 'import', 'vendor', image.keyFile]));
   const rules = values.map(({ index, value }) => {
     const what = BOOT.find(({ pcr }) => pcr === index)?.what ?? 'it';
     return `  - bank: sha256\n    index: ${index}\n    allowed: [${value.toString('hex')}]\n    message: Not ${what} as approved.`;
   });
-  const policy = `name: trustPolicies/approved-boot\nselector: {all_hosts: true}\nquote: {interval: 1s, validity: 5s}\npcr_rules:\n${rules.join('\n')}\n`;
+  const policy = `name: trustPolicies/approved-boot\nselector: {all_hosts: true}\nquote: {interval: 1s, validity: 5s}\nruntime:\n  files:\n    keyrings: [keyrings/vendor]\n    unknown: RUNTIME_ACTION_WARNING\n    message: Only what the vendor signed may run.\npcr_rules:\n${rules.join('\n')}\n`;
   await writeFile(programs.policyFile, policy);
   show.command('assay policy apply -f approved-boot.yaml');
-  for (const line of policy.trimEnd().split('\n').slice(0, 7)) show.more(line.slice(0, 90));
+  for (const line of policy.trimEnd().split('\n').slice(0, 12)) show.more(line.slice(0, 90));
   show.more('…');
   show.answer(await programs.assay(['policy', 'apply', '-f', programs.policyFile]));
   await programs.assay(['host', 'name', host, 'rack-1-server-7']);
@@ -138,6 +144,15 @@ async function watchItTurn(tpm: Swtpm, host: string): Promise<void> {
 
   show.step('Place a workload: the orchestration engine asks where it may go');
   await select({ found: true });
+
+  show.step('Run something that nobody signed');
+  show.line(
+    'somebody',
+    `starts ${STRANGE_FILE}: the kernel measures it into PCR 10, and no key of the vendor's signed it`,
+  );
+  await image.runStrangeFile();
+  show.verdict(await programs.untilStatus(host, 'WARNING', stopped.signal));
+  show.line('meaning', 'that it ran is not undone by ending it: the warning stands until the host is rebooted');
 
   show.step('Tamper with it');
   show.line('attacker', 'boots a boot loader that nobody approved: PCR 4 is extended by its hash');
@@ -175,7 +190,7 @@ async function select({ found }: { readonly found: boolean }): Promise<void> {
   show.command(`assay ${command.join(' ')}`);
   const answer = await programs.assay(command, found ? EXIT.ok : EXIT.notAffirming);
   show.answer(answer);
-  const expected = found ? '1 of 1 selectable' : 'STATUS_CONTRAINDICATED (PCR_MISMATCH)';
+  const expected = found ? '1 of 1 selectable' : 'STATUS_CONTRAINDICATED (PCR_MISMATCH,FILE_UNKNOWN)';
   if (!answer.includes(expected)) throw new Error(`the selection does not say ${expected}`);
 }
 

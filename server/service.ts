@@ -15,6 +15,7 @@ import type { KeyOptions, ServiceKeys } from './identity/service-keys.ts';
 import { TokenKeys } from './identity/token-keys.ts';
 import { PlacementFeed } from './placement/placement-feed.ts';
 import { PolicyResolver } from './policy/policy-resolver.ts';
+import { RuntimeServices } from './attestation/runtime-services.ts';
 import { RoundCommitter } from './result/commit.ts';
 import { ChangeFeed } from './result/feed.ts';
 import { TokenIssuer } from './result/issue-token.ts';
@@ -217,6 +218,7 @@ function servicesOptions(
       policies: new PolicyResolver(store),
       endorsements,
       boots,
+      runtimes: new RuntimeServices(store),
       random,
       logBudget,
       issueClientCertificate: issueHostCertificate,

@@ -20,6 +20,7 @@ import { translateError } from '../server/rpc/errors.ts';
 import { StoreError } from '../server/store/store.ts';
 import { LogError } from '../server/verifier/collect-logs.ts';
 import { EVENT_LOG_CODES } from '../tpm/eventlog/finding.ts';
+import { IMA_FINDING_SEVERITIES } from '../tpm/ima/findings.ts';
 import { EvidenceError } from '../server/verifier/evidence-error.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -75,7 +76,11 @@ const ofOthers = rowsUnder(reasons, 'reason', 'meaning').map(([reason = '']) => 
 describe('the page of reasons', () => {
   /** Findings about boot logs have a page of their own; a reason of a check may quote them. */
   const ofTransport = unionOf('server/verifier/collect-logs.ts', 'LogErrorCode');
-  const ofLogs = new Set<string>([...EVENT_LOG_CODES.keys()].filter((code) => !ofTransport.includes(code)));
+  const ofLogs = new Set<string>([
+    ...[...EVENT_LOG_CODES.keys()].filter((code) => !ofTransport.includes(code)),
+    // As reasons they are found by their place.
+    ...Object.keys(IMA_FINDING_SEVERITIES),
+  ]);
   /** Words in capitals that are no reasons: of the TPM's own errors, and of the environment. */
   const others = new Set(['UNSUITABLE_KEY', 'ASSAYD_ROOT_KEY']);
   /** Reasons that the code puts together or that are one word, so that no pattern finds them. */

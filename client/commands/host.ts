@@ -5,6 +5,7 @@ import type { Cell } from '../output.ts';
 import { HOST_STATES } from '../sdk/resources.ts';
 import type { Host, HostState } from '../sdk/resources.ts';
 import { describeBoot } from './boot.ts';
+import { describeRuntime } from './runtime.ts';
 import { collect, collectLabel, collectWord, operatorCommand, tellDone, withService, writeJson } from './context.ts';
 import type { Context, OperatorOptions } from './context.ts';
 
@@ -42,6 +43,19 @@ export function addHostCommands(context: Context, program: Command): void {
         if (options.output === 'json') return writeJson(context, report.json);
         context.write(describeBoot(report, context.style));
       }),
+  );
+
+  operatorCommand(
+    context,
+    host,
+    'runtime <host>',
+    'show what ran on a host since its boot, as far as that is proven',
+  ).action((id: string, options: OperatorOptions) =>
+    withService(context, options, async (client) => {
+      const report = await client.results.runtime(id, { signal: context.signal });
+      if (options.output === 'json') return writeJson(context, report.json);
+      context.write(describeRuntime(report, context.style));
+    }),
   );
 
   operatorCommand(context, host, 'label <host> <changes...>', 'set labels by KEY=VALUE, remove them by KEY-').action(

@@ -30,7 +30,7 @@ import { IdentitySchema } from '../../proto/gen/assay/v1/identity_pb.ts';
 import type { Identity as IdentityMessage } from '../../proto/gen/assay/v1/identity_pb.ts';
 import { TokenKeySchema } from '../../proto/gen/assay/v1/token_pb.ts';
 import type { Token as TokenMessage, TokenKey as TokenKeyMessage } from '../../proto/gen/assay/v1/token_pb.ts';
-import { BootRulesSchema, TrustPolicySchema } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
+import { BootRulesSchema, RuntimeRulesSchema, TrustPolicySchema } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
 import type { TrustPolicy as PolicyMessage } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
 import type {
   AttestationResult,
@@ -116,17 +116,21 @@ export function fromProtoPolicy(message: PolicyMessage): TrustPolicy {
     precedence: message.precedence,
     allHosts: message.selector?.allHosts ?? false,
     matchLabels: message.selector?.matchLabels ?? {},
-    ruleCount: message.pcrRules.length + bootRuleCount(message),
+    ruleCount:
+      message.pcrRules.length +
+      setFields(BootRulesSchema, message.boot) +
+      setFields(RuntimeRulesSchema, message.runtime),
     createTime: dateOf(message.createTime),
     etag: message.etag,
     json: jsonOf(TrustPolicySchema, message),
   };
 }
 
-function bootRuleCount({ boot }: PolicyMessage): number {
-  return boot === undefined
-    ? 0
-    : BootRulesSchema.fields.filter(({ localName }) => boot[localName as keyof typeof boot] !== undefined).length;
+/** Rules that are there: each is a field of its message. */
+function setFields(schema: DescMessage, message: object | undefined): number {
+  if (message === undefined) return 0;
+  const rules = new Map<string, unknown>(Object.entries(message));
+  return schema.fields.filter(({ localName }) => rules.get(localName) !== undefined).length;
 }
 
 export function fromProtoAnchor(message: AnchorMessage): TrustAnchor {

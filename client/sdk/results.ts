@@ -2,6 +2,8 @@ import { AttestationResultService, TrustStatusSchema } from '../../proto/gen/ass
 import type { ServiceClient } from '../../proto/client.ts';
 import { fromProtoBootReport } from './boot-report.ts';
 import type { BootReport } from './boot-report.ts';
+import { fromProtoRuntimeReport } from './runtime-report.ts';
+import type { RuntimeReport } from './runtime-report.ts';
 import type { CallSettings, Connection } from './connection.ts';
 import { enumNumber, fromProtoResult, fromProtoToken, fromProtoWatchEvent, required } from './convert.ts';
 import { allPages, PAGE_SIZE, resourceName } from './page.ts';
@@ -49,6 +51,13 @@ export class Results {
       token = page.nextPageToken;
     }
     return fromProtoBootReport(report);
+  }
+
+  /** What ran on the host since its boot. */
+  async runtime(host: string, settings?: CallSettings): Promise<RuntimeReport> {
+    const request = { host: resourceName('hosts', host) };
+    const answer = await this.#client.getRuntimeReport(request, this.#connection.call(settings));
+    return fromProtoRuntimeReport(required(answer.report, 'report'));
   }
 
   #bootPage(host: string, pageToken: string, settings?: CallSettings) {

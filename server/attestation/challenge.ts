@@ -1,10 +1,12 @@
 import { selectPcrs } from '../policy/select-pcrs.ts';
 import type { ApplicablePolicy } from '../policy/appraise.ts';
 import { isOtherBoot } from '../store/enroll-rules.ts';
+import { placeLogPart } from '../store/log-rules.ts';
 import type { HostRecord, LogKind, LogState } from '../store/records.ts';
 import type { RoundInput } from '../store/store.ts';
 import type { KnownBoot } from '../verifier/boot-cache.ts';
 import type { BootHint, Challenge } from './messages.ts';
+import type { KnownRuntime } from './round-runtime.ts';
 
 /** How long an agent may take for one answer, milliseconds. A quote takes some 20 ms, the largest log some seconds. */
 export const CHALLENGE_LIFETIME = 60_000;
@@ -19,6 +21,7 @@ export interface ChallengeContext {
   readonly boot: BootHint | null;
   /** What the host proved of its present boot; null when nothing. */
   readonly known: KnownBoot | null;
+  readonly runtime: KnownRuntime;
   readonly now: number;
   readonly random: (size: number) => Buffer;
 }
@@ -34,8 +37,8 @@ export function drawChallenge(context: ChallengeContext): Challenge {
   const banks = host.banks.map(({ algorithm, pcrs }) => ({ hash: algorithm, pcrs }));
   return {
     nonce: random(NONCE_BYTES),
-    selection: all ? 'all' : selectPcrs(applicable, banks),
-    logs: all ? LOG_KINDS.map((kind) => ({ kind, offset: 0 })) : growingLogs(context.logs),
+    selection: all ? 'all' : selectPcrs(applicable, banks, context.runtime.state?.pcrs),
+    logs: all ? LOG_KINDS.map((kind) => ({ kind, offset: 0 })) : growingLogs(context),
     time: now,
   };
 }
@@ -45,32 +48,48 @@ export function drawChallenge(context: ChallengeContext): Challenge {
  * when the agent comes anew; one that was proven to be another's is not: that stands until the next boot.
  */
 function lacksBoot({ applicable, boot, known }: ChallengeContext): boolean {
-  if (applicable.kind !== 'policy' || (applicable.policy.boot ?? null) === null) return false;
-  if (known === null) return true;
+  if (applicable.kind !== 'policy') return false;
+  // Where a list of run-time measurements began is told by the PCRs of the boot.
+  if (known === null) return hasRuntimeRules(applicable) || (applicable.policy.boot ?? null) !== null;
+  if ((applicable.policy.boot ?? null) === null) return false;
   const { outcome } = known;
   return boot !== null && (outcome.kind === 'missing' || (outcome.kind === 'unverified' && outcome.torn));
 }
 
 /**
  * What has grown since, and what has not come yet. The boot log does not grow after the boot, and a log that cannot be read is asked
- * for again only after the next one.
+ * for again only after the next one; but the list of run-time measurements is where a policy judges it.
  */
-function growingLogs(logs: readonly LogState[]): Challenge['logs'] {
+function growingLogs({ logs, applicable }: ChallengeContext): Challenge['logs'] {
+  const asked = hasRuntimeRules(applicable);
   const kept = new Map(logs.map((state) => [state.kind, state]));
   return LOG_KINDS.filter((kind) => {
     const state = kept.get(kind);
-    return state === undefined || (kind !== 'boot' && state.unreadable === '');
+    if (state === undefined || (kind === 'ima' && asked)) return true;
+    return kind !== 'boot' && state.unreadable === '';
   }).map((kind) => ({ kind, offset: kept.get(kind)?.size ?? 0 }));
+}
+
+function hasRuntimeRules(applicable: ApplicablePolicy): boolean {
+  return applicable.kind === 'policy' && (applicable.policy.runtime ?? null) !== null;
 }
 
 /** What is known of the logs after a round that brought these parts, and said of others why they cannot be read. */
 export function grownLogs(
   logs: readonly LogState[],
-  { logs: parts, unreadable }: Pick<RoundInput, 'logs' | 'unreadable'>,
+  { logs: parts, unreadable, runtime }: Pick<RoundInput, 'logs' | 'unreadable' | 'runtime'>,
 ): readonly LogState[] {
   const known = new Map(logs.map((state) => [state.kind, state]));
   for (const { kind, reason } of unreadable)
     known.set(kind, { kind, size: known.get(kind)?.size ?? 0, unreadable: reason });
-  for (const { kind, offset, data } of parts) known.set(kind, { kind, size: offset + data.length, unreadable: '' });
+  for (const { kind, offset, data } of parts) {
+    const { length } = data;
+    // As the store keeps them.
+    if (placeLogPart(known.get(kind)?.size ?? 0, { kind, offset, length }) !== 'ignore')
+      known.set(kind, { kind, size: offset + length, unreadable: '' });
+  }
+  const ima = known.get('ima');
+  if (ima !== undefined && runtime?.keepBytes !== undefined)
+    known.set('ima', { ...ima, size: Math.min(ima.size, runtime.keepBytes) });
   return [...known.values()];
 }

@@ -8,7 +8,7 @@ import { appraise, appraisalInputDigest, verdictDigest } from '../policy/apprais
 import { NO_POLICY_QUOTE } from '../policy/policy.ts';
 import type { QuoteRequirements } from '../policy/policy.ts';
 import { isOtherBoot } from '../store/enroll-rules.ts';
-import type { BankRecord, ClockRecord, HostRecord, LogKind, LogPart, Verdict } from '../store/records.ts';
+import type { BankRecord, ClockRecord, HostRecord, LogKind, LogPart, LogState, Verdict } from '../store/records.ts';
 import type { Epochs, RoundInput } from '../store/store.ts';
 import type { KnownBoot } from '../verifier/boot-cache.ts';
 import { checkClock } from '../verifier/check-clock.ts';
@@ -18,6 +18,7 @@ import { verifyEvidence } from '../verifier/verify-evidence.ts';
 import type { EvidenceOutcome, VerifiedEvidence } from '../verifier/verify-evidence.ts';
 import type { Challenge, RoundEvidence } from './messages.ts';
 import { bootChange, bootEvidence, standsAgainst } from './round-boot.ts';
+import type { KnownRuntime, RuntimeProof } from './round-runtime.ts';
 
 /** Everything that a round is judged from, besides the evidence. */
 export interface RoundContext {
@@ -36,6 +37,9 @@ export interface RoundContext {
   readonly streamEpoch: number;
   /** What the host proved of its present boot before; null when nothing. */
   readonly boot: KnownBoot | null;
+  readonly runtime: KnownRuntime;
+  /** What is kept of its logs. */
+  readonly logs: readonly LogState[];
 }
 
 /** What a proven round is, before its logs are there. */
@@ -82,8 +86,13 @@ export function proveRound(context: RoundContext, evidence: RoundEvidence): Evid
 export function judgeRound(
   context: RoundContext,
   evidence: RoundEvidence,
-  { verified, proven }: { readonly verified: VerifiedEvidence; readonly proven: KnownBoot | null },
+  proof: {
+    readonly verified: VerifiedEvidence;
+    readonly proven: KnownBoot | null;
+    readonly runtime: RuntimeProof;
+  },
 ): JudgedRound {
+  const { verified, proven, runtime } = proof;
   const { host, challenge } = context;
   const { clockInfo } = verified.quote;
   const regressed = verified.findings.some(({ reason }) => reason === 'CLOCK_REGRESSED');
@@ -98,6 +107,7 @@ export function judgeRound(
       : appraise({
           ...appraisalInput(context, verified),
           boot,
+          runtime: runtime.evidence,
           banks: new Set(known.banks.map(({ algorithm }) => algorithm)),
           banksProven: known.banksProven,
         });
@@ -118,6 +128,7 @@ export function judgeRound(
     tlsKeySha256: context.tlsKeySha256,
     nextTlsKeySha256: evidence.newTlsPublicKey.length === 0 ? '' : hash('sha256', evidence.newTlsPublicKey, 'hex'),
     ...(lie === null ? bootChange(challenge, { proven, boot, regressed }) : {}),
+    ...(runtime.change === undefined ? {} : { runtime: runtime.change }),
     keptLogs: lie === null ? [] : BOOT_LOGS,
   };
 }
@@ -131,7 +142,7 @@ function validityOf({ applicable, challenge, endorsed, endorsementEnds }: RoundC
 function appraisalInput(
   context: RoundContext,
   verified: VerifiedEvidence,
-): Omit<AppraisalInput, 'banks' | 'banksProven' | 'boot'> {
+): Omit<AppraisalInput, 'banks' | 'banksProven' | 'boot' | 'runtime'> {
   const { host, applicable, epochs, endorsed, revoked } = context;
   const { resetCount, restartCount } = verified.quote.clockInfo;
   return {
@@ -237,14 +248,15 @@ function clockRecord({ clockInfo }: VerifiedQuote): ClockRecord {
   return { clock: String(clock), resetCount, restartCount, safe };
 }
 
-/** A round with the logs that came with it. */
+/** A round with the logs that came with it; a list that explains nothing is not kept. */
 export function withLogs(
   { keptLogs, ...round }: JudgedRound,
-  logs: readonly LogPart[],
-  evidence: RoundEvidence,
+  parts: readonly LogPart[],
+  { evidence, runtime }: { readonly evidence: RoundEvidence; readonly runtime: RuntimeProof },
 ): RoundInput {
+  const left: readonly LogKind[] = runtime.torn ? [...keptLogs, 'ima'] : keptLogs;
   const unreadable = evidence.logs
     .filter((log) => log.unreadable !== '')
     .map((log) => ({ kind: log.kind, reason: log.unreadable }));
-  return { ...round, logs: logs.filter(({ kind }) => !keptLogs.includes(kind)), unreadable };
+  return { ...round, logs: parts.filter(({ kind }) => !left.includes(kind)), unreadable };
 }

@@ -21,6 +21,9 @@ import type { Known } from './known.ts';
 import { isTornBoot, loadBoot, proveBoot } from './round-boot.ts';
 import { isLaterBoot, judgeRound, proveRound, quoteRequirementsOf, tornRound, withLogs } from './round.ts';
 import type { RoundContext } from './round.ts';
+import { loadRuntime, movedRuntime, NO_RUNTIME, proveRuntime } from './round-runtime.ts';
+import type { KnownRuntime } from './round-runtime.ts';
+import type { RuntimeServices } from './runtime-services.ts';
 
 const HELLO_TIMEOUT = 30_000;
 /** A wish is heard this long after the last challenge, milliseconds. */
@@ -38,6 +41,7 @@ export interface AttestationServices {
   readonly policies: PolicyResolver;
   readonly endorsements: Pick<Endorsements, 'judge'>;
   readonly boots: BootCache;
+  readonly runtimes: RuntimeServices;
   readonly random: (size: number) => Buffer;
   readonly logBudget: LogBudget;
   readonly issueClientCertificate: (hostId: string, publicKey: Buffer) => Promise<Buffer>;
@@ -92,6 +96,7 @@ class AttestationSession {
   #known: Known | null = null;
   #logs: readonly LogState[] = [];
   #boot: KnownBoot | null = null;
+  #runtime: KnownRuntime = NO_RUNTIME;
   #fenced = 0;
 
   constructor(services: AttestationServices, options: StreamOptions) {
@@ -129,6 +134,7 @@ class AttestationSession {
         logs: this.#logs,
         boot: hello.boot,
         known: this.#boot,
+        runtime: this.#runtime,
         now: this.#now(),
         random: this.#services.random,
       });
@@ -145,6 +151,8 @@ class AttestationSession {
           tlsKeySha256: this.#options.caller.tlsKeySha256,
           streamEpoch: this.#streamEpoch,
           boot: this.#boot,
+          runtime: this.#runtime,
+          logs: this.#logs,
         },
         evidence,
       );
@@ -182,6 +190,7 @@ class AttestationSession {
     const known = await readKnown(this.#services, host);
     this.#logs = await this.#services.store.logStates(host.id);
     this.#boot = await loadBoot(this.#services.store, this.#services.boots, host.id);
+    this.#runtime = await loadRuntime(this.#services.store, host.id);
     this.#grace = quoteRequirementsOf(known.applicable).disconnectGrace;
     this.#known = known;
     return known;
@@ -220,7 +229,11 @@ class AttestationSession {
       outcome.kind === 'torn'
         ? null
         : await proveBoot(this.#services.boots, { challenge, evidence, verified: outcome.evidence, logs });
-    if (outcome.kind === 'torn' || isTornBoot(proven)) {
+    const runtime =
+      outcome.kind === 'torn'
+        ? null
+        : await proveRuntime(this.#services.runtimes, context, { evidence, verified: outcome.evidence, proven, logs });
+    if (outcome.kind === 'torn' || runtime === null || isTornBoot(proven) || runtime.torn) {
       const quote = outcome.kind === 'torn' ? outcome.quote : outcome.evidence.quote;
       const later = isLaterBoot(context.host, quote);
       if (!later) {
@@ -229,14 +242,16 @@ class AttestationSession {
         if (attempt < MAX_TORN) return attempt === 1 ? 0 : MIN_INTERVAL;
       }
       // Logs that do not fit to proven values three times are judged as what they are.
-      if (outcome.kind === 'torn' || later) return yield* this.#commit(context, tornRound(context, quote), null);
+      if (outcome.kind === 'torn' || runtime === null || later)
+        return yield* this.#commit(context, tornRound(context, quote), { proven: null, askAgain: false });
     }
-    const round = judgeRound(context, evidence, { verified: outcome.evidence, proven });
+    const round = judgeRound(context, evidence, { verified: outcome.evidence, proven, runtime });
     const renewed =
       evidence.newTlsPublicKey.length === 0
         ? null
         : await this.#services.issueClientCertificate(context.host.id, evidence.newTlsPublicKey);
-    const delay = yield* this.#commit(context, withLogs(round, logs, evidence), proven);
+    const input = withLogs(round, logs, { evidence, runtime });
+    const delay = yield* this.#commit(context, input, { proven, askAgain: runtime.askAgain });
     if (renewed !== null && this.#fenced === 0) yield { kind: 'renewal', renewal: { clientCertificate: renewed } };
     return delay;
   }
@@ -244,7 +259,7 @@ class AttestationSession {
   async *#commit(
     context: RoundContext,
     round: RoundInput,
-    proven: KnownBoot | null,
+    { proven, askAgain }: { readonly proven: KnownBoot | null; readonly askAgain: boolean },
   ): AsyncGenerator<ServiceMessage, number, undefined> {
     const outcome: RoundOutcome = await this.#services.committer.commit(round);
     if (outcome.outcome === 'fenced') {
@@ -256,14 +271,16 @@ class AttestationSession {
     this.#accepted = true;
     // A change from outside that came while the round was written has made it forget: then the next round reads anew.
     if (this.#host !== null) this.#host = { ...context.host, ...outcome.moved };
-    this.#logs = grownLogs(this.#logs, round);
-    if (round.boot !== undefined || isOtherBoot(context.host.clock, round.clock)) {
+    const rebooted = isOtherBoot(context.host.clock, round.clock);
+    this.#logs = grownLogs(rebooted ? [] : this.#logs, round);
+    this.#runtime = movedRuntime(this.#runtime, round.runtime);
+    if (round.boot !== undefined || rebooted) {
       this.#boot = (round.boot ?? null) === null ? null : proven;
     }
     yield { kind: 'result', result: outcome.result };
     const lost = !outcome.moved.banksProven || round.boot === null;
-    const askAgain = lost && context.challenge.selection !== 'all';
-    return askAgain ? 0 : this.#interval(context);
+    const incomplete = lost && context.challenge.selection !== 'all';
+    return incomplete || askAgain ? 0 : this.#interval(context);
   }
 
   #interval({ applicable }: RoundContext): number {

@@ -11,6 +11,7 @@ import { endorsableEks } from './endorsable-eks.ts';
 import type { Challenge, Hello, Renewal, RoundEvidence } from './messages.ts';
 import { isTornBoot, loadBoot, proveBoot } from './round-boot.ts';
 import { attestationKeyOf, judgeRound, proveRound, withLogs } from './round.ts';
+import { loadRuntime, proveRuntime } from './round-runtime.ts';
 import type { RoundContext } from './round.ts';
 import { MAX_TORN } from './session.ts';
 import type { AttestationServices } from './session.ts';
@@ -49,6 +50,7 @@ export async function createChallenge(
     logs: await store.logStates(host.id),
     boot: hello.boot,
     known: await loadBoot(store, boots, host.id),
+    runtime: await loadRuntime(store, host.id),
     now: store.now(),
     random,
   });
@@ -107,6 +109,8 @@ export async function submitEvidence(
     tlsKeySha256: caller.tlsKeySha256,
     streamEpoch: 0,
     boot: await loadBoot(store, boots, host.id),
+    runtime: await loadRuntime(store, host.id),
+    logs: await store.logStates(host.id),
   };
   const proof = proveRound(context, evidence);
   checkAnnouncements(evidence.logs, challenge.logs);
@@ -118,13 +122,14 @@ export async function submitEvidence(
     throw new AttestationError('HOST_CHANGED', 'a pcr moved between quote and read: ask for a new challenge');
   }
   const proven = await proveBoot(boots, { challenge, evidence, verified: proof.evidence, logs });
-  if (isTornBoot(proven) && (await store.countTorn(host.id, host.round)) < MAX_TORN) {
+  const runtime = await proveRuntime(services.runtimes, context, { evidence, verified: proof.evidence, proven, logs });
+  if ((isTornBoot(proven) || runtime.torn) && (await store.countTorn(host.id, host.round)) < MAX_TORN) {
     throw new AttestationError('HOST_CHANGED', 'a log ends before the quote: ask for a new challenge');
   }
-  const judged = judgeRound(context, evidence, { verified: proof.evidence, proven });
+  const judged = judgeRound(context, evidence, { verified: proof.evidence, proven, runtime });
   const { newTlsPublicKey } = evidence;
   const renewed = newTlsPublicKey.length === 0 ? null : await services.issueClientCertificate(host.id, newTlsPublicKey);
-  const outcome = await committer.commit(withLogs(judged, logs, evidence));
+  const outcome = await committer.commit(withLogs(judged, logs, { evidence, runtime }));
   if (outcome.outcome === 'fenced') {
     policies.refresh();
     throw new AttestationError('HOST_CHANGED', 'the host or its policy changed meanwhile: ask for a new challenge');

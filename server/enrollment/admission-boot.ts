@@ -48,17 +48,15 @@ export async function admitBoot(
     throw new EnrollmentError('ENROLLMENT_EVIDENCE_TORN', 'a log ends before the quote: try again');
   }
   const { clockInfo } = evidence.quote;
+  // What runs is judged in rounds: at its enrolment a host may not even have started to.
+  const policy: TrustPolicy = { ...(JSON.parse(record.body) as TrustPolicy), runtime: null };
   const { checks } = appraise({
-    applicable: {
-      kind: 'policy',
-      policy: JSON.parse(record.body) as TrustPolicy,
-      version: record.version,
-      references: [],
-    },
+    applicable: { kind: 'policy', policy, version: record.version, references: [] },
     epochs,
     findings: evidence.findings,
     pcrs: evidence.pcrs,
     boot: boot?.outcome ?? { kind: 'none' },
+    runtime: null,
     banks: new Set(evidence.banks.map(({ hash }) => hash)),
     banksProven: evidence.banksProven,
     endorsed: true,

@@ -9,6 +9,8 @@ import { failed, passed, unevaluated } from '../verifier/finding.ts';
 import type { Finding } from '../verifier/finding.ts';
 import { appraiseBoot } from './appraise-boot.ts';
 import type { BootEvidence } from './appraise-boot.ts';
+import { appraiseRuntime } from './appraise-runtime.ts';
+import type { RuntimeEvidence } from './appraise-runtime.ts';
 import {
   APPROVED,
   APPROVED_AT_BOOT,
@@ -51,6 +53,8 @@ export interface AppraisalInput {
   readonly pcrs: ProvenPcrValues | null;
   /** What is known of the present boot. */
   readonly boot: BootEvidence;
+  /** What is known of what ran since; null where nothing is. */
+  readonly runtime: RuntimeEvidence | null;
   /** The host's active banks, TPM_ALG_ID. */
   readonly banks: ReadonlySet<number>;
   readonly banksProven: boolean;
@@ -82,6 +86,7 @@ export function appraise(input: AppraisalInput): Verdict {
     for (const rule of policy.pcrRules) checks.push(checkPcr(rule, input.pcrs, input.banks, claims));
   }
   checks.push(...appraiseBoot(input.boot, policy?.boot ?? null, claims));
+  checks.push(...appraiseRuntime(input.runtime, policy?.runtime ?? null, claims));
   const vector = claims.vector();
   return {
     status: overallStatus(vector, checks),
@@ -265,8 +270,8 @@ function overallStatus(vector: VectorRecord, checks: readonly CheckRecord[]): Tr
   return complete && tiers.includes('affirming') ? 'affirming' : 'none';
 }
 
-/** Checks that a policy's rules make: `pcr.sha256.7`, `boot.secure-boot`. */
-const RULE_ID = /^(?:pcr|boot)\./;
+/** Checks that a policy's rules make: `pcr.sha256.7`, `boot.secure-boot`, `runtime.files`. */
+const RULE_ID = /^(?:pcr|boot|runtime)\./;
 
 function rank({ outcome }: CheckRecord): number {
   return outcome === 'failed' ? 0 : outcome === 'error' ? 1 : 2;

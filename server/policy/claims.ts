@@ -8,7 +8,12 @@ export const REPLACED = -34;
 export const UNTRUSTWORTHY = 96;
 export const APPROVED = 2;
 export const APPROVED_AT_BOOT = 3;
+/** At boot and since. */
+export const APPROVED_SINCE_BOOT = 2;
+/** Since the boot, where no rule asked what booted. */
+export const APPROVED_AT_RUN_TIME = -3;
 export const NOT_APPROVED = 32;
+export const UNRECOGNISED_AT_RUN_TIME = 33;
 export const ELEMENTS_MISSING = 36;
 export const CONTRAINDICATED = 96;
 
@@ -18,6 +23,12 @@ export class Claims {
 
   raise(claim: keyof VectorRecord, value: number): void {
     if (!this.#values.has(claim)) this.#values.set(claim, value);
+  }
+
+  /** A better statement of the same tier takes the place of an affirming one, and of none. */
+  improve(claim: keyof VectorRecord, value: number): void {
+    const tier = tierOf(this.#values.get(claim) ?? 0);
+    if (tier === 'none' || tier === 'affirming') this.#values.set(claim, value);
   }
 
   lower(claim: keyof VectorRecord, value: number): void {

@@ -1,5 +1,6 @@
 import { describeBootRules } from './describe-boot-rules.ts';
 import { describeRule, nameValues } from './describe-rule.ts';
+import { describeRuntimeRules } from './describe-runtime-rules.ts';
 import type { PcrRule, TrustPolicy } from './policy.ts';
 
 /** Each kind of rule has a row: what it requires of a host, a sentence for each. */
@@ -9,6 +10,7 @@ const DESCRIPTIONS: readonly ((policy: TrustPolicy) => readonly string[])[] = [
   describeTimes,
   ({ pcrRules }) => pcrRules.map(describePcrRule),
   ({ boot }) => describeBootRules(boot),
+  ({ runtime }) => describeRuntimeRules(runtime),
 ];
 
 /** What a policy requires, in words, for people who do not read policies. */

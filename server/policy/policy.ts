@@ -2,6 +2,8 @@ import { IMPLEMENTATION_PCR, hashAlgorithmByName } from '../../tpm/structures/co
 import { bootRuleProblems, resolveBootRules } from './boot-rules.ts';
 import type { BootRules, BootRulesDraft } from './boot-rules.ts';
 import type { PolicyProblem } from './policy-problem.ts';
+import { referencesOfRules, resolveRuntimeRules, runtimeRuleProblems } from './runtime-rules.ts';
+import type { RuntimeRules, RuntimeRulesDraft } from './runtime-rules.ts';
 
 /** What one PCR must hold. */
 export interface PcrRule {
@@ -34,11 +36,18 @@ export interface TrustPolicy {
   readonly pcrRules: readonly PcrRule[];
   /** Left out in what was kept before there were boot rules. */
   readonly boot?: BootRules | null;
+  /** Left out in what was kept before there were run-time rules. */
+  readonly runtime?: RuntimeRules | null;
 }
 
 /** A policy without rules affirms nothing. */
-export function hasRules({ pcrRules, boot }: Pick<TrustPolicy, 'pcrRules' | 'boot'>): boolean {
-  return pcrRules.length > 0 || (boot ?? null) !== null;
+export function hasRules({ pcrRules, boot, runtime }: Pick<TrustPolicy, 'pcrRules' | 'boot' | 'runtime'>): boolean {
+  return pcrRules.length > 0 || (boot ?? null) !== null || (runtime ?? null) !== null;
+}
+
+/** Resource names of the sets and keyrings that a policy names, ascending, each once. */
+export function referencesOf({ runtime }: Pick<TrustPolicy, 'runtime'>): readonly string[] {
+  return [...new Set(referencesOfRules(runtime ?? null))].toSorted();
 }
 
 /** A policy as it was written: what was left out is undefined, times in milliseconds. */
@@ -58,6 +67,7 @@ export interface PolicyDraft {
     readonly severity: PcrRule['severity'] | undefined | 'unknown';
   })[];
   readonly boot?: BootRulesDraft | undefined;
+  readonly runtime?: RuntimeRulesDraft | undefined;
 }
 
 const SECOND = 1_000;
@@ -99,12 +109,14 @@ export function resolvePolicyDraft(
       severity: rule.severity === 'warning' ? 'warning' : 'contraindicated',
     })),
     boot: draft.boot === undefined ? null : resolveBootRules(draft.boot),
+    runtime: draft.runtime === undefined ? null : resolveRuntimeRules(draft.runtime),
   };
   const problems = [
     ...identityProblems(policy),
     ...quoteProblems(policy.quote),
     ...ruleProblems(draft),
     ...(draft.boot === undefined ? [] : bootRuleProblems(draft.boot)),
+    ...(draft.runtime === undefined ? [] : runtimeRuleProblems(draft.runtime)),
   ];
   return problems.length === 0 ? { policy } : { problems };
 }
@@ -165,8 +177,9 @@ function quoteProblems(quote: QuoteRequirements): readonly PolicyProblem[] {
 }
 
 function ruleProblems(draft: PolicyDraft): readonly PolicyProblem[] {
-  if (draft.pcrRules.length === 0 && draft.boot === undefined) {
-    return [{ field: 'pcr_rules', message: 'is empty, and so is boot: a policy without rules would affirm nothing' }];
+  if (draft.pcrRules.length === 0 && draft.boot === undefined && draft.runtime === undefined) {
+    const message = 'is empty, and so are boot and runtime: a policy without rules would affirm nothing';
+    return [{ field: 'pcr_rules', message }];
   }
   if (draft.pcrRules.length > MAX_RULES) return [{ field: 'pcr_rules', message: `has more than ${MAX_RULES} rules` }];
   const problems: PolicyProblem[] = [];

@@ -1,4 +1,4 @@
-import { HASH_ALGORITHMS, hashAlgorithmByName } from '../../tpm/structures/constants.ts';
+import { HASH_ALGORITHMS, hashAlgorithmByName, TPM_ALG_SHA1 } from '../../tpm/structures/constants.ts';
 import type { PcrBankSelection } from '../../tpm/structures/pcr-selection.ts';
 import type { ApplicablePolicy } from './appraise.ts';
 import { pcrsOfRules } from './boot-checks.ts';
@@ -6,18 +6,30 @@ import { pcrsOfRules } from './boot-checks.ts';
 /** What is quoted where no policy says: the firmware's PCRs of the first active bank. */
 const WITHOUT_POLICY = [0, 1, 2, 3, 4, 5, 6, 7];
 
+/** IMA's. */
+export const IMA_PCR = 10;
+const IMA_ALONE: readonly number[] = [IMA_PCR];
+
 /**
- * The PCRs of a round: those that the policy names, in active banks, and those that its boot rules rest on. A rule for a bank that
+ * The PCRs of a round: those that the policy names, in active banks, and those that its boot and run-time rules rest on. A rule for a bank that
  * is not active is found by the appraisal. Empty only where the host has no active bank.
  */
 export function selectPcrs(
   applicable: ApplicablePolicy,
   banks: readonly PcrBankSelection[],
+  extended: readonly number[] = IMA_ALONE,
 ): readonly PcrBankSelection[] {
   const boot = selectBootPcrs(applicable, banks);
+  const resting = [...(boot === null ? [] : [boot]), ...selectRuntimePcrs(applicable, banks, extended)];
   const selection =
     applicable.kind === 'policy'
-      ? banks.flatMap((bank) => named(applicable, bank, boot?.hash === bank.hash ? boot.pcrs : []))
+      ? banks.flatMap((bank) =>
+          named(
+            applicable,
+            bank,
+            resting.flatMap(({ hash, pcrs }) => (hash === bank.hash ? pcrs : [])),
+          ),
+        )
       : [];
   const [first] = banks;
   if (selection.length > 0 || first === undefined) return selection;
@@ -40,15 +52,31 @@ export function selectBootPcrs(
   return { hash: strongest.hash, pcrs: pcrsOfRules(rules).filter((pcr) => strongest.pcrs.includes(pcr)) };
 }
 
+/**
+ * The PCRs that a list of run-time measurements must explain, in every active bank that has PCR 10; in SHA-1's only where there is no
+ * other. One of them is not enough: kernels pad SHA-1 hashes into banks of hashes that they lack, however long these are. `extended`:
+ * those that the list was seen to extend. Empty where the policy has no run-time rules, or no bank is such.
+ */
+export function selectRuntimePcrs(
+  applicable: ApplicablePolicy,
+  banks: readonly PcrBankSelection[],
+  extended: readonly number[] = IMA_ALONE,
+): readonly PcrBankSelection[] {
+  const rules = applicable.kind === 'policy' ? (applicable.policy.runtime ?? null) : null;
+  const having = rules === null ? [] : banks.filter(({ pcrs }) => pcrs.includes(IMA_PCR));
+  const strong = having.filter(({ hash }) => hash !== TPM_ALG_SHA1);
+  return (strong.length > 0 ? strong : having).map(({ hash }) => ({ hash, pcrs: extended }));
+}
+
 function named(
   applicable: ApplicablePolicy & { readonly kind: 'policy' },
   bank: PcrBankSelection,
-  boot: readonly number[],
+  resting: readonly number[],
 ): readonly PcrBankSelection[] {
   const indices = applicable.policy.pcrRules
     .filter((rule) => hashAlgorithmByName(rule.bank)?.alg === bank.hash)
     .map((rule) => rule.index);
-  const pcrs = [...new Set([...indices, ...boot])]
+  const pcrs = [...new Set([...indices, ...resting])]
     .filter((pcr) => bank.pcrs.includes(pcr))
     .toSorted((left, right) => left - right);
   return pcrs.length === 0 ? [] : [{ hash: bank.hash, pcrs }];

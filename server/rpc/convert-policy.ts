@@ -7,6 +7,7 @@ import type { PolicyDraft, TrustPolicy } from '../policy/policy.ts';
 import type { PolicyRecord } from '../store/records.ts';
 import { bootRulesFromProto, bootRulesToProto } from './convert-boot-rules.ts';
 import { etagOf } from './convert-host.ts';
+import { runtimeRulesFromProto, runtimeRulesToProto } from './convert-runtime-rules.ts';
 import { severityFromProto, severityToProto } from './convert-severity.ts';
 
 /** What is wrong with a name is found with everything else: a name of another collection gives an id that no policy has. */
@@ -33,6 +34,7 @@ export function policyDraftFromProto(policy: ProtoPolicy): PolicyDraft {
       message,
     })),
     boot: bootRulesFromProto(policy.boot),
+    runtime: runtimeRulesFromProto(policy.runtime),
   };
 }
 
@@ -59,6 +61,7 @@ export function policyToProto(record: PolicyRecord): MessageInitShape<typeof Tru
       severity: severityToProto(rule.severity),
     })),
     ...bootOf(policy),
+    ...runtimeOf(policy),
     createTime: timestampFromMs(record.createTime),
     etag: etagOf(record.version),
   };
@@ -66,6 +69,10 @@ export function policyToProto(record: PolicyRecord): MessageInitShape<typeof Tru
 
 function bootOf({ boot }: TrustPolicy): Pick<MessageInitShape<typeof TrustPolicySchema>, 'boot'> {
   return boot === undefined || boot === null ? {} : { boot: bootRulesToProto(boot) };
+}
+
+function runtimeOf({ runtime }: TrustPolicy): Pick<MessageInitShape<typeof TrustPolicySchema>, 'runtime'> {
+  return runtime === undefined || runtime === null ? {} : { runtime: runtimeRulesToProto(runtime) };
 }
 
 function milliseconds(duration: Duration | undefined): number | undefined {

@@ -21,6 +21,7 @@ import { filterFromProto, resultToProto } from './convert-result.ts';
 import { tokenDemandFromProto, tokenToProto } from './convert-token.ts';
 import { idOf, invalid } from './invalid.ts';
 import { fitPage, nextPageToken, pageOf } from './paging.ts';
+import { runtimeReport } from './runtime-report.ts';
 
 /** A watcher that takes nothing for this long while messages wait for it is cut off, milliseconds. */
 const SLOW_WATCHER = 30_000;
@@ -75,6 +76,13 @@ export function resultHandlers({
       if ((await store.findResult({ hostId }, access.scope(context))) === null)
         throw new StatusError({ code: 'NOT_FOUND', reason: 'NOT_FOUND', message: `${host} is not known` });
       return bootReport(store, hostId, request);
+    },
+
+    async getRuntimeReport({ host }, context) {
+      const hostId = idOf(host, { collection: 'hosts', field: 'host', isId: isHostId });
+      if ((await store.findResult({ hostId }, access.scope(context))) === null)
+        throw new StatusError({ code: 'NOT_FOUND', reason: 'NOT_FOUND', message: `${host} is not known` });
+      return { report: await runtimeReport(store, hostId) };
     },
 
     async *watchAttestationResults(request, context) {

@@ -2,7 +2,7 @@ import { TrustPolicySchema } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
 import type { TrustPolicy as ProtoPolicy, TrustPolicyService } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
 import type { Handlers } from '../../proto/service.ts';
 import { StatusError } from '../../proto/status.ts';
-import { isPolicyId, resolvePolicyDraft } from '../policy/policy.ts';
+import { isPolicyId, referencesOf, resolvePolicyDraft } from '../policy/policy.ts';
 import type { TrustPolicy } from '../policy/policy.ts';
 import type { PolicyRecord } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
@@ -24,7 +24,8 @@ export function trustPolicyHandlers({
   const put = async (policy: TrustPolicy, options: Parameters<Store['putPolicy']>[1]): Promise<PolicyRecord> => {
     const { selector, precedence } = policy;
     const attachment = { matchLabels: selector?.matchLabels ?? {}, allHosts: selector?.allHosts ?? false, precedence };
-    return store.putPolicy({ id: policy.id, attachment, body: JSON.stringify(policy) }, options);
+    const references = referencesOf(policy);
+    return store.putPolicy({ id: policy.id, attachment, references, body: JSON.stringify(policy) }, options);
   };
   return {
     async createTrustPolicy({ trustPolicy }, context) {

@@ -110,6 +110,7 @@ class SqliteStore implements Store {
   readonly placementsSince = this.#operation('placementsSince');
   readonly logStates = this.#operation('logStates');
   readonly getBoot = this.#operation('getBoot');
+  readonly getRuntime = this.#operation('getRuntime');
   readonly readLog = this.#operation('readLog');
   readonly epochs = this.#operation('epochs');
   readonly allPolicies = this.#operation('allPolicies');

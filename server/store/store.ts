@@ -159,6 +159,18 @@ export interface RoundInput {
    * stays, unless the round is of another boot.
    */
   readonly boot?: BootRecord | null;
+  /** What the round changes of what is known of the run time. */
+  readonly runtime?: RuntimeChange;
+}
+
+/** A round that was judged from a record of the run time holds only where that is still the one. */
+export interface RuntimeChange {
+  /** Sequence of the record that the round was judged from; 0 where there was none. */
+  readonly expected: number;
+  /** Takes its place; null drops it; left out, it stays. */
+  readonly body?: string | null;
+  /** Of the IMA list as it is with the parts of this round so many bytes are kept; left out, all. */
+  readonly keepBytes?: number;
 }
 
 /** What a committed round moves of its host, or may have moved: the rest is as it was when the fence held. */

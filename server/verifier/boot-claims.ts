@@ -1,4 +1,5 @@
 import type { EventLogReading } from '../../tpm/eventlog/read-event-log.ts';
+import type { BootAggregateTable } from '../../tpm/ima/boot-aggregate.ts';
 import type { SecureBootMode } from '../../tpm/eventlog/secure-boot-state.ts';
 
 /** Something that a loader or the firmware ran, by its digests. */
@@ -42,6 +43,8 @@ export interface BootClaims {
   readonly commandLines: readonly CommandLineClaim[];
   /** Several command lines, or something beside them that nobody can read. */
   readonly commandLineAmbiguous: boolean;
+  /** IMA's boot_aggregate as a kernel computes it that the firmware's log led to, by bank. */
+  readonly bootAggregates: BootAggregateTable;
   /** No bank but SHA-1 was proven: other contents with the same digests can be made. */
   readonly sha1Only: boolean;
   /** PCRs that were extended, and not by what the logs say alone. */
@@ -51,7 +54,7 @@ export interface BootClaims {
 }
 
 export function readClaims(
-  { secureBoot, boot, findings }: EventLogReading,
+  { secureBoot, boot, bootAggregates, findings }: EventLogReading,
   judged: Pick<BootClaims, 'sha1Only' | 'unexplained' | 'contradictions'>,
 ): BootClaims {
   const has = (code: string): boolean => findings.some((finding) => finding.code === code);
@@ -76,6 +79,7 @@ export function readClaims(
       return NOT_AS_MEASURED.test(wellFormed) ? UNREADABLE_LINE : { text: wellFormed };
     }),
     commandLineAmbiguous: has('KERNEL_COMMAND_LINE_AMBIGUOUS'),
+    bootAggregates,
     ...judged,
   };
 }

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
 import type { Challenge, RoundEvidence } from '../../server/attestation/messages.ts';
 import { attestationKeyOf, judgeRound, proveRound } from '../../server/attestation/round.ts';
+import { NO_RUNTIME, UNASKED } from '../../server/attestation/round-runtime.ts';
 import type { RoundContext } from '../../server/attestation/round.ts';
 import { completeEnrollment } from '../../server/enrollment/complete.ts';
 import { EnrollmentError } from '../../server/enrollment/enrollment-error.ts';
@@ -68,6 +69,8 @@ beforeAll(async () => {
     tlsKeySha256: host.tls.sha256.toString('hex'),
     streamEpoch: 0,
     boot: null,
+    runtime: NO_RUNTIME,
+    logs: [],
   };
   evidence = await host.evidence(enrolled.host.id, challenge, LOGS);
 });
@@ -162,12 +165,12 @@ describe('evidence of a real TPM for a round', () => {
   const status = (given: RoundEvidence): string => {
     const outcome = proveRound(context, given);
     if (outcome.kind === 'torn') return outcome.kind;
-    return judgeRound(context, given, { verified: outcome.evidence, proven: null }).verdict.status;
+    return judgeRound(context, given, { verified: outcome.evidence, proven: null, runtime: UNASKED }).verdict.status;
   };
   const digestOf = (given: RoundEvidence): string | undefined => {
     const outcome = proveRound(context, given);
     if (outcome.kind === 'torn') return undefined;
-    return judgeRound(context, given, { verified: outcome.evidence, proven: null }).verdictDigest;
+    return judgeRound(context, given, { verified: outcome.evidence, proven: null, runtime: UNASKED }).verdictDigest;
   };
 
   it('is affirming as it is', () => {

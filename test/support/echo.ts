@@ -34,6 +34,7 @@ export function echoServices(
       getAttestationResult: ({ host }) => ({ result: { host } }),
       listAttestationResults: () => ({}),
       getBootReport: ({ host }) => ({ report: { host } }),
+      getRuntimeReport: ({ host }) => ({ report: { host } }),
       async *watchAttestationResults({ resumeToken }) {
         for (const suffix of ['a', 'b', 'c']) yield { resumeToken: `${resumeToken}${suffix}` };
       },

@@ -10,6 +10,7 @@ import { subjectPublicKeyInfo } from '../../tpm/crypto/public-key.ts';
 import { TPM_ALG_RSA } from '../../tpm/structures/constants.ts';
 import type { SingleRoundServices } from '../../server/attestation/single-round.ts';
 import { parseCertificate } from '../../tpm/endorsement/certificate.ts';
+import { RuntimeServices } from '../../server/attestation/runtime-services.ts';
 import { Endorsements } from '../../server/endorsement/endorsements.ts';
 import { readRevocationLists } from '../../tpm/endorsement/revocation-lists.ts';
 import { parseCertificateBundle } from '../../tpm/endorsement/certificate-bundle.ts';
@@ -26,7 +27,7 @@ import { loadServiceKeys } from '../../server/identity/service-keys.ts';
 import type { ServiceKeys } from '../../server/identity/service-keys.ts';
 import type { SealingMaster } from '../../server/identity/seal.ts';
 import { PolicyResolver } from '../../server/policy/policy-resolver.ts';
-import { resolvePolicyDraft } from '../../server/policy/policy.ts';
+import { referencesOf, resolvePolicyDraft } from '../../server/policy/policy.ts';
 import type { PolicyDraft } from '../../server/policy/policy.ts';
 import { RoundCommitter } from '../../server/result/commit.ts';
 import { ChangeFeed } from '../../server/result/feed.ts';
@@ -161,6 +162,7 @@ async function furnish(
       policies: new PolicyResolver(store),
       endorsements,
       boots,
+      runtimes: new RuntimeServices(store),
       random,
       logBudget,
       issueClientCertificate: issueHost,
@@ -328,7 +330,11 @@ export async function putPolicy(
   const { policy } = outcome;
   const { selector, precedence } = policy;
   const attachment = { matchLabels: selector?.matchLabels ?? {}, allHosts: selector?.allHosts ?? false, precedence };
-  await store.putPolicy({ id: policy.id, attachment, body: JSON.stringify(policy) }, { ...OPERATOR, expected: 'any' });
+  const references = referencesOf(policy);
+  await store.putPolicy(
+    { id: policy.id, attachment, references, body: JSON.stringify(policy) },
+    { ...OPERATOR, expected: 'any' },
+  );
 }
 
 export function sha256(bytes: Uint8Array): string {

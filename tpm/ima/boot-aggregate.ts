@@ -56,7 +56,11 @@ export function isBootAggregate(measurement: ImaMeasurement): boolean {
 }
 
 /** The aggregate that an entry holds against those of this boot. */
-export function checkBootAggregate(entry: ImaEntry, held: ImaDigest, table: BootAggregateTable): BootAggregateCheck {
+export function checkBootAggregate(
+  entry: Pick<ImaEntry, 'index' | 'offset'>,
+  held: Pick<ImaDigest, 'algorithm' | 'hash' | 'value'>,
+  table: BootAggregateTable,
+): BootAggregateCheck {
   const fail = (code: ImaFindingCode, message: string): BootAggregateCheck => ({
     kind: 'unmatched',
     finding: imaFinding(code, placeOf(entry), message),

@@ -122,7 +122,10 @@ export function isFinding(result: ImaMeasurement | ImaFinding): result is ImaFin
 }
 
 /** Where an entry is, for findings. */
-export function placeOf(entry: ImaEntry): { readonly index: number; readonly offset: number } {
+export function placeOf(entry: Pick<ImaEntry, 'index' | 'offset'>): {
+  readonly index: number;
+  readonly offset: number;
+} {
   return { index: entry.index, offset: entry.offset };
 }
 

@@ -20,7 +20,7 @@ import type { ImaExtendMode } from './pcr-chain.ts';
 /**
  * What following a list came to.
  *
- * `matched`: `entries` are the new ones that the quote proves (none in a round that confirms), `checkpoint` is where the next round
+ * `matched`: `entries` are the new ones that the quote proves (none in a round that confirms, or where they are only counted), `checkpoint` is where the next round
  * goes on, `waitingBytes` follow and are not judged. `empty`: the quoted PCRs are at their reset values, so nothing was measured
  * yet. `incomplete`: no prefix of the list yields the quoted values; nothing in it is proven.
  */
@@ -43,6 +43,11 @@ export interface ImaReplayOptions {
   readonly limits?: Partial<ImaLimits>;
   /** Modes to try for a bank whose mode is not known yet. Default: all. */
   readonly modes?: readonly ImaExtendMode[];
+  /**
+   * 'counted': the outcome holds no entries, so that a list of any length is followed in the memory of its pieces; whoever needs
+   * them reads the list again up to the checkpoint. Default: 'kept'.
+   */
+  readonly entries?: 'kept' | 'counted';
 }
 
 /** Findings of one kind that are told; a hostile list could hold a million. */
@@ -66,12 +71,15 @@ export class ImaReplay {
   readonly #chains: readonly (readonly PcrChain[])[];
   readonly #goalsOf: readonly (readonly Goal[])[];
   readonly #entries: ImaEntry[] = [];
+  readonly #keepsEntries: boolean;
   readonly #findings: ImaFinding[] = [];
   readonly #uncovered: Set<number>;
   #unmet: number;
 
-  constructor({ target, checkpoint = EMPTY_CHECKPOINT, limits, modes = IMA_EXTEND_MODES }: ImaReplayOptions) {
+  constructor(options: ImaReplayOptions) {
+    const { target, checkpoint = EMPTY_CHECKPOINT, limits, modes = IMA_EXTEND_MODES, entries = 'kept' } = options;
     this.#from = checkpoint;
+    this.#keepsEntries = entries === 'kept';
     const { layout, offset, entries: index } = checkpoint;
     this.#reader = new ImaListReader({ layout, offset, index, limits });
     this.#goals = goalsOf(target, checkpoint, modes);
@@ -129,7 +137,7 @@ export class ImaReplay {
       if (met !== goal.met) this.#unmet += met ? -1 : 1;
       goal.met = met;
     }
-    this.#entries.push(entry);
+    if (this.#keepsEntries) this.#entries.push(entry);
   }
 
   #tell(finding: ImaFinding): void {

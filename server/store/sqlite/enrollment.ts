@@ -13,6 +13,7 @@ import type { EnrollInput, EnrollOutcome } from '../store.ts';
 import type { Database } from './database.ts';
 import { akOwners, anyBanned, ekOwners, formerHost, getHost, insertHost, saveHost } from './hosts.ts';
 import { dropLogs, keepBoot, keepLogs } from './logs.ts';
+import { dropRuntime } from './runtimes.ts';
 import { readPresent, writeRevision } from './revisions.ts';
 import { type Transaction, write } from './transaction.ts';
 
@@ -97,6 +98,7 @@ function writeReset(tx: Transaction, host: HostRecord): void {
 export function writeAkReplaced(tx: Transaction, host: HostRecord): void {
   saveHost(tx, host);
   dropLogs(tx, host.id);
+  dropRuntime(tx, host.id);
   writeOwnVerdict(tx, host, akReplacedVerdict(host), 'ak_replaced');
 }
 

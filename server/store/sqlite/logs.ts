@@ -17,6 +17,19 @@ export function dropLogs(tx: Transaction, hostId: string): void {
   keepBoot(tx, hostId, null);
 }
 
+/** Of what is kept of a log so many bytes stay. */
+export function keepLogBytes(tx: Transaction, hostId: string, kind: LogKind, size: number): void {
+  if (size >= keptSize(tx.database, hostId, kind)) return;
+  tx.run('UPDATE logs SET size = ? WHERE host_id = ? AND kind = ?', size, hostId, kind);
+  tx.run('DELETE FROM log_parts WHERE host_id = ? AND kind = ? AND start >= ?', hostId, kind, size);
+  tx.run(
+    'UPDATE log_parts SET data = substr(data, 1, ?1 - start) WHERE host_id = ?2 AND kind = ?3 AND start + length(data) > ?1',
+    size,
+    hostId,
+    kind,
+  );
+}
+
 /** Keeps what was proven of the present boot; undefined leaves what is there, null drops it. */
 export function keepBoot(tx: Transaction, hostId: string, boot: BootRecord | null | undefined): void {
   if (boot === null) tx.run('DELETE FROM boots WHERE host_id = ?', hostId);

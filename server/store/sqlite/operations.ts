@@ -48,6 +48,7 @@ import {
   listResults,
   snapshot,
 } from './results.ts';
+import { getRuntime } from './runtimes.ts';
 import {
   addRevocationLists,
   allRevocationLists,
@@ -115,6 +116,7 @@ const TABLE: Operations = {
   placementsSince: (database, _now, position, limit) => placementsSince(database, position, limit),
   logStates: (database, _now, hostId) => logStates(database, hostId),
   getBoot: (database, _now, hostId) => getBoot(database, hostId),
+  getRuntime: (database, _now, hostId) => getRuntime(database, hostId),
   readLog: (database, _now, hostId, kind, offset, limit) => readLog(database, hostId, kind, offset, limit),
 
   epochs: (database) => readEpochs(database),

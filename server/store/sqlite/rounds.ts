@@ -5,6 +5,7 @@ import { StoreError, type RoundInput, type RoundMoves } from '../store.ts';
 import { type Database, integer, optionalInteger } from './database.ts';
 import { getHost, saveMoving, saveStanding } from './hosts.ts';
 import { dropLogs, keepBoot, keepLogs } from './logs.ts';
+import { holdsRuntime, keepRuntime } from './runtimes.ts';
 import {
   PRESENT_SQL,
   type Present,
@@ -68,6 +69,7 @@ function commitRound(tx: Transaction, input: RoundMessage): RoundAnswer {
   if (isOtherBoot(before.clock, input.clock)) dropLogs(tx, host.id);
   keepLogs(tx, host.id, input.logs, input.unreadable);
   keepBoot(tx, host.id, input.boot);
+  if (input.runtime !== undefined) keepRuntime(tx, host.id, input.runtime);
 
   const lapseTime = input.challengeTime + input.validity;
   const moved = {
@@ -113,7 +115,8 @@ function holdsFence(
     host.round === fence.round &&
     host.akGeneration === fence.akGeneration &&
     tx.epochs.policy === fence.epochs.policy &&
-    tx.epochs.endorsement === fence.epochs.endorsement
+    tx.epochs.endorsement === fence.epochs.endorsement &&
+    (input.runtime === undefined || holdsRuntime(tx.database, host.id, input.runtime))
   );
 }
 

@@ -278,6 +278,14 @@ UPDATE changes SET prior_policy_id = coalesce((
     WHERE p.host_id = changes.host_id AND p.revision < changes.revision ORDER BY p.revision DESC LIMIT 1
 ), '') WHERE prior_status IS NOT NULL;
 `,
+  `
+CREATE TABLE runtimes (
+  host_id TEXT PRIMARY KEY REFERENCES hosts (id) ON DELETE CASCADE,
+  sequence INTEGER NOT NULL,
+  body TEXT NOT NULL,
+  update_time INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+`,
 ];
 
 /** Version of the schema that this program writes. */

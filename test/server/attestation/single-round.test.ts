@@ -5,6 +5,9 @@ import type { AgentCaller } from '../../../server/attestation/check-host.ts';
 import { CHALLENGE_LIFETIME } from '../../../server/attestation/challenge.ts';
 import { answerChallenge, chunksOf, feedOf, makeTlsKey } from '../../support/evidence-builder.ts';
 import type { Log, RoundOptions } from '../../support/evidence-builder.ts';
+import { putRules } from '../../support/measured-host.ts';
+import { filePlan, MeasuringKernel } from '../../support/measuring-kernel.ts';
+import { FILES, importFiles } from '../../support/runtime-policy.ts';
 import { enrollMachine, StreamAgent } from '../../support/stream-agent.ts';
 import type { Machine } from '../../support/stream-agent.ts';
 import { beginEnrollment, dump, enroll, openHouse, OPERATOR, putPolicy } from '../../support/test-service.ts';
@@ -216,5 +219,42 @@ describe('evidence without a stream', () => {
 
   it('for an AK that is not the enrolled one gets no challenge', async () => {
     await refusedUnchanged(() => draw(machine, machine.tpm.createAk().name.toString('hex')), 'AK_UNKNOWN');
+  });
+});
+
+describe('a round without a stream over a list of run-time measurements', () => {
+  let kernel: MeasuringKernel;
+  beforeEach(async () => {
+    await importFiles(house.store, ['good']);
+    await putRules(house, { files: { ...FILES, referenceSets: ['referenceSets/base'] } });
+    house.services.policies.refresh();
+    kernel = new MeasuringKernel(machine.tpm);
+  });
+
+  async function attest(list = kernel.list) {
+    const drawn = await draw();
+    const offset = drawn.challenge.logs.find(({ kind }) => kind === 'ima')?.offset ?? 0;
+    const logs = [{ kind: 'ima', data: list.subarray(offset), offset }] as const;
+    return submit(drawn.token, evidenceFor(drawn, { logs }), { logs });
+  }
+
+  it('judges what is new, round by round', async () => {
+    kernel.measure(filePlan('/usr/bin/a', 'good'));
+    expect((await attest()).result.status).toBe('affirming');
+    kernel.measure(filePlan('/usr/bin/b', 'good'));
+    expect((await attest()).result).toMatchObject({ status: 'affirming', confirmations: 1 });
+    kernel.measure(filePlan('/tmp/x', 'evil'));
+    expect((await attest()).result.status).toBe('contraindicated');
+    expect(await house.store.getRuntime(machine.id)).toMatchObject({ sequence: 3 });
+  });
+
+  it('asks twice for a list that does not lead to the quote, and judges the third', async () => {
+    const short = kernel.list;
+    kernel.measure(filePlan('/usr/bin/a', 'good'));
+    await expect(attest(short)).rejects.toMatchObject({ code: 'HOST_CHANGED' });
+    await expect(attest(short)).rejects.toMatchObject({ code: 'HOST_CHANGED' });
+    const { result } = await attest(short);
+    expect(result.checks[0]).toMatchObject({ id: 'runtime.list', reason: 'IMA_LOG_INCOMPLETE' });
+    expect((await attest()).result.status).toBe('affirming');
   });
 });

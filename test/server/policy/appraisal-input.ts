@@ -58,6 +58,7 @@ export const BASE: AppraisalInput = {
   findings: [passed('quote', 'the quote is good'), passed('clock', 'the clock went forward', 'clock 1000')],
   pcrs: proven(),
   boot: { kind: 'none' },
+  runtime: null,
   banks: new Set([TPM_ALG_SHA256]),
   banksProven: true,
   endorsed: true,

@@ -92,4 +92,33 @@ describe('a policy in words', () => {
       "The kernel's command line has ima_policy=tcb and does not have init; else the host is contraindicated.",
     ]);
   });
+
+  it('has a sentence for each run-time rule, and none for what it ignores', () => {
+    const runtime = {
+      list: { severity: 'warning', message: '' },
+      files: {
+        referenceSets: ['referenceSets/a', 'referenceSets/b'],
+        keyrings: ['keyrings/k'],
+        requireSignature: true,
+        trustHostKeys: true,
+        excludes: ['/var/log/*'],
+        unknown: 'contraindicated',
+        message: 'Ask the image team.',
+      },
+      forbiddenFiles: { severity: undefined, message: '', digests: VALUES.map(String) },
+      invalidSignatures: undefined,
+      violations: { action: 'ignore', message: '', applyExcludes: false },
+      otherKernels: undefined,
+    } as const;
+    const [before, after] = [describePolicy(policy()), describePolicy(policy({ runtime }))];
+    expect(after.slice(0, before.length)).toEqual(before);
+    expect(after.slice(before.length)).toEqual([
+      'What ran since the boot is told by a list of the kernel that explains PCR 10, as the TPM signed it.',
+      'There is such a list, and something in it; else that is a warning.',
+      'Every file that was used stands in referenceSets/a or referenceSets/b and is signed by a key of keyrings/k or that the host added to .ima, but for 1 patterns of paths; else the host is contraindicated. Ask the image team.',
+      'None of 5 forbidden files was used; else the host is contraindicated.',
+      'Every signature on a file is valid; else the host is contraindicated.',
+      'No other kernel was loaded; else that is a warning.',
+    ]);
+  });
 });

@@ -44,6 +44,7 @@ const named = (host: string) => ({ name: host, etag: 'v1' });
 const ASKS: Readonly<Record<string, Kind>> = {
   'AttestationResultService.GetAttestationResult': { kind: 'one host', ask: (host) => ({ host, token: {} }) },
   'AttestationResultService.GetBootReport': { kind: 'one host', ask: (host) => ({ host }) },
+  'AttestationResultService.GetRuntimeReport': { kind: 'one host', ask: (host) => ({ host }) },
   'AttestationResultService.ListAttestationResults': { kind: 'hosts', ask: { pageSize: 1000 } },
   'AttestationResultService.WatchAttestationResults': { kind: 'hosts', ask: {} },
   'AttestationService.Attest': { kind: 'agents' },

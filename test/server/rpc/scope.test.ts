@@ -60,6 +60,7 @@ const etag = 'v1';
 const ONE_HOST: readonly (readonly [string, readonly IdentityRole[], Act])[] = [
   ['GetAttestationResult', READERS, (c, host) => c.client(AttestationResultService).getAttestationResult({ host })],
   ['GetBootReport', READERS, (c, host) => c.client(AttestationResultService).getBootReport({ host })],
+  ['GetRuntimeReport', READERS, (c, host) => c.client(AttestationResultService).getRuntimeReport({ host })],
   ['GetHost', ['operator', 'auditor'], (c, name) => c.client(HostService).getHost({ name })],
   [
     'UpdateHost',

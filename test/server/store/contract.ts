@@ -17,6 +17,7 @@ import { describeReferences } from './contract/references.ts';
 import { describeReplacement } from './contract/replacement.ts';
 import { describeRounds } from './contract/rounds.ts';
 import { describeScopes } from './contract/scopes.ts';
+import { describeRuntimes } from './contract/runtimes.ts';
 import { describeStreams } from './contract/streams.ts';
 import { describeWatching } from './contract/watching.ts';
 
@@ -31,6 +32,7 @@ export function describeStoreContract(name: string, makePlace: () => Promise<Sto
     describeStreams(given);
     describeExpiry(given);
     describeLogs(given);
+    describeRuntimes(given);
     describeWatching(given);
     describePlatform(given);
     describeScopes(given);

@@ -165,6 +165,7 @@ describe('the SQLite store', () => {
         'ALTER TABLE identities DROP COLUMN scope',
         'ALTER TABLE changes DROP COLUMN prior_policy_id',
         'DROP TABLE boots',
+        'DROP TABLE runtimes',
         'ALTER TABLE service_keys DROP COLUMN withdraw_time',
         'DROP INDEX changes_policy',
         'ALTER TABLE changes DROP COLUMN policy_id',
@@ -181,6 +182,7 @@ describe('the SQLite store', () => {
     expect([await store.getHost('h-a'), await store.getResult('h-a'), await store.listAudit(0, 100)]).toEqual(before);
     expect(await store.allRevocationLists()).toEqual([]);
     expect(await store.getBoot('h-a')).toBeNull();
+    expect(await store.getRuntime('h-a')).toBeNull();
     expect(await store.getPolicy('kept', 1)).toMatchObject({ references: [] });
     expect(await store.getIdentity('bob')).toMatchObject({ ...BOB, scope: {} });
     const priors = (await store.changesSince(0, 10)).map(({ prior }) => prior);

@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file assay/v1/trust_policy.proto.
  */
 export const file_assay_v1_trust_policy: GenFile = /*@__PURE__*/
-  fileDesc("Chthc3NheS92MS90cnVzdF9wb2xpY3kucHJvdG8SCGFzc2F5LnYxIpQBCgxIb3N0U2VsZWN0b3ISPQoMbWF0Y2hfbGFiZWxzGAEgAygLMicuYXNzYXkudjEuSG9zdFNlbGVjdG9yLk1hdGNoTGFiZWxzRW50cnkSEQoJYWxsX2hvc3RzGAIgASgIGjIKEE1hdGNoTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASLaAQoRUXVvdGVSZXF1aXJlbWVudHMSKwoIaW50ZXJ2YWwYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKwoIdmFsaWRpdHkYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMwoQZGlzY29ubmVjdF9ncmFjZRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIcChRhbGxvd191bnByb3Zlbl9iYW5rcxgEIAEoCBIYChBhbGxvd191bmVuZG9yc2VkGAUgASgIInIKB1BjclJ1bGUSDAoEYmFuaxgBIAEoCRINCgVpbmRleBgCIAEoDRIPCgdhbGxvd2VkGAMgAygJEigKCHNldmVyaXR5GAQgASgOMhYuYXNzYXkudjEuUnVsZVNldmVyaXR5Eg8KB21lc3NhZ2UYBSABKAkizwIKCUJvb3RSdWxlcxItCgtzZWN1cmVfYm9vdBgBIAEoCzIYLmFzc2F5LnYxLlNlY3VyZUJvb3RSdWxlEi0KD2FsbG93ZWRfc2lnbmVycxgCIAEoCzIULmFzc2F5LnYxLlNpZ25lclJ1bGUSLwoRZm9yYmlkZGVuX3NpZ25lcnMYAyABKAsyFC5hc3NheS52MS5TaWduZXJSdWxlEisKDmFsbG93ZWRfaW1hZ2VzGAQgASgLMhMuYXNzYXkudjEuSW1hZ2VSdWxlEi0KEGZvcmJpZGRlbl9pbWFnZXMYBSABKAsyEy5hc3NheS52MS5JbWFnZVJ1bGUSJgoKc2JhdF9sZXZlbBgGIAEoCzISLmFzc2F5LnYxLlNiYXRSdWxlEi8KDGNvbW1hbmRfbGluZRgHIAEoCzIZLmFzc2F5LnYxLkNvbW1hbmRMaW5lUnVsZSJLCg5TZWN1cmVCb290UnVsZRIoCghzZXZlcml0eRgBIAEoDjIWLmFzc2F5LnYxLlJ1bGVTZXZlcml0eRIPCgdtZXNzYWdlGAIgASgJIl0KClNpZ25lclJ1bGUSFAoMY2VydGlmaWNhdGVzGAEgAygJEigKCHNldmVyaXR5GAIgASgOMhYuYXNzYXkudjEuUnVsZVNldmVyaXR5Eg8KB21lc3NhZ2UYAyABKAkiVwoJSW1hZ2VSdWxlEg8KB2RpZ2VzdHMYASADKAkSKAoIc2V2ZXJpdHkYAiABKA4yFi5hc3NheS52MS5SdWxlU2V2ZXJpdHkSDwoHbWVzc2FnZRgDIAEoCSKnAQoIU2JhdFJ1bGUSMAoHbWluaW11bRgBIAMoCzIfLmFzc2F5LnYxLlNiYXRSdWxlLk1pbmltdW1FbnRyeRIoCghzZXZlcml0eRgCIAEoDjIWLmFzc2F5LnYxLlJ1bGVTZXZlcml0eRIPCgdtZXNzYWdlGAMgASgJGi4KDE1pbmltdW1FbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKA06AjgBIoIBCg9Db21tYW5kTGluZVJ1bGUSDwoHYWxsb3dlZBgBIAMoCRIQCghyZXF1aXJlZBgCIAMoCRIRCglmb3JiaWRkZW4YAyADKAkSKAoIc2V2ZXJpdHkYBCABKA4yFi5hc3NheS52MS5SdWxlU2V2ZXJpdHkSDwoHbWVzc2FnZRgFIAEoCSKzAgoLVHJ1c3RQb2xpY3kSDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgEEhMKC2Rlc2NyaXB0aW9uGAMgASgJEigKCHNlbGVjdG9yGAQgASgLMhYuYXNzYXkudjEuSG9zdFNlbGVjdG9yEhIKCnByZWNlZGVuY2UYBSABKAUSKgoFcXVvdGUYBiABKAsyGy5hc3NheS52MS5RdW90ZVJlcXVpcmVtZW50cxIkCglwY3JfcnVsZXMYByADKAsyES5hc3NheS52MS5QY3JSdWxlEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRldGFnGAkgASgJEiEKBGJvb3QYCiABKAsyEy5hc3NheS52MS5Cb290UnVsZXMiRwoYQ3JlYXRlVHJ1c3RQb2xpY3lSZXF1ZXN0EisKDHRydXN0X3BvbGljeRgBIAEoCzIVLmFzc2F5LnYxLlRydXN0UG9saWN5IkgKGUNyZWF0ZVRydXN0UG9saWN5UmVzcG9uc2USKwoMdHJ1c3RfcG9saWN5GAEgASgLMhUuYXNzYXkudjEuVHJ1c3RQb2xpY3kiNgoVR2V0VHJ1c3RQb2xpY3lSZXF1ZXN0EgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoBCJFChZHZXRUcnVzdFBvbGljeVJlc3BvbnNlEisKDHRydXN0X3BvbGljeRgBIAEoCzIVLmFzc2F5LnYxLlRydXN0UG9saWN5IkEKGExpc3RUcnVzdFBvbGljaWVzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJjChlMaXN0VHJ1c3RQb2xpY2llc1Jlc3BvbnNlEi0KDnRydXN0X3BvbGljaWVzGAEgAygLMhUuYXNzYXkudjEuVHJ1c3RQb2xpY3kSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIkcKGFVwZGF0ZVRydXN0UG9saWN5UmVxdWVzdBIrCgx0cnVzdF9wb2xpY3kYASABKAsyFS5hc3NheS52MS5UcnVzdFBvbGljeSJIChlVcGRhdGVUcnVzdFBvbGljeVJlc3BvbnNlEisKDHRydXN0X3BvbGljeRgBIAEoCzIVLmFzc2F5LnYxLlRydXN0UG9saWN5IjYKGERlbGV0ZVRydXN0UG9saWN5UmVxdWVzdBIMCgRuYW1lGAEgASgJEgwKBGV0YWcYAiABKAkiGwoZRGVsZXRlVHJ1c3RQb2xpY3lSZXNwb25zZSJJChpWYWxpZGF0ZVRydXN0UG9saWN5UmVxdWVzdBIrCgx0cnVzdF9wb2xpY3kYASABKAsyFS5hc3NheS52MS5UcnVzdFBvbGljeSIvCg1Qb2xpY3lQcm9ibGVtEg0KBWZpZWxkGAEgASgJEg8KB21lc3NhZ2UYAiABKAkiSAobVmFsaWRhdGVUcnVzdFBvbGljeVJlc3BvbnNlEikKCHByb2JsZW1zGAEgAygLMhcuYXNzYXkudjEuUG9saWN5UHJvYmxlbSprCgxSdWxlU2V2ZXJpdHkSHQoZUlVMRV9TRVZFUklUWV9VTlNQRUNJRklFRBAAEhkKFVJVTEVfU0VWRVJJVFlfV0FSTklORxABEiEKHVJVTEVfU0VWRVJJVFlfQ09OVFJBSU5ESUNBVEVEEAIyhAUKElRydXN0UG9saWN5U2VydmljZRJnChFDcmVhdGVUcnVzdFBvbGljeRIiLmFzc2F5LnYxLkNyZWF0ZVRydXN0UG9saWN5UmVxdWVzdBojLmFzc2F5LnYxLkNyZWF0ZVRydXN0UG9saWN5UmVzcG9uc2UiCYrPGAUKAQMQARJdCg5HZXRUcnVzdFBvbGljeRIfLmFzc2F5LnYxLkdldFRydXN0UG9saWN5UmVxdWVzdBogLmFzc2F5LnYxLkdldFRydXN0UG9saWN5UmVzcG9uc2UiCIrPGAQKAgMHEmYKEUxpc3RUcnVzdFBvbGljaWVzEiIuYXNzYXkudjEuTGlzdFRydXN0UG9saWNpZXNSZXF1ZXN0GiMuYXNzYXkudjEuTGlzdFRydXN0UG9saWNpZXNSZXNwb25zZSIIis8YBAoCAwcSZwoRVXBkYXRlVHJ1c3RQb2xpY3kSIi5hc3NheS52MS5VcGRhdGVUcnVzdFBvbGljeVJlcXVlc3QaIy5hc3NheS52MS5VcGRhdGVUcnVzdFBvbGljeVJlc3BvbnNlIgmKzxgFCgEDEAESZwoRRGVsZXRlVHJ1c3RQb2xpY3kSIi5hc3NheS52MS5EZWxldGVUcnVzdFBvbGljeVJlcXVlc3QaIy5hc3NheS52MS5EZWxldGVUcnVzdFBvbGljeVJlc3BvbnNlIgmKzxgFCgEDEAESbAoTVmFsaWRhdGVUcnVzdFBvbGljeRIkLmFzc2F5LnYxLlZhbGlkYXRlVHJ1c3RQb2xpY3lSZXF1ZXN0GiUuYXNzYXkudjEuVmFsaWRhdGVUcnVzdFBvbGljeVJlc3BvbnNlIgiKzxgECgIDB2IGcHJvdG8z", [file_assay_v1_access, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("Chthc3NheS92MS90cnVzdF9wb2xpY3kucHJvdG8SCGFzc2F5LnYxIpQBCgxIb3N0U2VsZWN0b3ISPQoMbWF0Y2hfbGFiZWxzGAEgAygLMicuYXNzYXkudjEuSG9zdFNlbGVjdG9yLk1hdGNoTGFiZWxzRW50cnkSEQoJYWxsX2hvc3RzGAIgASgIGjIKEE1hdGNoTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASLaAQoRUXVvdGVSZXF1aXJlbWVudHMSKwoIaW50ZXJ2YWwYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKwoIdmFsaWRpdHkYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMwoQZGlzY29ubmVjdF9ncmFjZRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIcChRhbGxvd191bnByb3Zlbl9iYW5rcxgEIAEoCBIYChBhbGxvd191bmVuZG9yc2VkGAUgASgIInIKB1BjclJ1bGUSDAoEYmFuaxgBIAEoCRINCgVpbmRleBgCIAEoDRIPCgdhbGxvd2VkGAMgAygJEigKCHNldmVyaXR5GAQgASgOMhYuYXNzYXkudjEuUnVsZVNldmVyaXR5Eg8KB21lc3NhZ2UYBSABKAkizwIKCUJvb3RSdWxlcxItCgtzZWN1cmVfYm9vdBgBIAEoCzIYLmFzc2F5LnYxLlNlY3VyZUJvb3RSdWxlEi0KD2FsbG93ZWRfc2lnbmVycxgCIAEoCzIULmFzc2F5LnYxLlNpZ25lclJ1bGUSLwoRZm9yYmlkZGVuX3NpZ25lcnMYAyABKAsyFC5hc3NheS52MS5TaWduZXJSdWxlEisKDmFsbG93ZWRfaW1hZ2VzGAQgASgLMhMuYXNzYXkudjEuSW1hZ2VSdWxlEi0KEGZvcmJpZGRlbl9pbWFnZXMYBSABKAsyEy5hc3NheS52MS5JbWFnZVJ1bGUSJgoKc2JhdF9sZXZlbBgGIAEoCzISLmFzc2F5LnYxLlNiYXRSdWxlEi8KDGNvbW1hbmRfbGluZRgHIAEoCzIZLmFzc2F5LnYxLkNvbW1hbmRMaW5lUnVsZSJLCg5TZWN1cmVCb290UnVsZRIoCghzZXZlcml0eRgBIAEoDjIWLmFzc2F5LnYxLlJ1bGVTZXZlcml0eRIPCgdtZXNzYWdlGAIgASgJIl0KClNpZ25lclJ1bGUSFAoMY2VydGlmaWNhdGVzGAEgAygJEigKCHNldmVyaXR5GAIgASgOMhYuYXNzYXkudjEuUnVsZVNldmVyaXR5Eg8KB21lc3NhZ2UYAyABKAkiVwoJSW1hZ2VSdWxlEg8KB2RpZ2VzdHMYASADKAkSKAoIc2V2ZXJpdHkYAiABKA4yFi5hc3NheS52MS5SdWxlU2V2ZXJpdHkSDwoHbWVzc2FnZRgDIAEoCSKnAQoIU2JhdFJ1bGUSMAoHbWluaW11bRgBIAMoCzIfLmFzc2F5LnYxLlNiYXRSdWxlLk1pbmltdW1FbnRyeRIoCghzZXZlcml0eRgCIAEoDjIWLmFzc2F5LnYxLlJ1bGVTZXZlcml0eRIPCgdtZXNzYWdlGAMgASgJGi4KDE1pbmltdW1FbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKA06AjgBIoIBCg9Db21tYW5kTGluZVJ1bGUSDwoHYWxsb3dlZBgBIAMoCRIQCghyZXF1aXJlZBgCIAMoCRIRCglmb3JiaWRkZW4YAyADKAkSKAoIc2V2ZXJpdHkYBCABKA4yFi5hc3NheS52MS5SdWxlU2V2ZXJpdHkSDwoHbWVzc2FnZRgFIAEoCSKsAgoMUnVudGltZVJ1bGVzEicKBGxpc3QYASABKAsyGS5hc3NheS52MS5SdW50aW1lTGlzdFJ1bGUSIQoFZmlsZXMYAiABKAsyEi5hc3NheS52MS5GaWxlUnVsZRI0Cg9mb3JiaWRkZW5fZmlsZXMYAyABKAsyGy5hc3NheS52MS5Gb3JiaWRkZW5GaWxlUnVsZRI4ChJpbnZhbGlkX3NpZ25hdHVyZXMYBCABKAsyHC5hc3NheS52MS5SdW50aW1lRmluZGluZ1J1bGUSKwoKdmlvbGF0aW9ucxgFIAEoCzIXLmFzc2F5LnYxLlZpb2xhdGlvblJ1bGUSMwoNb3RoZXJfa2VybmVscxgGIAEoCzIcLmFzc2F5LnYxLlJ1bnRpbWVGaW5kaW5nUnVsZSJMCg9SdW50aW1lTGlzdFJ1bGUSKAoIc2V2ZXJpdHkYASABKA4yFi5hc3NheS52MS5SdWxlU2V2ZXJpdHkSDwoHbWVzc2FnZRgCIAEoCSK1AQoIRmlsZVJ1bGUSFgoOcmVmZXJlbmNlX3NldHMYASADKAkSEAoIa2V5cmluZ3MYAiADKAkSGQoRcmVxdWlyZV9zaWduYXR1cmUYAyABKAgSFwoPdHJ1c3RfaG9zdF9rZXlzGAQgASgIEhAKCGV4Y2x1ZGVzGAUgAygJEigKB3Vua25vd24YBiABKA4yFy5hc3NheS52MS5SdW50aW1lQWN0aW9uEg8KB21lc3NhZ2UYByABKAkiXwoRRm9yYmlkZGVuRmlsZVJ1bGUSDwoHZGlnZXN0cxgBIAMoCRIoCghzZXZlcml0eRgCIAEoDjIWLmFzc2F5LnYxLlJ1bGVTZXZlcml0eRIPCgdtZXNzYWdlGAMgASgJIk4KElJ1bnRpbWVGaW5kaW5nUnVsZRInCgZhY3Rpb24YASABKA4yFy5hc3NheS52MS5SdW50aW1lQWN0aW9uEg8KB21lc3NhZ2UYAiABKAkiYQoNVmlvbGF0aW9uUnVsZRInCgZhY3Rpb24YASABKA4yFy5hc3NheS52MS5SdW50aW1lQWN0aW9uEhYKDmFwcGx5X2V4Y2x1ZGVzGAIgASgIEg8KB21lc3NhZ2UYAyABKAki3AIKC1RydXN0UG9saWN5EgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoBBITCgtkZXNjcmlwdGlvbhgDIAEoCRIoCghzZWxlY3RvchgEIAEoCzIWLmFzc2F5LnYxLkhvc3RTZWxlY3RvchISCgpwcmVjZWRlbmNlGAUgASgFEioKBXF1b3RlGAYgASgLMhsuYXNzYXkudjEuUXVvdGVSZXF1aXJlbWVudHMSJAoJcGNyX3J1bGVzGAcgAygLMhEuYXNzYXkudjEuUGNyUnVsZRIvCgtjcmVhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEZXRhZxgJIAEoCRIhCgRib290GAogASgLMhMuYXNzYXkudjEuQm9vdFJ1bGVzEicKB3J1bnRpbWUYCyABKAsyFi5hc3NheS52MS5SdW50aW1lUnVsZXMiRwoYQ3JlYXRlVHJ1c3RQb2xpY3lSZXF1ZXN0EisKDHRydXN0X3BvbGljeRgBIAEoCzIVLmFzc2F5LnYxLlRydXN0UG9saWN5IkgKGUNyZWF0ZVRydXN0UG9saWN5UmVzcG9uc2USKwoMdHJ1c3RfcG9saWN5GAEgASgLMhUuYXNzYXkudjEuVHJ1c3RQb2xpY3kiNgoVR2V0VHJ1c3RQb2xpY3lSZXF1ZXN0EgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoBCJFChZHZXRUcnVzdFBvbGljeVJlc3BvbnNlEisKDHRydXN0X3BvbGljeRgBIAEoCzIVLmFzc2F5LnYxLlRydXN0UG9saWN5IkEKGExpc3RUcnVzdFBvbGljaWVzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJjChlMaXN0VHJ1c3RQb2xpY2llc1Jlc3BvbnNlEi0KDnRydXN0X3BvbGljaWVzGAEgAygLMhUuYXNzYXkudjEuVHJ1c3RQb2xpY3kSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIkcKGFVwZGF0ZVRydXN0UG9saWN5UmVxdWVzdBIrCgx0cnVzdF9wb2xpY3kYASABKAsyFS5hc3NheS52MS5UcnVzdFBvbGljeSJIChlVcGRhdGVUcnVzdFBvbGljeVJlc3BvbnNlEisKDHRydXN0X3BvbGljeRgBIAEoCzIVLmFzc2F5LnYxLlRydXN0UG9saWN5IjYKGERlbGV0ZVRydXN0UG9saWN5UmVxdWVzdBIMCgRuYW1lGAEgASgJEgwKBGV0YWcYAiABKAkiGwoZRGVsZXRlVHJ1c3RQb2xpY3lSZXNwb25zZSJJChpWYWxpZGF0ZVRydXN0UG9saWN5UmVxdWVzdBIrCgx0cnVzdF9wb2xpY3kYASABKAsyFS5hc3NheS52MS5UcnVzdFBvbGljeSIvCg1Qb2xpY3lQcm9ibGVtEg0KBWZpZWxkGAEgASgJEg8KB21lc3NhZ2UYAiABKAkiSAobVmFsaWRhdGVUcnVzdFBvbGljeVJlc3BvbnNlEikKCHByb2JsZW1zGAEgAygLMhcuYXNzYXkudjEuUG9saWN5UHJvYmxlbSqKAQoNUnVudGltZUFjdGlvbhIeChpSVU5USU1FX0FDVElPTl9VTlNQRUNJRklFRBAAEhkKFVJVTlRJTUVfQUNUSU9OX0lHTk9SRRABEhoKFlJVTlRJTUVfQUNUSU9OX1dBUk5JTkcQAhIiCh5SVU5USU1FX0FDVElPTl9DT05UUkFJTkRJQ0FURUQQAyprCgxSdWxlU2V2ZXJpdHkSHQoZUlVMRV9TRVZFUklUWV9VTlNQRUNJRklFRBAAEhkKFVJVTEVfU0VWRVJJVFlfV0FSTklORxABEiEKHVJVTEVfU0VWRVJJVFlfQ09OVFJBSU5ESUNBVEVEEAIyhAUKElRydXN0UG9saWN5U2VydmljZRJnChFDcmVhdGVUcnVzdFBvbGljeRIiLmFzc2F5LnYxLkNyZWF0ZVRydXN0UG9saWN5UmVxdWVzdBojLmFzc2F5LnYxLkNyZWF0ZVRydXN0UG9saWN5UmVzcG9uc2UiCYrPGAUKAQMQARJdCg5HZXRUcnVzdFBvbGljeRIfLmFzc2F5LnYxLkdldFRydXN0UG9saWN5UmVxdWVzdBogLmFzc2F5LnYxLkdldFRydXN0UG9saWN5UmVzcG9uc2UiCIrPGAQKAgMHEmYKEUxpc3RUcnVzdFBvbGljaWVzEiIuYXNzYXkudjEuTGlzdFRydXN0UG9saWNpZXNSZXF1ZXN0GiMuYXNzYXkudjEuTGlzdFRydXN0UG9saWNpZXNSZXNwb25zZSIIis8YBAoCAwcSZwoRVXBkYXRlVHJ1c3RQb2xpY3kSIi5hc3NheS52MS5VcGRhdGVUcnVzdFBvbGljeVJlcXVlc3QaIy5hc3NheS52MS5VcGRhdGVUcnVzdFBvbGljeVJlc3BvbnNlIgmKzxgFCgEDEAESZwoRRGVsZXRlVHJ1c3RQb2xpY3kSIi5hc3NheS52MS5EZWxldGVUcnVzdFBvbGljeVJlcXVlc3QaIy5hc3NheS52MS5EZWxldGVUcnVzdFBvbGljeVJlc3BvbnNlIgmKzxgFCgEDEAESbAoTVmFsaWRhdGVUcnVzdFBvbGljeRIkLmFzc2F5LnYxLlZhbGlkYXRlVHJ1c3RQb2xpY3lSZXF1ZXN0GiUuYXNzYXkudjEuVmFsaWRhdGVUcnVzdFBvbGljeVJlc3BvbnNlIgiKzxgECgIDB2IGcHJvdG8z", [file_assay_v1_access, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * Which hosts a policy is for. A policy without a selector judges only hosts whose trust_policy names it.
@@ -387,6 +387,254 @@ export const CommandLineRuleSchema: GenMessage<CommandLineRule> = /*@__PURE__*/
   messageDesc(file_assay_v1_trust_policy, 8);
 
 /**
+ * What may have run since the boot, by the kernel's list of run-time measurements (IMA). The list must explain PCR 10, or
+ * nothing of it is judged. At least one rule is given; those of the last three that are left out hold with their defaults.
+ *
+ * @generated from message assay.v1.RuntimeRules
+ */
+export type RuntimeRules = Message<"assay.v1.RuntimeRules"> & {
+  /**
+   * There is a list, and something was measured. Without this rule a host without it cannot be judged, and is NONE.
+   *
+   * @generated from field: assay.v1.RuntimeListRule list = 1;
+   */
+  list?: RuntimeListRule | undefined;
+
+  /**
+   * Which files may be there.
+   *
+   * @generated from field: assay.v1.FileRule files = 2;
+   */
+  files?: FileRule | undefined;
+
+  /**
+   * Files that must not be there, whoever signed them and wherever they are.
+   *
+   * @generated from field: assay.v1.ForbiddenFileRule forbidden_files = 3;
+   */
+  forbiddenFiles?: ForbiddenFileRule | undefined;
+
+  /**
+   * What a signature means that is not valid. Asked only where the files rule names keys. Default CONTRAINDICATED.
+   *
+   * @generated from field: assay.v1.RuntimeFindingRule invalid_signatures = 4;
+   */
+  invalidSignatures?: RuntimeFindingRule | undefined;
+
+  /**
+   * What it means that a file was written while it was measured or in use. Default CONTRAINDICATED.
+   *
+   * @generated from field: assay.v1.ViolationRule violations = 5;
+   */
+  violations?: ViolationRule | undefined;
+
+  /**
+   * What it means that another kernel was loaded or started (kexec): the boot rules cover the first one only. Default
+   * WARNING.
+   *
+   * @generated from field: assay.v1.RuntimeFindingRule other_kernels = 6;
+   */
+  otherKernels?: RuntimeFindingRule | undefined;
+};
+
+/**
+ * Describes the message assay.v1.RuntimeRules.
+ * Use `create(RuntimeRulesSchema)` to create a new message.
+ */
+export const RuntimeRulesSchema: GenMessage<RuntimeRules> = /*@__PURE__*/
+  messageDesc(file_assay_v1_trust_policy, 9);
+
+/**
+ * There must be a list of run-time measurements.
+ *
+ * @generated from message assay.v1.RuntimeListRule
+ */
+export type RuntimeListRule = Message<"assay.v1.RuntimeListRule"> & {
+  /**
+   * Status when there is none, or an empty one; default CONTRAINDICATED.
+   *
+   * @generated from field: assay.v1.RuleSeverity severity = 1;
+   */
+  severity: RuleSeverity;
+
+  /**
+   * A sentence for people, at most 512 bytes.
+   *
+   * @generated from field: string message = 2;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message assay.v1.RuntimeListRule.
+ * Use `create(RuntimeListRuleSchema)` to create a new message.
+ */
+export const RuntimeListRuleSchema: GenMessage<RuntimeListRule> = /*@__PURE__*/
+  messageDesc(file_assay_v1_trust_policy, 10);
+
+/**
+ * Which files may be there: those whose digest stands in one of the sets, and those that one of the keys signed.
+ *
+ * @generated from message assay.v1.FileRule
+ */
+export type FileRule = Message<"assay.v1.FileRule"> & {
+  /**
+   * Reference sets, "referenceSets/{set}". At most 16.
+   *
+   * @generated from field: repeated string reference_sets = 1;
+   */
+  referenceSets: string[];
+
+  /**
+   * Keyrings, "keyrings/{keyring}". At most 16.
+   *
+   * @generated from field: repeated string keyrings = 2;
+   */
+  keyrings: string[];
+
+  /**
+   * A file must be signed: a digest in a set is not enough. Where sets are named, it must stand in one of them too.
+   *
+   * @generated from field: bool require_signature = 3;
+   */
+  requireSignature: boolean;
+
+  /**
+   * Keys count also that the host added to its keyring .ima while it ran, which its kernel has let in.
+   *
+   * @generated from field: bool trust_host_keys = 4;
+   */
+  trustHostKeys: boolean;
+
+  /**
+   * Paths that are not looked at, forbidden files and invalid signatures excepted. "*" stands for any text, also with "/" in
+   * it; all else stands for itself, and the whole path must fit. At most 256, each of 1 to 512 bytes with at most 8 "*".
+   *
+   * @generated from field: repeated string excludes = 5;
+   */
+  excludes: string[];
+
+  /**
+   * What any other file means; default CONTRAINDICATED.
+   *
+   * @generated from field: assay.v1.RuntimeAction unknown = 6;
+   */
+  unknown: RuntimeAction;
+
+  /**
+   * A sentence for people, at most 512 bytes.
+   *
+   * @generated from field: string message = 7;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message assay.v1.FileRule.
+ * Use `create(FileRuleSchema)` to create a new message.
+ */
+export const FileRuleSchema: GenMessage<FileRule> = /*@__PURE__*/
+  messageDesc(file_assay_v1_trust_policy, 11);
+
+/**
+ * Which files must not be there.
+ *
+ * @generated from message assay.v1.ForbiddenFileRule
+ */
+export type ForbiddenFileRule = Message<"assay.v1.ForbiddenFileRule"> & {
+  /**
+   * Digests (hex) of their content, as IMA measures it: of SHA-1 or SHA-2. 1 to 1024.
+   *
+   * @generated from field: repeated string digests = 1;
+   */
+  digests: string[];
+
+  /**
+   * Status when one is there; default CONTRAINDICATED.
+   *
+   * @generated from field: assay.v1.RuleSeverity severity = 2;
+   */
+  severity: RuleSeverity;
+
+  /**
+   * A sentence for people, at most 512 bytes.
+   *
+   * @generated from field: string message = 3;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message assay.v1.ForbiddenFileRule.
+ * Use `create(ForbiddenFileRuleSchema)` to create a new message.
+ */
+export const ForbiddenFileRuleSchema: GenMessage<ForbiddenFileRule> = /*@__PURE__*/
+  messageDesc(file_assay_v1_trust_policy, 12);
+
+/**
+ * What something that the list tells means.
+ *
+ * @generated from message assay.v1.RuntimeFindingRule
+ */
+export type RuntimeFindingRule = Message<"assay.v1.RuntimeFindingRule"> & {
+  /**
+   * What it means.
+   *
+   * @generated from field: assay.v1.RuntimeAction action = 1;
+   */
+  action: RuntimeAction;
+
+  /**
+   * A sentence for people, at most 512 bytes.
+   *
+   * @generated from field: string message = 2;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message assay.v1.RuntimeFindingRule.
+ * Use `create(RuntimeFindingRuleSchema)` to create a new message.
+ */
+export const RuntimeFindingRuleSchema: GenMessage<RuntimeFindingRule> = /*@__PURE__*/
+  messageDesc(file_assay_v1_trust_policy, 13);
+
+/**
+ * What a violation means.
+ *
+ * @generated from message assay.v1.ViolationRule
+ */
+export type ViolationRule = Message<"assay.v1.ViolationRule"> & {
+  /**
+   * What it means.
+   *
+   * @generated from field: assay.v1.RuntimeAction action = 1;
+   */
+  action: RuntimeAction;
+
+  /**
+   * The excludes of the files rule count here too.
+   *
+   * @generated from field: bool apply_excludes = 2;
+   */
+  applyExcludes: boolean;
+
+  /**
+   * A sentence for people, at most 512 bytes.
+   *
+   * @generated from field: string message = 3;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message assay.v1.ViolationRule.
+ * Use `create(ViolationRuleSchema)` to create a new message.
+ */
+export const ViolationRuleSchema: GenMessage<ViolationRule> = /*@__PURE__*/
+  messageDesc(file_assay_v1_trust_policy, 14);
+
+/**
  * What a host must satisfy to be affirmed.
  *
  * @generated from message assay.v1.TrustPolicy
@@ -435,7 +683,7 @@ export type TrustPolicy = Message<"assay.v1.TrustPolicy"> & {
   quote?: QuoteRequirements | undefined;
 
   /**
-   * What PCRs must hold; at most 256. A policy has at least one rule, here or in boot: without it affirms nothing.
+   * What PCRs must hold; at most 256. A policy has at least one rule, here, in boot or in runtime: without it affirms nothing.
    *
    * @generated from field: repeated assay.v1.PcrRule pcr_rules = 7;
    */
@@ -461,6 +709,13 @@ export type TrustPolicy = Message<"assay.v1.TrustPolicy"> & {
    * @generated from field: assay.v1.BootRules boot = 10;
    */
   boot?: BootRules | undefined;
+
+  /**
+   * What may have run since. Where it is given, no host is affirmed without a list that explains PCR 10.
+   *
+   * @generated from field: assay.v1.RuntimeRules runtime = 11;
+   */
+  runtime?: RuntimeRules | undefined;
 };
 
 /**
@@ -468,7 +723,7 @@ export type TrustPolicy = Message<"assay.v1.TrustPolicy"> & {
  * Use `create(TrustPolicySchema)` to create a new message.
  */
 export const TrustPolicySchema: GenMessage<TrustPolicy> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 9);
+  messageDesc(file_assay_v1_trust_policy, 15);
 
 /**
  * Request of CreateTrustPolicy.
@@ -489,7 +744,7 @@ export type CreateTrustPolicyRequest = Message<"assay.v1.CreateTrustPolicyReques
  * Use `create(CreateTrustPolicyRequestSchema)` to create a new message.
  */
 export const CreateTrustPolicyRequestSchema: GenMessage<CreateTrustPolicyRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 10);
+  messageDesc(file_assay_v1_trust_policy, 16);
 
 /**
  * Response of CreateTrustPolicy.
@@ -510,7 +765,7 @@ export type CreateTrustPolicyResponse = Message<"assay.v1.CreateTrustPolicyRespo
  * Use `create(CreateTrustPolicyResponseSchema)` to create a new message.
  */
 export const CreateTrustPolicyResponseSchema: GenMessage<CreateTrustPolicyResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 11);
+  messageDesc(file_assay_v1_trust_policy, 17);
 
 /**
  * Request of GetTrustPolicy.
@@ -538,7 +793,7 @@ export type GetTrustPolicyRequest = Message<"assay.v1.GetTrustPolicyRequest"> & 
  * Use `create(GetTrustPolicyRequestSchema)` to create a new message.
  */
 export const GetTrustPolicyRequestSchema: GenMessage<GetTrustPolicyRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 12);
+  messageDesc(file_assay_v1_trust_policy, 18);
 
 /**
  * Response of GetTrustPolicy.
@@ -559,7 +814,7 @@ export type GetTrustPolicyResponse = Message<"assay.v1.GetTrustPolicyResponse"> 
  * Use `create(GetTrustPolicyResponseSchema)` to create a new message.
  */
 export const GetTrustPolicyResponseSchema: GenMessage<GetTrustPolicyResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 13);
+  messageDesc(file_assay_v1_trust_policy, 19);
 
 /**
  * Request of ListTrustPolicies.
@@ -587,7 +842,7 @@ export type ListTrustPoliciesRequest = Message<"assay.v1.ListTrustPoliciesReques
  * Use `create(ListTrustPoliciesRequestSchema)` to create a new message.
  */
 export const ListTrustPoliciesRequestSchema: GenMessage<ListTrustPoliciesRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 14);
+  messageDesc(file_assay_v1_trust_policy, 20);
 
 /**
  * Response of ListTrustPolicies.
@@ -615,7 +870,7 @@ export type ListTrustPoliciesResponse = Message<"assay.v1.ListTrustPoliciesRespo
  * Use `create(ListTrustPoliciesResponseSchema)` to create a new message.
  */
 export const ListTrustPoliciesResponseSchema: GenMessage<ListTrustPoliciesResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 15);
+  messageDesc(file_assay_v1_trust_policy, 21);
 
 /**
  * Request of UpdateTrustPolicy.
@@ -636,7 +891,7 @@ export type UpdateTrustPolicyRequest = Message<"assay.v1.UpdateTrustPolicyReques
  * Use `create(UpdateTrustPolicyRequestSchema)` to create a new message.
  */
 export const UpdateTrustPolicyRequestSchema: GenMessage<UpdateTrustPolicyRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 16);
+  messageDesc(file_assay_v1_trust_policy, 22);
 
 /**
  * Response of UpdateTrustPolicy.
@@ -657,7 +912,7 @@ export type UpdateTrustPolicyResponse = Message<"assay.v1.UpdateTrustPolicyRespo
  * Use `create(UpdateTrustPolicyResponseSchema)` to create a new message.
  */
 export const UpdateTrustPolicyResponseSchema: GenMessage<UpdateTrustPolicyResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 17);
+  messageDesc(file_assay_v1_trust_policy, 23);
 
 /**
  * Request of DeleteTrustPolicy.
@@ -685,7 +940,7 @@ export type DeleteTrustPolicyRequest = Message<"assay.v1.DeleteTrustPolicyReques
  * Use `create(DeleteTrustPolicyRequestSchema)` to create a new message.
  */
 export const DeleteTrustPolicyRequestSchema: GenMessage<DeleteTrustPolicyRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 18);
+  messageDesc(file_assay_v1_trust_policy, 24);
 
 /**
  * Response of DeleteTrustPolicy.
@@ -700,7 +955,7 @@ export type DeleteTrustPolicyResponse = Message<"assay.v1.DeleteTrustPolicyRespo
  * Use `create(DeleteTrustPolicyResponseSchema)` to create a new message.
  */
 export const DeleteTrustPolicyResponseSchema: GenMessage<DeleteTrustPolicyResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 19);
+  messageDesc(file_assay_v1_trust_policy, 25);
 
 /**
  * Request of ValidateTrustPolicy.
@@ -721,7 +976,7 @@ export type ValidateTrustPolicyRequest = Message<"assay.v1.ValidateTrustPolicyRe
  * Use `create(ValidateTrustPolicyRequestSchema)` to create a new message.
  */
 export const ValidateTrustPolicyRequestSchema: GenMessage<ValidateTrustPolicyRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 20);
+  messageDesc(file_assay_v1_trust_policy, 26);
 
 /**
  * One problem of a policy.
@@ -749,7 +1004,7 @@ export type PolicyProblem = Message<"assay.v1.PolicyProblem"> & {
  * Use `create(PolicyProblemSchema)` to create a new message.
  */
 export const PolicyProblemSchema: GenMessage<PolicyProblem> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 21);
+  messageDesc(file_assay_v1_trust_policy, 27);
 
 /**
  * Response of ValidateTrustPolicy.
@@ -770,7 +1025,55 @@ export type ValidateTrustPolicyResponse = Message<"assay.v1.ValidateTrustPolicyR
  * Use `create(ValidateTrustPolicyResponseSchema)` to create a new message.
  */
 export const ValidateTrustPolicyResponseSchema: GenMessage<ValidateTrustPolicyResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 22);
+  messageDesc(file_assay_v1_trust_policy, 28);
+
+/**
+ * What something that was measured means.
+ *
+ * @generated from enum assay.v1.RuntimeAction
+ */
+export const RuntimeAction = {
+  /**
+   * The default of the field.
+   *
+   * @generated from enum value: RUNTIME_ACTION_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Nothing: it is counted, and shown in the report.
+   *
+   * @generated from enum value: RUNTIME_ACTION_IGNORE = 1;
+   */
+  IGNORE: 1,
+
+  /**
+   * The host is WARNING.
+   *
+   * @generated from enum value: RUNTIME_ACTION_WARNING = 2;
+   */
+  WARNING: 2,
+
+  /**
+   * The host is CONTRAINDICATED.
+   *
+   * @generated from enum value: RUNTIME_ACTION_CONTRAINDICATED = 3;
+   */
+  CONTRAINDICATED: 3,
+} as const;
+
+/**
+ * What something that was measured means.
+ *
+ * @generated from enum assay.v1.RuntimeAction
+ */
+export type RuntimeAction = (typeof RuntimeAction)[keyof typeof RuntimeAction] | UnknownEnum;
+
+/**
+ * Describes the enum assay.v1.RuntimeAction.
+ */
+export const RuntimeActionSchema: GenEnum<RuntimeAction> = /*@__PURE__*/
+  enumDesc(file_assay_v1_trust_policy, 0);
 
 /**
  * What a failed rule means.
@@ -811,7 +1114,7 @@ export type RuleSeverity = (typeof RuleSeverity)[keyof typeof RuleSeverity] | Un
  * Describes the enum assay.v1.RuleSeverity.
  */
 export const RuleSeveritySchema: GenEnum<RuleSeverity> = /*@__PURE__*/
-  enumDesc(file_assay_v1_trust_policy, 0);
+  enumDesc(file_assay_v1_trust_policy, 1);
 
 /**
  * Keeps the trust policies. A version never changes; an update makes a new one.

@@ -1,0 +1,58 @@
+import { failed, unevaluated } from '../verifier/finding.ts';
+import type { Finding } from '../verifier/finding.ts';
+import type { FollowedList } from '../verifier/follow-list.ts';
+
+const ID = 'runtime.list';
+const EXPECTED = 'a list of run-time measurements that explains the PCR values that the TPM signed';
+
+/** What became of a list that was not followed to the quote, in words. */
+export const explainFollowed = {
+  notQuoted(): Finding {
+    return unevaluated(ID, {
+      reason: 'RUNTIME_PCR_NOT_QUOTED',
+      observed: 'no proven value of PCR 10',
+      expected: 'a quote of PCR 10',
+      message: 'PCR 10 is not proven, so nothing of the list of run-time measurements can be believed.',
+    });
+  },
+
+  finding(
+    followed: Exclude<FollowedList, { readonly kind: 'proven' }>,
+    came: { readonly unreadable: string; readonly nothingCame: boolean },
+  ): Finding {
+    const { unreadable, nothingCame } = came;
+    if (unreadable !== '' && followed.kind !== 'uncovered') {
+      return unevaluated(ID, {
+        reason: 'RUNTIME_LIST_UNREADABLE',
+        observed: unreadable,
+        expected: EXPECTED,
+        message: 'The host cannot read its list of run-time measurements, so nothing is known of what ran.',
+      });
+    }
+    switch (followed.kind) {
+      case 'empty':
+        return unevaluated(ID, {
+          reason: 'RUNTIME_LIST_EMPTY',
+          observed: 'PCR 10 at its reset value',
+          expected: EXPECTED,
+          message: 'Nothing was measured since the boot: the kernel runs without IMA, or without a policy for it.',
+        });
+      case 'uncovered':
+        return unevaluated(ID, {
+          reason: 'RUNTIME_PCRS_UNCOVERED',
+          observed: `the list extends PCR ${followed.pcrs.join(', ')}`,
+          expected: 'a quote of every PCR that the list extends',
+          message: 'The list extends other PCRs than were quoted. They are being asked for.',
+        });
+      case 'incomplete':
+        return failed(ID, {
+          reason: 'IMA_LOG_INCOMPLETE',
+          observed: followed.fault?.message ?? followed.finding.message,
+          expected: EXPECTED,
+          message: nothingCame
+            ? 'PCR 10 went on and the list did not: it is shorter than what was proven before, or began anew.'
+            : 'The list of run-time measurements does not lead to the PCR values that the TPM signed.',
+        });
+    }
+  },
+} as const;

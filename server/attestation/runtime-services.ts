@@ -1,0 +1,80 @@
+import { setImmediate } from 'node:timers/promises';
+
+import { ImaKeyring, readImaKey } from '../../tpm/ima/keyring.ts';
+import type { ImaEntry } from '../../tpm/ima/entry.ts';
+import { EntryCache } from '../policy/entry-cache.ts';
+import { judgeEntry } from '../policy/judge-entry.ts';
+import type { JudgedEntry, RuntimeJudge } from '../policy/judge-entry.ts';
+import { RuntimeJudges } from '../policy/runtime-judges.ts';
+import { RuntimeTallier } from '../policy/runtime-tally.ts';
+import type { HostKeyRecord, RuntimeTally } from '../policy/runtime-tally.ts';
+import type { Store } from '../store/store.ts';
+import { readProven } from '../verifier/follow-list.ts';
+import type { ListBytes, ProvenList } from '../verifier/follow-list.ts';
+import { Turns } from './turns.ts';
+
+/** Lists that are followed at once: each keeps one read of the store and one slice in memory. */
+const AT_ONCE = 4;
+
+/** What rounds of hosts with run-time rules share. */
+export class RuntimeServices {
+  readonly store: Pick<Store, 'readLog'>;
+  readonly judges: RuntimeJudges;
+  readonly turns = new Turns(AT_ONCE);
+  readonly breathe = (): Promise<void> => setImmediate();
+  readonly #entries = new EntryCache();
+
+  constructor(store: Pick<Store, 'readLog' | 'readReferenceDigests' | 'getKeyring'>) {
+    this.store = store;
+    this.judges = new RuntimeJudges(store);
+  }
+
+  /** Judges the entries of a proven part, on top of what those before it came to. */
+  async tally(
+    list: ProvenList,
+    options: { readonly bytes: ListBytes; readonly before: RuntimeTally; readonly judge: RuntimeJudge },
+  ): Promise<RuntimeTally> {
+    const { bytes, before, judge } = options;
+    if (list.checkpoint.entries === list.from.entries) return before;
+    const tallier = new RuntimeTallier(before);
+    const hostKeys = new HostKeys(judge);
+    for await (const entries of readProven(list, bytes)) {
+      for (const entry of entries) tallier.add(entry, this.#judge(entry, hostKeys, tallier));
+      await this.breathe();
+    }
+    return tallier.finish();
+  }
+
+  #judge(entry: ImaEntry, keys: HostKeys, { hostKeys }: RuntimeTallier): JudgedEntry {
+    const { judge } = keys;
+    const judged = this.#entries.judge(entry, judge);
+    if (judge.rules.files?.trustHostKeys !== true || judged.signature !== 'unknownKey') return judged;
+    // What keys of this host say holds for this host alone, and is not kept.
+    const keyring = keys.keyringWith(hostKeys);
+    return keyring === null ? judged : judgeEntry(entry, judge, keyring);
+  }
+}
+
+/** The keys of a policy with those that one host added; these only become more while its list is read. */
+class HostKeys {
+  readonly judge: RuntimeJudge;
+  #count = 0;
+  #keyring: ImaKeyring | null = null;
+
+  constructor(judge: RuntimeJudge) {
+    this.judge = judge;
+  }
+
+  /** Null where the host added none that counts. */
+  keyringWith(hostKeys: readonly HostKeyRecord[]): ImaKeyring | null {
+    if (hostKeys.length === this.#count) return this.#keyring;
+    this.#count = hostKeys.length;
+    const added = hostKeys.filter(({ keyring }) => keyring === TRUSTED_KEYRING);
+    const keys = added.map(({ der }) => readImaKey(Buffer.from(der, 'base64')));
+    this.#keyring = keys.length === 0 ? null : new ImaKeyring([...this.judge.references.keyring.keys, ...keys]);
+    return this.#keyring;
+  }
+}
+
+/** The keyring that kernels verify file signatures with. Only keys that a built-in key vouches for come into it. */
+const TRUSTED_KEYRING = '.ima';

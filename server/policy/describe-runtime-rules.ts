@@ -1,0 +1,39 @@
+import { describeRule } from './describe-rule.ts';
+import type { FileRule, RuntimeFindingRule, RuntimeRules } from './runtime-rules.ts';
+
+/** What the run-time rules of a policy require, a sentence for each. */
+export function describeRuntimeRules(rules: RuntimeRules | null | undefined): readonly string[] {
+  if (rules === null || rules === undefined) return [];
+  const { list, files, forbiddenFiles, invalidSignatures, violations, otherKernels } = rules;
+  return [
+    'What ran since the boot is told by a list of the kernel that explains PCR 10, as the TPM signed it.',
+    ...(list === null ? [] : [describeRule('There is such a list, and something in it', list)]),
+    ...(files === null ? [] : describeFinding(describeFiles(files), { action: files.unknown, message: files.message })),
+    ...(forbiddenFiles === null
+      ? []
+      : [describeRule(`None of ${forbiddenFiles.digests.length} forbidden files was used`, forbiddenFiles)]),
+    ...(hasKeys(files) ? describeFinding('Every signature on a file is valid', invalidSignatures) : []),
+    ...describeFinding('No file was written while it was measured or in use', violations),
+    ...describeFinding('No other kernel was loaded', otherKernels),
+  ];
+}
+
+/** What a policy ignores it does not require. */
+function describeFinding(requirement: string, { action, message }: RuntimeFindingRule): readonly string[] {
+  return action === 'ignore' ? [] : [describeRule(requirement, { severity: action, message })];
+}
+
+function hasKeys(files: FileRule | null): boolean {
+  return files !== null && (files.keyrings.length > 0 || files.trustHostKeys);
+}
+
+function describeFiles(files: FileRule): string {
+  const { referenceSets, keyrings, requireSignature, trustHostKeys, excludes } = files;
+  const keys = [...keyrings.map((name) => `of ${name}`), ...(trustHostKeys ? ['that the host added to .ima'] : [])];
+  const allowed = [
+    ...(referenceSets.length === 0 ? [] : [`stands in ${referenceSets.join(' or ')}`]),
+    ...(keys.length === 0 ? [] : [`is signed by a key ${keys.join(' or ')}`]),
+  ];
+  const excluded = excludes.length === 0 ? '' : `, but for ${excludes.length} patterns of paths`;
+  return `Every file that was used ${allowed.join(requireSignature ? ' and ' : ' or ')}${excluded}`;
+}
