@@ -4,12 +4,14 @@ import { readFileSync } from 'node:fs';
 
 import { appraise } from '../server/policy/appraise.ts';
 import type { ApplicablePolicy } from '../server/policy/appraise.ts';
+import { appraiseExpressions } from '../server/policy/appraise-expressions.ts';
 import { appraiseBoot } from '../server/policy/appraise-boot.ts';
 import { resolveBootRules } from '../server/policy/boot-rules.ts';
 import { Claims } from '../server/policy/claims.ts';
 import type { BootRecord } from '../server/store/records.ts';
 import { BootCache } from '../server/verifier/boot-cache.ts';
 import { logsOf, recordBoot } from '../server/verifier/boot-record.ts';
+import { verifyBoot } from '../server/verifier/verify-boot.ts';
 import { verifyEvidence } from '../server/verifier/verify-evidence.ts';
 import { verifyQuote } from '../server/verifier/verify-quote.ts';
 import { NO_RULES, RULE } from '../test/support/booted-machine.ts';
@@ -30,6 +32,15 @@ import { microsPerCall } from './measure.ts';
 
 /** A real machine's, Secure Boot on, 99 events in the sha256 bank. */
 const BOOT_LOG = ['keylime+keylime', 'test', 'data', 'create-mb-policy', 'binary_bios_measurements-secureboot'];
+/** As a policy asks: some values, a walk over what booted, a list of arguments. */
+const EXPRESSIONS = [
+  'tpm.firmware_version >= 1 && tpm.restart_count < 9',
+  'pcrs.sha256[0] != "" && pcrs.sha256[7] != "" && "sha256" in tpm.active_banks',
+  'boot.secure_boot.mode == "enabled" && !boot.secure_boot.debug_mode && boot.secure_boot.used',
+  'boot.authorities.all(a, a.size() == 64)',
+  'boot.images.filter(i, i.pcr == 4).all(i, i.digests.exists(d, d.size() == 64 && !(d in ["aa", "bb", "cc", "dd"])))',
+  'has(boot.sbat_level) || size(boot.images) > 0',
+];
 const IMA_ENTRIES = 5_000;
 const IMA_PCR = 10;
 
@@ -54,6 +65,12 @@ export const appraisal: Benchmark = {
       {
         name: 'first round of a boot that is known: bank proof, quote, rules',
         value: microsPerCall(await knownBootOf(log), repeat(200)),
+        unit: 'us',
+        floor,
+      },
+      {
+        name: `${EXPRESSIONS.length} expressions of a policy over a verified boot, as each round asks them`,
+        value: microsPerCall(expressionsOf(log), repeat(1_000)),
         unit: 'us',
         floor,
       },
@@ -116,8 +133,10 @@ function roundOf(): () => void {
       revoked: null,
       standing: [],
       akName: '',
+      firmwareVersion: 1n,
       resetCount: 1,
       restartCount: 0,
+      facts: null,
     });
     if (status !== 'affirming') throw new Error(`the round of the benchmark is ${status}`);
   };
@@ -168,6 +187,45 @@ async function knownBootOf(log: Buffer): Promise<() => void> {
     if (boot?.outcome.kind !== 'verified') throw new Error('the boot of the benchmark is not known');
     const checks = appraiseBoot(boot.outcome, rules, new Claims());
     if (checks.some(({ outcome }) => outcome !== 'passed')) throw new Error('the boot of the benchmark is refused');
+  };
+}
+
+/** The policy's expressions alone, compiled when its version was first used. */
+function expressionsOf(log: Buffer): () => void {
+  const pcrs = readEventLog(log).replay.pcrs.get(TPM_ALG_SHA256) ?? new Map<number, Buffer>();
+  const tpm = new SoftwareTpm();
+  for (const [index, value] of pcrs) tpm.pcrs.get(TPM_ALG_SHA256)?.set(index, value);
+  const ak = tpm.createAk();
+  const extraData = Buffer.alloc(32, 1);
+  const outcome = verifyEvidence(makeEvidence(tpm, ak, extraData), demandOf(ak, extraData));
+  if (outcome.kind !== 'verified') throw new Error('the evidence of the benchmark does not verify');
+  const parts = [{ kind: 'boot', offset: 0, data: log }] as const;
+  const record = recordBoot(outcome.evidence, [announce({ kind: 'boot', data: log })], parts);
+  const boot = record === null ? null : verifyBoot(record, logsOf(parts));
+  if (boot === null) throw new Error('the boot of the benchmark is not proven');
+  const expressions = EXPRESSIONS.map((expression, index) => ({
+    id: `e${index}`,
+    expression,
+    claim: 'configuration' as const,
+    severity: 'contraindicated' as const,
+    message: '',
+  }));
+  const sources = {
+    facts: null,
+    endorsed: true,
+    revoked: null,
+    firmwareVersion: 1n,
+    resetCount: 1,
+    restartCount: 0,
+    banks: new Set([TPM_ALG_SHA256]),
+    banksProven: true,
+    pcrs: outcome.evidence.pcrs,
+    boot,
+  };
+  return () => {
+    const checks = appraiseExpressions({ expressions }, sources, new Claims());
+    const other = checks.find((check) => check.outcome !== 'passed');
+    if (other !== undefined) throw new Error(`an expression of the benchmark: ${other.reason} ${other.observed}`);
   };
 }
 

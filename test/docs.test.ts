@@ -12,6 +12,7 @@ import { DEVIATION } from '../tpm/endorsement/deviation.ts';
 import { EndorsementError } from '../tpm/endorsement/endorsement-error.ts';
 import { EnrollmentError } from '../server/enrollment/enrollment-error.ts';
 import { PlacementError } from '../server/placement/placement-error.ts';
+import { everyClaim } from '../server/policy/claims-model.ts';
 import { resolvePolicyDraft } from '../server/policy/policy.ts';
 import { ReferenceImportError } from '../server/reference/import-error.ts';
 import { WatchError } from '../server/result/watch.ts';
@@ -284,5 +285,19 @@ describe('comments', () => {
         .map((page) => `${path}: ${page}`),
     );
     expect(dead).toEqual([]);
+  });
+});
+
+describe('the claims of expressions', () => {
+  test('stand on the page of policies as in the code', () => {
+    const table = read('docs/policy.md').split('<!-- claims:begin -->')[1]?.split('<!-- claims:end -->')[0] ?? '';
+    const rows = rowsUnder(table, 'claim', 'type', 'meaning', 'when absent');
+    expect(rows).toEqual(
+      everyClaim().map(({ name, type, meaning, absent, pcrs }) => {
+        const rests = pcrs === undefined ? '' : `; rests on PCR ${pcrs.join(', ')}`;
+        return [`\`${name}\``, `\`${type}\``, `${meaning}${rests}`, absent === '' ? '–' : absent];
+      }),
+    );
+    expect(rows.length).toBeGreaterThan(25);
   });
 });

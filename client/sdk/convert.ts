@@ -119,7 +119,8 @@ export function fromProtoPolicy(message: PolicyMessage): TrustPolicy {
     ruleCount:
       message.pcrRules.length +
       setFields(BootRulesSchema, message.boot) +
-      setFields(RuntimeRulesSchema, message.runtime),
+      setFields(RuntimeRulesSchema, message.runtime) +
+      message.expressions.length,
     createTime: dateOf(message.createTime),
     etag: message.etag,
     json: jsonOf(TrustPolicySchema, message),

@@ -1,5 +1,6 @@
 import { selectPcrs } from '../policy/select-pcrs.ts';
 import type { ApplicablePolicy } from '../policy/appraise.ts';
+import { bootRulesOf } from '../policy/policy.ts';
 import { isOtherBoot } from '../store/enroll-rules.ts';
 import { placeLogPart } from '../store/log-rules.ts';
 import type { HostRecord, LogKind, LogState } from '../store/records.ts';
@@ -49,9 +50,10 @@ export function drawChallenge(context: ChallengeContext): Challenge {
  */
 function lacksBoot({ applicable, boot, known }: ChallengeContext): boolean {
   if (applicable.kind !== 'policy') return false;
+  const asked = bootRulesOf(applicable.policy) !== null;
   // Where a list of run-time measurements began is told by the PCRs of the boot.
-  if (known === null) return hasRuntimeRules(applicable) || (applicable.policy.boot ?? null) !== null;
-  if ((applicable.policy.boot ?? null) === null) return false;
+  if (known === null) return hasRuntimeRules(applicable) || asked;
+  if (!asked) return false;
   const { outcome } = known;
   return boot !== null && (outcome.kind === 'missing' || (outcome.kind === 'unverified' && outcome.torn));
 }

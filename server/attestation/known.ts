@@ -12,6 +12,7 @@ export interface Known {
   readonly ak: AttestationKey;
   readonly applicable: ApplicablePolicy;
   readonly endorsed: boolean;
+  readonly certified: boolean;
   readonly revoked: string | null;
   readonly endorsementEnds: number | null;
   readonly epochs: Epochs;
@@ -27,6 +28,7 @@ export async function readKnown(
     ak: attestationKeyOf(host),
     applicable,
     endorsed: endorsement.certified || endorsement.registered,
+    certified: endorsement.certified,
     revoked: endorsement.revoked?.detail ?? null,
     endorsementEnds: endorsement.endsAt,
     epochs: { policy: epoch, endorsement: endorsement.epoch },

@@ -27,6 +27,8 @@ export interface RoundContext {
   readonly challenge: Challenge;
   readonly applicable: ApplicablePolicy;
   readonly endorsed: boolean;
+  /** Trust anchors certify every EK. */
+  readonly certified: boolean;
   /** What an issuer of its EK certificates revoked, for people; null where nothing is. */
   readonly revoked: string | null;
   /** When the endorsement ends by itself; null where it does not. */
@@ -143,8 +145,9 @@ function appraisalInput(
   context: RoundContext,
   verified: VerifiedEvidence,
 ): Omit<AppraisalInput, 'banks' | 'banksProven' | 'boot' | 'runtime'> {
-  const { host, applicable, epochs, endorsed, revoked } = context;
-  const { resetCount, restartCount } = verified.quote.clockInfo;
+  const { host, applicable, epochs, endorsed, certified, revoked } = context;
+  const { firmwareVersion, clockInfo } = verified.quote;
+  const { resetCount, restartCount } = clockInfo;
   return {
     applicable,
     epochs,
@@ -154,8 +157,10 @@ function appraisalInput(
     revoked,
     standing: host.findings,
     akName: host.ak.name,
+    firmwareVersion,
     resetCount,
     restartCount,
+    facts: { host, certified },
   };
 }
 

@@ -103,6 +103,7 @@ export async function submitEvidence(
     challenge,
     applicable,
     endorsed: verdict.certified || verdict.registered,
+    certified: verdict.certified,
     revoked: verdict.revoked?.detail ?? null,
     endorsementEnds: verdict.endsAt,
     epochs: { policy: epoch, endorsement: verdict.epoch },

@@ -47,7 +47,7 @@ export async function admitBoot(
   if (boot?.outcome.kind === 'unverified' && boot.outcome.torn) {
     throw new EnrollmentError('ENROLLMENT_EVIDENCE_TORN', 'a log ends before the quote: try again');
   }
-  const { clockInfo } = evidence.quote;
+  const { firmwareVersion, clockInfo } = evidence.quote;
   // What runs is judged in rounds: at its enrolment a host may not even have started to.
   const policy: TrustPolicy = { ...(JSON.parse(record.body) as TrustPolicy), runtime: null };
   const { checks } = appraise({
@@ -63,8 +63,10 @@ export async function admitBoot(
     revoked: null,
     standing: [],
     akName: '',
+    firmwareVersion,
     resetCount: clockInfo.resetCount,
     restartCount: clockInfo.restartCount,
+    facts: null,
   });
   const failures = checks.filter(({ outcome }) => outcome !== 'passed');
   if (failures.length > 0) throw denied(bootPolicy, failures);

@@ -9,6 +9,7 @@ import { failed, passed, unevaluated } from '../verifier/finding.ts';
 import type { Finding } from '../verifier/finding.ts';
 import { appraiseBoot } from './appraise-boot.ts';
 import type { BootEvidence } from './appraise-boot.ts';
+import { appraiseExpressions } from './appraise-expressions.ts';
 import { appraiseRuntime } from './appraise-runtime.ts';
 import type { RuntimeEvidence } from './appraise-runtime.ts';
 import {
@@ -25,11 +26,12 @@ import {
   UNENDORSED,
   UNTRUSTWORTHY,
 } from './claims.ts';
-import { hasRules } from './policy.ts';
+import type { HostFacts } from './expression-claims.ts';
+import { bootRulesOf, hasRules } from './policy.ts';
 import type { PcrRule, TrustPolicy } from './policy.ts';
 
 /** Version of the appraisal itself: a change of what a rule means makes every verdict a new one. */
-export const ENGINE_VERSION = 2;
+export const ENGINE_VERSION = 3;
 
 /** The policy that judges a host, or why none does. */
 export type ApplicablePolicy =
@@ -64,8 +66,11 @@ export interface AppraisalInput {
   /** Findings that stand since earlier rounds. */
   readonly standing: readonly string[];
   readonly akName: string;
+  readonly firmwareVersion: bigint;
   readonly resetCount: number;
   readonly restartCount: number;
+  /** For expressions; null while a host enrols. */
+  readonly facts: HostFacts | null;
 }
 
 /** Judges proven evidence by the host's policy. Pure: equal input gives an equal verdict. */
@@ -85,8 +90,9 @@ export function appraise(input: AppraisalInput): Verdict {
   if (policy !== null && input.pcrs !== null) {
     for (const rule of policy.pcrRules) checks.push(checkPcr(rule, input.pcrs, input.banks, claims));
   }
-  checks.push(...appraiseBoot(input.boot, policy?.boot ?? null, claims));
+  checks.push(...appraiseBoot(input.boot, policy === null ? null : bootRulesOf(policy), claims));
   checks.push(...appraiseRuntime(input.runtime, policy?.runtime ?? null, claims));
+  if (policy !== null) checks.push(...appraiseExpressions(policy, input, claims));
   const vector = claims.vector();
   return {
     status: overallStatus(vector, checks),
@@ -270,8 +276,8 @@ function overallStatus(vector: VectorRecord, checks: readonly CheckRecord[]): Tr
   return complete && tiers.includes('affirming') ? 'affirming' : 'none';
 }
 
-/** Checks that a policy's rules make: `pcr.sha256.7`, `boot.secure-boot`, `runtime.files`. */
-const RULE_ID = /^(?:pcr|boot|runtime)\./;
+/** Checks that a policy's rules make: `pcr.sha256.7`, `boot.secure-boot`, `runtime.files`, `expression.firmware`. */
+const RULE_ID = /^(?:pcr|boot|runtime|expression)\./;
 
 function rank({ outcome }: CheckRecord): number {
   return outcome === 'failed' ? 0 : outcome === 'error' ? 1 : 2;

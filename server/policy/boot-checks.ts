@@ -179,7 +179,7 @@ function checkSbatLevel({ secureBoot }: VerifiedBoot, { minimum }: SbatRule): Ru
 }
 
 /** Lines of `component,generation[,…]`. Of a component that stands twice the lower generation counts. */
-function parseSbatLevel(text: string): ReadonlyMap<string, number> {
+export function parseSbatLevel(text: string): ReadonlyMap<string, number> {
   const level = new Map<string, number>();
   for (const line of text.split('\n')) {
     const [component = '', generation = ''] = line.trim().split(',');

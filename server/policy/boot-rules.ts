@@ -40,6 +40,17 @@ export interface BootRules {
   readonly commandLine: CommandLineRule | null;
 }
 
+/** Asks for a verified log, and for nothing of it. */
+export const NO_BOOT_RULES: BootRules = {
+  secureBoot: null,
+  allowedSigners: null,
+  forbiddenSigners: null,
+  allowedImages: null,
+  forbiddenImages: null,
+  sbatLevel: null,
+  commandLine: null,
+};
+
 type Draft<Rule extends BootRule> = Omit<Rule, 'severity'> & {
   readonly severity: BootRule['severity'] | undefined | 'unknown';
 };

@@ -1,6 +1,8 @@
 import { describeBootRules } from './describe-boot-rules.ts';
+import type { ExpressionRule } from './expression-rules.ts';
 import { describeRule, nameValues } from './describe-rule.ts';
 import { describeRuntimeRules } from './describe-runtime-rules.ts';
+import { bootRulesOf } from './policy.ts';
 import type { PcrRule, TrustPolicy } from './policy.ts';
 
 /** Each kind of rule has a row: what it requires of a host, a sentence for each. */
@@ -9,8 +11,9 @@ const DESCRIPTIONS: readonly ((policy: TrustPolicy) => readonly string[])[] = [
   describeBanks,
   describeTimes,
   ({ pcrRules }) => pcrRules.map(describePcrRule),
-  ({ boot }) => describeBootRules(boot),
+  (policy) => describeBootRules(bootRulesOf(policy)),
   ({ runtime }) => describeRuntimeRules(runtime),
+  ({ expressions = [] }) => expressions.map(describeExpression),
 ];
 
 /** What a policy requires, in words, for people who do not read policies. */
@@ -46,6 +49,10 @@ function describePcrRule(rule: PcrRule): string {
   const values =
     allowed.length === 1 ? nameValues(allowed) : `one of ${allowed.length} values (${nameValues(allowed)})`;
   return describeRule(`PCR ${index} of the ${bank} bank holds ${values}`, rule);
+}
+
+function describeExpression(rule: ExpressionRule): string {
+  return describeRule(`This holds (${rule.id}): ${rule.expression.replaceAll(/\s+/g, ' ').trim()}`, rule);
 }
 
 const UNITS: readonly (readonly [string, number])[] = [

@@ -1,6 +1,8 @@
 import { IMPLEMENTATION_PCR, hashAlgorithmByName } from '../../tpm/structures/constants.ts';
-import { bootRuleProblems, resolveBootRules } from './boot-rules.ts';
+import { bootRuleProblems, NO_BOOT_RULES, resolveBootRules } from './boot-rules.ts';
 import type { BootRules, BootRulesDraft } from './boot-rules.ts';
+import { bootPcrsOfExpressions, expressionProblems, resolveExpressions } from './expression-rules.ts';
+import type { ExpressionRule, ExpressionRuleDraft } from './expression-rules.ts';
 import type { PolicyProblem } from './policy-problem.ts';
 import { referencesOfRules, resolveRuntimeRules, runtimeRuleProblems } from './runtime-rules.ts';
 import type { RuntimeRules, RuntimeRulesDraft } from './runtime-rules.ts';
@@ -38,11 +40,23 @@ export interface TrustPolicy {
   readonly boot?: BootRules | null;
   /** Left out in what was kept before there were run-time rules. */
   readonly runtime?: RuntimeRules | null;
+  /** Left out in what was kept before there were expressions. */
+  readonly expressions?: readonly ExpressionRule[];
 }
 
 /** A policy without rules affirms nothing. */
-export function hasRules({ pcrRules, boot, runtime }: Pick<TrustPolicy, 'pcrRules' | 'boot' | 'runtime'>): boolean {
-  return pcrRules.length > 0 || (boot ?? null) !== null || (runtime ?? null) !== null;
+export function hasRules({
+  pcrRules,
+  boot,
+  runtime,
+  expressions = [],
+}: Pick<TrustPolicy, 'pcrRules' | 'boot' | 'runtime' | 'expressions'>): boolean {
+  return pcrRules.length > 0 || (boot ?? null) !== null || (runtime ?? null) !== null || expressions.length > 0;
+}
+
+/** What the policy asks of the boot log; null where it asks for none. An expression that looks at the boot asks for one. */
+export function bootRulesOf(policy: Pick<TrustPolicy, 'boot' | 'expressions'>): BootRules | null {
+  return policy.boot ?? (bootPcrsOfExpressions(policy) === null ? null : NO_BOOT_RULES);
 }
 
 /** Resource names of the sets and keyrings that a policy names, ascending, each once. */
@@ -68,6 +82,7 @@ export interface PolicyDraft {
   })[];
   readonly boot?: BootRulesDraft | undefined;
   readonly runtime?: RuntimeRulesDraft | undefined;
+  readonly expressions?: readonly ExpressionRuleDraft[];
 }
 
 const SECOND = 1_000;
@@ -110,6 +125,7 @@ export function resolvePolicyDraft(
     })),
     boot: draft.boot === undefined ? null : resolveBootRules(draft.boot),
     runtime: draft.runtime === undefined ? null : resolveRuntimeRules(draft.runtime),
+    expressions: resolveExpressions(draft.expressions ?? []),
   };
   const problems = [
     ...identityProblems(policy),
@@ -117,6 +133,7 @@ export function resolvePolicyDraft(
     ...ruleProblems(draft),
     ...(draft.boot === undefined ? [] : bootRuleProblems(draft.boot)),
     ...(draft.runtime === undefined ? [] : runtimeRuleProblems(draft.runtime)),
+    ...expressionProblems(draft.expressions ?? [], !hasOtherRules(draft)),
   ];
   return problems.length === 0 ? { policy } : { problems };
 }
@@ -176,9 +193,13 @@ function quoteProblems(quote: QuoteRequirements): readonly PolicyProblem[] {
   return problems;
 }
 
+function hasOtherRules({ pcrRules, boot, runtime }: PolicyDraft): boolean {
+  return pcrRules.length > 0 || boot !== undefined || runtime !== undefined;
+}
+
 function ruleProblems(draft: PolicyDraft): readonly PolicyProblem[] {
-  if (draft.pcrRules.length === 0 && draft.boot === undefined && draft.runtime === undefined) {
-    const message = 'is empty, and so are boot and runtime: a policy without rules would affirm nothing';
+  if (!hasOtherRules(draft) && (draft.expressions ?? []).length === 0) {
+    const message = 'is empty, and so are boot, runtime and expressions: a policy without rules would affirm nothing';
     return [{ field: 'pcr_rules', message }];
   }
   if (draft.pcrRules.length > MAX_RULES) return [{ field: 'pcr_rules', message: `has more than ${MAX_RULES} rules` }];

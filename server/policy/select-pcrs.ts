@@ -2,6 +2,8 @@ import { HASH_ALGORITHMS, hashAlgorithmByName, TPM_ALG_SHA1 } from '../../tpm/st
 import type { PcrBankSelection } from '../../tpm/structures/pcr-selection.ts';
 import type { ApplicablePolicy } from './appraise.ts';
 import { pcrsOfRules } from './boot-checks.ts';
+import { bootPcrsOfExpressions, pcrsOfExpressions } from './expression-rules.ts';
+import { bootRulesOf } from './policy.ts';
 
 /** What is quoted where no policy says: the firmware's PCRs of the first active bank. */
 const WITHOUT_POLICY = [0, 1, 2, 3, 4, 5, 6, 7];
@@ -11,7 +13,7 @@ export const IMA_PCR = 10;
 const IMA_ALONE: readonly number[] = [IMA_PCR];
 
 /**
- * The PCRs of a round: those that the policy names, in active banks, and those that its boot and run-time rules rest on. A rule for a bank that
+ * The PCRs of a round: those that the policy names, in active banks, and those that what it asks of boot and run time rests on. A rule for a bank that
  * is not active is found by the appraisal. Empty only where the host has no active bank.
  */
 export function selectPcrs(
@@ -45,11 +47,12 @@ export function selectBootPcrs(
   applicable: ApplicablePolicy,
   banks: readonly PcrBankSelection[],
 ): PcrBankSelection | null {
-  const rules = applicable.kind === 'policy' ? (applicable.policy.boot ?? null) : null;
+  const rules = applicable.kind === 'policy' ? bootRulesOf(applicable.policy) : null;
   const size = ({ hash }: PcrBankSelection): number => HASH_ALGORITHMS.get(hash)?.size ?? 0;
   const [strongest] = banks.toSorted((left, right) => size(right) - size(left));
-  if (rules === null || strongest === undefined) return null;
-  return { hash: strongest.hash, pcrs: pcrsOfRules(rules).filter((pcr) => strongest.pcrs.includes(pcr)) };
+  if (applicable.kind !== 'policy' || rules === null || strongest === undefined) return null;
+  const asked = [...pcrsOfRules(rules), ...(bootPcrsOfExpressions(applicable.policy) ?? [])];
+  return { hash: strongest.hash, pcrs: ascending(asked).filter((pcr) => strongest.pcrs.includes(pcr)) };
 }
 
 /**
@@ -73,11 +76,15 @@ function named(
   bank: PcrBankSelection,
   resting: readonly number[],
 ): readonly PcrBankSelection[] {
-  const indices = applicable.policy.pcrRules
-    .filter((rule) => hashAlgorithmByName(rule.bank)?.alg === bank.hash)
-    .map((rule) => rule.index);
-  const pcrs = [...new Set([...indices, ...resting])]
-    .filter((pcr) => bank.pcrs.includes(pcr))
-    .toSorted((left, right) => left - right);
+  const { policy } = applicable;
+  const indices = [...policy.pcrRules, ...pcrsOfExpressions(policy)]
+    .filter((named) => hashAlgorithmByName(named.bank)?.alg === bank.hash)
+    .map(({ index }) => index);
+  const pcrs = ascending([...indices, ...resting]).filter((pcr) => bank.pcrs.includes(pcr));
   return pcrs.length === 0 ? [] : [{ hash: bank.hash, pcrs }];
+}
+
+/** Each once. */
+function ascending(pcrs: readonly number[]): readonly number[] {
+  return [...new Set(pcrs)].toSorted((left, right) => left - right);
 }

@@ -7,6 +7,7 @@ import type { PolicyDraft, TrustPolicy } from '../policy/policy.ts';
 import type { PolicyRecord } from '../store/records.ts';
 import { bootRulesFromProto, bootRulesToProto } from './convert-boot-rules.ts';
 import { etagOf } from './convert-host.ts';
+import { expressionsFromProto, expressionsToProto } from './convert-expressions.ts';
 import { runtimeRulesFromProto, runtimeRulesToProto } from './convert-runtime-rules.ts';
 import { severityFromProto, severityToProto } from './convert-severity.ts';
 
@@ -35,6 +36,7 @@ export function policyDraftFromProto(policy: ProtoPolicy): PolicyDraft {
     })),
     boot: bootRulesFromProto(policy.boot),
     runtime: runtimeRulesFromProto(policy.runtime),
+    expressions: expressionsFromProto(policy.expressions),
   };
 }
 
@@ -62,6 +64,7 @@ export function policyToProto(record: PolicyRecord): MessageInitShape<typeof Tru
     })),
     ...bootOf(policy),
     ...runtimeOf(policy),
+    expressions: expressionsToProto(policy.expressions ?? []),
     createTime: timestampFromMs(record.createTime),
     etag: etagOf(record.version),
   };

@@ -2,6 +2,7 @@ import { TrustPolicySchema } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
 import type { TrustPolicy as ProtoPolicy, TrustPolicyService } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
 import type { Handlers } from '../../proto/service.ts';
 import { StatusError } from '../../proto/status.ts';
+import { attachmentOf } from '../policy/attachment.ts';
 import { isPolicyId, referencesOf, resolvePolicyDraft } from '../policy/policy.ts';
 import type { TrustPolicy } from '../policy/policy.ts';
 import type { PolicyRecord } from '../store/records.ts';
@@ -22,8 +23,7 @@ export function trustPolicyHandlers({
   store,
 }: TrustPolicyHandlersOptions): Handlers<typeof TrustPolicyService> {
   const put = async (policy: TrustPolicy, options: Parameters<Store['putPolicy']>[1]): Promise<PolicyRecord> => {
-    const { selector, precedence } = policy;
-    const attachment = { matchLabels: selector?.matchLabels ?? {}, allHosts: selector?.allHosts ?? false, precedence };
+    const attachment = attachmentOf(policy);
     const references = referencesOf(policy);
     return store.putPolicy({ id: policy.id, attachment, references, body: JSON.stringify(policy) }, options);
   };

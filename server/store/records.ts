@@ -238,6 +238,8 @@ export interface PolicyAttachment {
   readonly matchLabels: Readonly<Record<string, string>>;
   readonly allHosts: boolean;
   readonly precedence: number;
+  /** Labels and name of a host are part of what its rules judge: a change of them ends the verdict. */
+  readonly judgesNames?: boolean;
 }
 
 export interface PolicyRecord {

@@ -63,6 +63,7 @@ beforeAll(async () => {
     challenge,
     applicable,
     endorsed: true,
+    certified: true,
     revoked: null,
     endorsementEnds: null,
     epochs: { policy: epoch, endorsement: 0 },

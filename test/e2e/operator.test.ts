@@ -118,6 +118,32 @@ describe('commands about policies', () => {
     expect(await deployment.assay('policy', 'delete', 'boot')).toMatchObject({ code: 1, stdout: '' });
   });
 
+  it('say where an expression is wrong: in the file, and in the expression', async () => {
+    const text = `name: trustPolicies/expressions
+selector: { match_labels: { rack: b8 } }
+expressions:
+  - id: firmware
+    claim: VECTOR_CLAIM_HARDWARE
+    expression: |
+      pcrs.sha256[0] != "" &&
+      tpm.firmware_version > 3
+`;
+    const good = await deployment.file('expressions.yaml', text);
+    const bad = await deployment.file('bad-expressions.yaml', text.replace('firmware_version', 'firmware'));
+    expect(await printed('policy', 'validate', '-f', good)).toBe('no problems\n');
+    const place = `${bad}:6:5: expressions[0].expression: line 2, column 5: no such key: firmware`;
+    const invalid = await deployment.assay('policy', 'validate', '-f', bad);
+    expect(invalid).toMatchObject({ code: 1, stdout: `${place}\n` });
+    const refused = await deployment.assay('policy', 'apply', '-f', bad);
+    expect(refused).toMatchObject({ code: 2, stdout: '' });
+    expect(refused.stderr).toContain(place);
+    expect(await printed('policy', 'apply', '-f', good)).toBe('created expressions, version 1\n');
+    expect(await printed('policy', 'list')).toMatch(/^expressions +1 +0 +rack=b8 +1 /m);
+    const copy = await deployment.file('expressions-copy.yaml', await printed('policy', 'get', 'expressions'));
+    expect(await printed('policy', 'apply', '-f', copy)).toBe('updated expressions, version 2\n');
+    expect(await printed('policy', 'delete', 'expressions')).toBe('deleted expressions\n');
+  });
+
   it('read a policy from standard input', async () => {
     const input = JSON.stringify(policy('piped', { selector: { matchLabels: { rack: 'c1' } } }));
     const ended = await run('assay', ['policy', 'apply', '-f', '-', '--profile', deployment.profile], { input });

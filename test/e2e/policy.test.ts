@@ -86,6 +86,23 @@ describe('a policy', () => {
     expect(reasons(result)).toEqual(['PCR_MISMATCH']);
   });
 
+  it('of expressions alone quotes what they name, and judges by it and by labels', async () => {
+    const expression = `pcrs.sha256[16] == "${'00'.repeat(32)}" && pcrs.sha256[23] != "" && host.labels["tier"] == "gold"`;
+    const expressions = [{ id: 'tier', expression, claim: 'VECTOR_CLAIM_EXECUTABLES', message: 'Gold machines only.' }];
+    await deployment.operator.policies.apply(policy('base', { pcrRules: [], expressions }));
+    const unlabelled = await deployment.result(host.id, 'missing label', (found) =>
+      reasons(found).includes('EXPRESSION_CLAIM_MISSING'),
+    );
+    expect(unlabelled.status).toBe('NONE');
+    expect(await deployment.assay('host', 'label', host.id, 'tier=iron')).toMatchObject({ code: 0 });
+    const iron = await deployment.result(host.id, 'wrong label', ({ status }) => status === 'CONTRAINDICATED');
+    expect(iron.checks[0]).toMatchObject({ id: 'expression.tier', reason: 'EXPRESSION_FALSE' });
+    expect(iron.checks[0]?.message).toContain('Gold machines only.');
+    expect(await deployment.assay('host', 'label', host.id, 'tier=gold')).toMatchObject({ code: 0 });
+    expect((await affirmed()).checks.map(({ id }) => id)).toContain('expression.tier');
+    expect(await deployment.assay('host', 'label', host.id, 'tier-')).toMatchObject({ code: 0 });
+  });
+
   it('that is deleted leaves its hosts without a verdict', async () => {
     await deployment.operator.policies.delete('base');
     const result = await deployment.result(host.id, 'missing policy', (found) =>

@@ -1,4 +1,5 @@
 import { endorsementTargets } from './targets/endorsements.ts';
+import { expressionTargets } from './targets/expressions.ts';
 import { logTargets } from './targets/logs.ts';
 import { messageTargets } from './targets/messages.ts';
 import { offlineTargets } from './targets/offline.ts';
@@ -15,6 +16,7 @@ export async function allTargets(): Promise<ReadonlyMap<string, () => Target | P
       ...logTargets(),
       ...endorsementTargets(),
       ...textTargets(),
+      ...expressionTargets(),
       ...offlineTargets(),
       ...(await messageTargets()),
       ...streamTargets(),

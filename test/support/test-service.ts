@@ -27,6 +27,7 @@ import { loadServiceKeys } from '../../server/identity/service-keys.ts';
 import type { ServiceKeys } from '../../server/identity/service-keys.ts';
 import type { SealingMaster } from '../../server/identity/seal.ts';
 import { PolicyResolver } from '../../server/policy/policy-resolver.ts';
+import { attachmentOf } from '../../server/policy/attachment.ts';
 import { referencesOf, resolvePolicyDraft } from '../../server/policy/policy.ts';
 import type { PolicyDraft } from '../../server/policy/policy.ts';
 import { RoundCommitter } from '../../server/result/commit.ts';
@@ -328,8 +329,7 @@ export async function putPolicy(
   });
   if ('problems' in outcome) throw new Error(JSON.stringify(outcome.problems));
   const { policy } = outcome;
-  const { selector, precedence } = policy;
-  const attachment = { matchLabels: selector?.matchLabels ?? {}, allHosts: selector?.allHosts ?? false, precedence };
+  const attachment = attachmentOf(policy);
   const references = referencesOf(policy);
   await store.putPolicy(
     { id: policy.id, attachment, references, body: JSON.stringify(policy) },

@@ -41,7 +41,9 @@ function changeHost(tx: Transaction, before: HostRecord, change: Change, { actor
   const host = { ...before, labels, nodeName, trustPolicy, version: before.version + 1 };
   saveHost(tx, host);
   const policies = attachedPolicies(tx.database);
-  const judgedAlike = sameResolution(resolvePolicy(before, policies), resolvePolicy(host, policies));
+  const resolved = resolvePolicy(host, policies);
+  const namesJudged = namesChanged && resolved.kind === 'policy' && resolved.policy.attachment.judgesNames === true;
+  const judgedAlike = !namesJudged && sameResolution(resolvePolicy(before, policies), resolved);
   writeNames(tx, host, { namesChanged, drop: !judgedAlike && host.state === 'active' });
   const fields = Object.keys(change).sort().join(', ');
   tx.audit(actor, 'host.update', `hosts/${id}`, fields);

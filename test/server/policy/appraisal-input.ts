@@ -4,6 +4,7 @@ import { TPM_ALG_SHA256 } from '../../../tpm/structures/constants.ts';
 import type { AppraisalInput } from '../../../server/policy/appraise.ts';
 import { resolvePolicyDraft } from '../../../server/policy/policy.ts';
 import type { PcrRule, TrustPolicy } from '../../../server/policy/policy.ts';
+import type { EkRecord } from '../../../server/store/records.ts';
 import { checkClock } from '../../../server/verifier/check-clock.ts';
 import { passed } from '../../../server/verifier/finding.ts';
 import { verifyEvidence } from '../../../server/verifier/verify-evidence.ts';
@@ -51,6 +52,18 @@ function proven(): ProvenPcrValues {
   return outcome.evidence.pcrs;
 }
 
+const EK: EkRecord = {
+  fingerprint: 'ab'.repeat(32),
+  publicArea: '',
+  algorithm: 'RSA-2048',
+  certificate: '30',
+  chain: [],
+  certified: true,
+  manufacturer: 'id:53544D20',
+  model: 'ST33',
+  deviations: [],
+};
+
 export const EPOCHS = { policy: 1, endorsement: 1 };
 export const BASE: AppraisalInput = {
   applicable: { kind: 'policy', policy: policy([{}]), version: 4, references: [] },
@@ -65,8 +78,13 @@ export const BASE: AppraisalInput = {
   revoked: null,
   standing: [],
   akName: '000b',
+  firmwareVersion: 0x0007_0002_0003_0001n,
   resetCount: 3,
   restartCount: 1,
+  facts: {
+    host: { nodeName: 'node-7', labels: { role: 'compute' }, admission: 'certificate', eks: [EK] },
+    certified: true,
+  },
 };
 
 export const judgedBy = (given: TrustPolicy): Partial<AppraisalInput> => ({

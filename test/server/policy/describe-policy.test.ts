@@ -67,6 +67,15 @@ describe('a policy in words', () => {
     for (const { index } of pcrRules) expect(words).toContain(`PCR ${index} `);
   });
 
+  it('has each expression in one line, and the boot log where one looks at it', () => {
+    const expression = 'boot.secure_boot.used &&\n  tpm.reset_count < 9\n';
+    const rule = { id: 'used', expression, claim: 'hardware', severity: 'warning', message: 'Ask Ada.' } as const;
+    expect(describePolicy(policy({ expressions: [rule] })).slice(-2)).toEqual([
+      'A boot log explains the PCR values that the TPM signed, in every active bank.',
+      'This holds (used): boot.secure_boot.used && tpm.reset_count < 9; else that is a warning. Ask Ada.',
+    ]);
+  });
+
   it('has a sentence for each boot rule', () => {
     const rule = { severity: undefined, message: '' } as const;
     const digest = VALUES[1] ?? '';

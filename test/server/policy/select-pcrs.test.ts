@@ -34,6 +34,17 @@ describe('what a round quotes', () => {
     ]);
   });
 
+  it('is what expressions name as well, and what their claims of the boot rest on, in the strongest bank', () => {
+    const expression = 'pcrs.sha256[0] == "a" || pcrs.sha1[1] == "b" || has(boot.authorities)';
+    const rules = [{ id: 'a', expression, claim: 'configuration', severity: 'warning', message: '' }] as const;
+    const applicable = by(rule('sha256', 7));
+    const policy = { ...applicable.policy, expressions: rules };
+    expect(selectPcrs({ ...applicable, policy }, BANKS)).toEqual([
+      { hash: TPM_ALG_SHA256, pcrs: [0, 7] },
+      { hash: TPM_ALG_SHA384, pcrs: [7] },
+    ]);
+  });
+
   it('leaves out a bank that is not active', () => {
     expect(selectPcrs(by(rule('sha1', 0), rule('sha256', 7)), BANKS)).toEqual([{ hash: TPM_ALG_SHA256, pcrs: [7] }]);
   });

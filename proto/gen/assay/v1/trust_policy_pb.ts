@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file assay/v1/trust_policy.proto.
  */
 export const file_assay_v1_trust_policy: GenFile = /*@__PURE__*/
-  fileDesc("Chthc3NheS92MS90cnVzdF9wb2xpY3kucHJvdG8SCGFzc2F5LnYxIpQBCgxIb3N0U2VsZWN0b3ISPQoMbWF0Y2hfbGFiZWxzGAEgAygLMicuYXNzYXkudjEuSG9zdFNlbGVjdG9yLk1hdGNoTGFiZWxzRW50cnkSEQoJYWxsX2hvc3RzGAIgASgIGjIKEE1hdGNoTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASLaAQoRUXVvdGVSZXF1aXJlbWVudHMSKwoIaW50ZXJ2YWwYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKwoIdmFsaWRpdHkYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMwoQZGlzY29ubmVjdF9ncmFjZRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIcChRhbGxvd191bnByb3Zlbl9iYW5rcxgEIAEoCBIYChBhbGxvd191bmVuZG9yc2VkGAUgASgIInIKB1BjclJ1bGUSDAoEYmFuaxgBIAEoCRINCgVpbmRleBgCIAEoDRIPCgdhbGxvd2VkGAMgAygJEigKCHNldmVyaXR5GAQgASgOMhYuYXNzYXkudjEuUnVsZVNldmVyaXR5Eg8KB21lc3NhZ2UYBSABKAkizwIKCUJvb3RSdWxlcxItCgtzZWN1cmVfYm9vdBgBIAEoCzIYLmFzc2F5LnYxLlNlY3VyZUJvb3RSdWxlEi0KD2FsbG93ZWRfc2lnbmVycxgCIAEoCzIULmFzc2F5LnYxLlNpZ25lclJ1bGUSLwoRZm9yYmlkZGVuX3NpZ25lcnMYAyABKAsyFC5hc3NheS52MS5TaWduZXJSdWxlEisKDmFsbG93ZWRfaW1hZ2VzGAQgASgLMhMuYXNzYXkudjEuSW1hZ2VSdWxlEi0KEGZvcmJpZGRlbl9pbWFnZXMYBSABKAsyEy5hc3NheS52MS5JbWFnZVJ1bGUSJgoKc2JhdF9sZXZlbBgGIAEoCzISLmFzc2F5LnYxLlNiYXRSdWxlEi8KDGNvbW1hbmRfbGluZRgHIAEoCzIZLmFzc2F5LnYxLkNvbW1hbmRMaW5lUnVsZSJLCg5TZWN1cmVCb290UnVsZRIoCghzZXZlcml0eRgBIAEoDjIWLmFzc2F5LnYxLlJ1bGVTZXZlcml0eRIPCgdtZXNzYWdlGAIgASgJIl0KClNpZ25lclJ1bGUSFAoMY2VydGlmaWNhdGVzGAEgAygJEigKCHNldmVyaXR5GAIgASgOMhYuYXNzYXkudjEuUnVsZVNldmVyaXR5Eg8KB21lc3NhZ2UYAyABKAkiVwoJSW1hZ2VSdWxlEg8KB2RpZ2VzdHMYASADKAkSKAoIc2V2ZXJpdHkYAiABKA4yFi5hc3NheS52MS5SdWxlU2V2ZXJpdHkSDwoHbWVzc2FnZRgDIAEoCSKnAQoIU2JhdFJ1bGUSMAoHbWluaW11bRgBIAMoCzIfLmFzc2F5LnYxLlNiYXRSdWxlLk1pbmltdW1FbnRyeRIoCghzZXZlcml0eRgCIAEoDjIWLmFzc2F5LnYxLlJ1bGVTZXZlcml0eRIPCgdtZXNzYWdlGAMgASgJGi4KDE1pbmltdW1FbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKA06AjgBIoIBCg9Db21tYW5kTGluZVJ1bGUSDwoHYWxsb3dlZBgBIAMoCRIQCghyZXF1aXJlZBgCIAMoCRIRCglmb3JiaWRkZW4YAyADKAkSKAoIc2V2ZXJpdHkYBCABKA4yFi5hc3NheS52MS5SdWxlU2V2ZXJpdHkSDwoHbWVzc2FnZRgFIAEoCSKsAgoMUnVudGltZVJ1bGVzEicKBGxpc3QYASABKAsyGS5hc3NheS52MS5SdW50aW1lTGlzdFJ1bGUSIQoFZmlsZXMYAiABKAsyEi5hc3NheS52MS5GaWxlUnVsZRI0Cg9mb3JiaWRkZW5fZmlsZXMYAyABKAsyGy5hc3NheS52MS5Gb3JiaWRkZW5GaWxlUnVsZRI4ChJpbnZhbGlkX3NpZ25hdHVyZXMYBCABKAsyHC5hc3NheS52MS5SdW50aW1lRmluZGluZ1J1bGUSKwoKdmlvbGF0aW9ucxgFIAEoCzIXLmFzc2F5LnYxLlZpb2xhdGlvblJ1bGUSMwoNb3RoZXJfa2VybmVscxgGIAEoCzIcLmFzc2F5LnYxLlJ1bnRpbWVGaW5kaW5nUnVsZSJMCg9SdW50aW1lTGlzdFJ1bGUSKAoIc2V2ZXJpdHkYASABKA4yFi5hc3NheS52MS5SdWxlU2V2ZXJpdHkSDwoHbWVzc2FnZRgCIAEoCSK1AQoIRmlsZVJ1bGUSFgoOcmVmZXJlbmNlX3NldHMYASADKAkSEAoIa2V5cmluZ3MYAiADKAkSGQoRcmVxdWlyZV9zaWduYXR1cmUYAyABKAgSFwoPdHJ1c3RfaG9zdF9rZXlzGAQgASgIEhAKCGV4Y2x1ZGVzGAUgAygJEigKB3Vua25vd24YBiABKA4yFy5hc3NheS52MS5SdW50aW1lQWN0aW9uEg8KB21lc3NhZ2UYByABKAkiXwoRRm9yYmlkZGVuRmlsZVJ1bGUSDwoHZGlnZXN0cxgBIAMoCRIoCghzZXZlcml0eRgCIAEoDjIWLmFzc2F5LnYxLlJ1bGVTZXZlcml0eRIPCgdtZXNzYWdlGAMgASgJIk4KElJ1bnRpbWVGaW5kaW5nUnVsZRInCgZhY3Rpb24YASABKA4yFy5hc3NheS52MS5SdW50aW1lQWN0aW9uEg8KB21lc3NhZ2UYAiABKAkiYQoNVmlvbGF0aW9uUnVsZRInCgZhY3Rpb24YASABKA4yFy5hc3NheS52MS5SdW50aW1lQWN0aW9uEhYKDmFwcGx5X2V4Y2x1ZGVzGAIgASgIEg8KB21lc3NhZ2UYAyABKAki3AIKC1RydXN0UG9saWN5EgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoBBITCgtkZXNjcmlwdGlvbhgDIAEoCRIoCghzZWxlY3RvchgEIAEoCzIWLmFzc2F5LnYxLkhvc3RTZWxlY3RvchISCgpwcmVjZWRlbmNlGAUgASgFEioKBXF1b3RlGAYgASgLMhsuYXNzYXkudjEuUXVvdGVSZXF1aXJlbWVudHMSJAoJcGNyX3J1bGVzGAcgAygLMhEuYXNzYXkudjEuUGNyUnVsZRIvCgtjcmVhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEZXRhZxgJIAEoCRIhCgRib290GAogASgLMhMuYXNzYXkudjEuQm9vdFJ1bGVzEicKB3J1bnRpbWUYCyABKAsyFi5hc3NheS52MS5SdW50aW1lUnVsZXMiRwoYQ3JlYXRlVHJ1c3RQb2xpY3lSZXF1ZXN0EisKDHRydXN0X3BvbGljeRgBIAEoCzIVLmFzc2F5LnYxLlRydXN0UG9saWN5IkgKGUNyZWF0ZVRydXN0UG9saWN5UmVzcG9uc2USKwoMdHJ1c3RfcG9saWN5GAEgASgLMhUuYXNzYXkudjEuVHJ1c3RQb2xpY3kiNgoVR2V0VHJ1c3RQb2xpY3lSZXF1ZXN0EgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoBCJFChZHZXRUcnVzdFBvbGljeVJlc3BvbnNlEisKDHRydXN0X3BvbGljeRgBIAEoCzIVLmFzc2F5LnYxLlRydXN0UG9saWN5IkEKGExpc3RUcnVzdFBvbGljaWVzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJjChlMaXN0VHJ1c3RQb2xpY2llc1Jlc3BvbnNlEi0KDnRydXN0X3BvbGljaWVzGAEgAygLMhUuYXNzYXkudjEuVHJ1c3RQb2xpY3kSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIkcKGFVwZGF0ZVRydXN0UG9saWN5UmVxdWVzdBIrCgx0cnVzdF9wb2xpY3kYASABKAsyFS5hc3NheS52MS5UcnVzdFBvbGljeSJIChlVcGRhdGVUcnVzdFBvbGljeVJlc3BvbnNlEisKDHRydXN0X3BvbGljeRgBIAEoCzIVLmFzc2F5LnYxLlRydXN0UG9saWN5IjYKGERlbGV0ZVRydXN0UG9saWN5UmVxdWVzdBIMCgRuYW1lGAEgASgJEgwKBGV0YWcYAiABKAkiGwoZRGVsZXRlVHJ1c3RQb2xpY3lSZXNwb25zZSJJChpWYWxpZGF0ZVRydXN0UG9saWN5UmVxdWVzdBIrCgx0cnVzdF9wb2xpY3kYASABKAsyFS5hc3NheS52MS5UcnVzdFBvbGljeSIvCg1Qb2xpY3lQcm9ibGVtEg0KBWZpZWxkGAEgASgJEg8KB21lc3NhZ2UYAiABKAkiSAobVmFsaWRhdGVUcnVzdFBvbGljeVJlc3BvbnNlEikKCHByb2JsZW1zGAEgAygLMhcuYXNzYXkudjEuUG9saWN5UHJvYmxlbSqKAQoNUnVudGltZUFjdGlvbhIeChpSVU5USU1FX0FDVElPTl9VTlNQRUNJRklFRBAAEhkKFVJVTlRJTUVfQUNUSU9OX0lHTk9SRRABEhoKFlJVTlRJTUVfQUNUSU9OX1dBUk5JTkcQAhIiCh5SVU5USU1FX0FDVElPTl9DT05UUkFJTkRJQ0FURUQQAyprCgxSdWxlU2V2ZXJpdHkSHQoZUlVMRV9TRVZFUklUWV9VTlNQRUNJRklFRBAAEhkKFVJVTEVfU0VWRVJJVFlfV0FSTklORxABEiEKHVJVTEVfU0VWRVJJVFlfQ09OVFJBSU5ESUNBVEVEEAIyhAUKElRydXN0UG9saWN5U2VydmljZRJnChFDcmVhdGVUcnVzdFBvbGljeRIiLmFzc2F5LnYxLkNyZWF0ZVRydXN0UG9saWN5UmVxdWVzdBojLmFzc2F5LnYxLkNyZWF0ZVRydXN0UG9saWN5UmVzcG9uc2UiCYrPGAUKAQMQARJdCg5HZXRUcnVzdFBvbGljeRIfLmFzc2F5LnYxLkdldFRydXN0UG9saWN5UmVxdWVzdBogLmFzc2F5LnYxLkdldFRydXN0UG9saWN5UmVzcG9uc2UiCIrPGAQKAgMHEmYKEUxpc3RUcnVzdFBvbGljaWVzEiIuYXNzYXkudjEuTGlzdFRydXN0UG9saWNpZXNSZXF1ZXN0GiMuYXNzYXkudjEuTGlzdFRydXN0UG9saWNpZXNSZXNwb25zZSIIis8YBAoCAwcSZwoRVXBkYXRlVHJ1c3RQb2xpY3kSIi5hc3NheS52MS5VcGRhdGVUcnVzdFBvbGljeVJlcXVlc3QaIy5hc3NheS52MS5VcGRhdGVUcnVzdFBvbGljeVJlc3BvbnNlIgmKzxgFCgEDEAESZwoRRGVsZXRlVHJ1c3RQb2xpY3kSIi5hc3NheS52MS5EZWxldGVUcnVzdFBvbGljeVJlcXVlc3QaIy5hc3NheS52MS5EZWxldGVUcnVzdFBvbGljeVJlc3BvbnNlIgmKzxgFCgEDEAESbAoTVmFsaWRhdGVUcnVzdFBvbGljeRIkLmFzc2F5LnYxLlZhbGlkYXRlVHJ1c3RQb2xpY3lSZXF1ZXN0GiUuYXNzYXkudjEuVmFsaWRhdGVUcnVzdFBvbGljeVJlc3BvbnNlIgiKzxgECgIDB2IGcHJvdG8z", [file_assay_v1_access, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("Chthc3NheS92MS90cnVzdF9wb2xpY3kucHJvdG8SCGFzc2F5LnYxIpQBCgxIb3N0U2VsZWN0b3ISPQoMbWF0Y2hfbGFiZWxzGAEgAygLMicuYXNzYXkudjEuSG9zdFNlbGVjdG9yLk1hdGNoTGFiZWxzRW50cnkSEQoJYWxsX2hvc3RzGAIgASgIGjIKEE1hdGNoTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASLaAQoRUXVvdGVSZXF1aXJlbWVudHMSKwoIaW50ZXJ2YWwYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKwoIdmFsaWRpdHkYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMwoQZGlzY29ubmVjdF9ncmFjZRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIcChRhbGxvd191bnByb3Zlbl9iYW5rcxgEIAEoCBIYChBhbGxvd191bmVuZG9yc2VkGAUgASgIInIKB1BjclJ1bGUSDAoEYmFuaxgBIAEoCRINCgVpbmRleBgCIAEoDRIPCgdhbGxvd2VkGAMgAygJEigKCHNldmVyaXR5GAQgASgOMhYuYXNzYXkudjEuUnVsZVNldmVyaXR5Eg8KB21lc3NhZ2UYBSABKAkizwIKCUJvb3RSdWxlcxItCgtzZWN1cmVfYm9vdBgBIAEoCzIYLmFzc2F5LnYxLlNlY3VyZUJvb3RSdWxlEi0KD2FsbG93ZWRfc2lnbmVycxgCIAEoCzIULmFzc2F5LnYxLlNpZ25lclJ1bGUSLwoRZm9yYmlkZGVuX3NpZ25lcnMYAyABKAsyFC5hc3NheS52MS5TaWduZXJSdWxlEisKDmFsbG93ZWRfaW1hZ2VzGAQgASgLMhMuYXNzYXkudjEuSW1hZ2VSdWxlEi0KEGZvcmJpZGRlbl9pbWFnZXMYBSABKAsyEy5hc3NheS52MS5JbWFnZVJ1bGUSJgoKc2JhdF9sZXZlbBgGIAEoCzISLmFzc2F5LnYxLlNiYXRSdWxlEi8KDGNvbW1hbmRfbGluZRgHIAEoCzIZLmFzc2F5LnYxLkNvbW1hbmRMaW5lUnVsZSJLCg5TZWN1cmVCb290UnVsZRIoCghzZXZlcml0eRgBIAEoDjIWLmFzc2F5LnYxLlJ1bGVTZXZlcml0eRIPCgdtZXNzYWdlGAIgASgJIl0KClNpZ25lclJ1bGUSFAoMY2VydGlmaWNhdGVzGAEgAygJEigKCHNldmVyaXR5GAIgASgOMhYuYXNzYXkudjEuUnVsZVNldmVyaXR5Eg8KB21lc3NhZ2UYAyABKAkiVwoJSW1hZ2VSdWxlEg8KB2RpZ2VzdHMYASADKAkSKAoIc2V2ZXJpdHkYAiABKA4yFi5hc3NheS52MS5SdWxlU2V2ZXJpdHkSDwoHbWVzc2FnZRgDIAEoCSKnAQoIU2JhdFJ1bGUSMAoHbWluaW11bRgBIAMoCzIfLmFzc2F5LnYxLlNiYXRSdWxlLk1pbmltdW1FbnRyeRIoCghzZXZlcml0eRgCIAEoDjIWLmFzc2F5LnYxLlJ1bGVTZXZlcml0eRIPCgdtZXNzYWdlGAMgASgJGi4KDE1pbmltdW1FbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKA06AjgBIoIBCg9Db21tYW5kTGluZVJ1bGUSDwoHYWxsb3dlZBgBIAMoCRIQCghyZXF1aXJlZBgCIAMoCRIRCglmb3JiaWRkZW4YAyADKAkSKAoIc2V2ZXJpdHkYBCABKA4yFi5hc3NheS52MS5SdWxlU2V2ZXJpdHkSDwoHbWVzc2FnZRgFIAEoCSKsAgoMUnVudGltZVJ1bGVzEicKBGxpc3QYASABKAsyGS5hc3NheS52MS5SdW50aW1lTGlzdFJ1bGUSIQoFZmlsZXMYAiABKAsyEi5hc3NheS52MS5GaWxlUnVsZRI0Cg9mb3JiaWRkZW5fZmlsZXMYAyABKAsyGy5hc3NheS52MS5Gb3JiaWRkZW5GaWxlUnVsZRI4ChJpbnZhbGlkX3NpZ25hdHVyZXMYBCABKAsyHC5hc3NheS52MS5SdW50aW1lRmluZGluZ1J1bGUSKwoKdmlvbGF0aW9ucxgFIAEoCzIXLmFzc2F5LnYxLlZpb2xhdGlvblJ1bGUSMwoNb3RoZXJfa2VybmVscxgGIAEoCzIcLmFzc2F5LnYxLlJ1bnRpbWVGaW5kaW5nUnVsZSJMCg9SdW50aW1lTGlzdFJ1bGUSKAoIc2V2ZXJpdHkYASABKA4yFi5hc3NheS52MS5SdWxlU2V2ZXJpdHkSDwoHbWVzc2FnZRgCIAEoCSK1AQoIRmlsZVJ1bGUSFgoOcmVmZXJlbmNlX3NldHMYASADKAkSEAoIa2V5cmluZ3MYAiADKAkSGQoRcmVxdWlyZV9zaWduYXR1cmUYAyABKAgSFwoPdHJ1c3RfaG9zdF9rZXlzGAQgASgIEhAKCGV4Y2x1ZGVzGAUgAygJEigKB3Vua25vd24YBiABKA4yFy5hc3NheS52MS5SdW50aW1lQWN0aW9uEg8KB21lc3NhZ2UYByABKAkiXwoRRm9yYmlkZGVuRmlsZVJ1bGUSDwoHZGlnZXN0cxgBIAMoCRIoCghzZXZlcml0eRgCIAEoDjIWLmFzc2F5LnYxLlJ1bGVTZXZlcml0eRIPCgdtZXNzYWdlGAMgASgJIk4KElJ1bnRpbWVGaW5kaW5nUnVsZRInCgZhY3Rpb24YASABKA4yFy5hc3NheS52MS5SdW50aW1lQWN0aW9uEg8KB21lc3NhZ2UYAiABKAkiYQoNVmlvbGF0aW9uUnVsZRInCgZhY3Rpb24YASABKA4yFy5hc3NheS52MS5SdW50aW1lQWN0aW9uEhYKDmFwcGx5X2V4Y2x1ZGVzGAIgASgIEg8KB21lc3NhZ2UYAyABKAkikQEKDkV4cHJlc3Npb25SdWxlEgoKAmlkGAEgASgJEhIKCmV4cHJlc3Npb24YAiABKAkSJAoFY2xhaW0YAyABKA4yFS5hc3NheS52MS5WZWN0b3JDbGFpbRIoCghzZXZlcml0eRgEIAEoDjIWLmFzc2F5LnYxLlJ1bGVTZXZlcml0eRIPCgdtZXNzYWdlGAUgASgJIosDCgtUcnVzdFBvbGljeRIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKAQSEwoLZGVzY3JpcHRpb24YAyABKAkSKAoIc2VsZWN0b3IYBCABKAsyFi5hc3NheS52MS5Ib3N0U2VsZWN0b3ISEgoKcHJlY2VkZW5jZRgFIAEoBRIqCgVxdW90ZRgGIAEoCzIbLmFzc2F5LnYxLlF1b3RlUmVxdWlyZW1lbnRzEiQKCXBjcl9ydWxlcxgHIAMoCzIRLmFzc2F5LnYxLlBjclJ1bGUSLwoLY3JlYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBGV0YWcYCSABKAkSIQoEYm9vdBgKIAEoCzITLmFzc2F5LnYxLkJvb3RSdWxlcxInCgdydW50aW1lGAsgASgLMhYuYXNzYXkudjEuUnVudGltZVJ1bGVzEi0KC2V4cHJlc3Npb25zGAwgAygLMhguYXNzYXkudjEuRXhwcmVzc2lvblJ1bGUiRwoYQ3JlYXRlVHJ1c3RQb2xpY3lSZXF1ZXN0EisKDHRydXN0X3BvbGljeRgBIAEoCzIVLmFzc2F5LnYxLlRydXN0UG9saWN5IkgKGUNyZWF0ZVRydXN0UG9saWN5UmVzcG9uc2USKwoMdHJ1c3RfcG9saWN5GAEgASgLMhUuYXNzYXkudjEuVHJ1c3RQb2xpY3kiNgoVR2V0VHJ1c3RQb2xpY3lSZXF1ZXN0EgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoBCJFChZHZXRUcnVzdFBvbGljeVJlc3BvbnNlEisKDHRydXN0X3BvbGljeRgBIAEoCzIVLmFzc2F5LnYxLlRydXN0UG9saWN5IkEKGExpc3RUcnVzdFBvbGljaWVzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJjChlMaXN0VHJ1c3RQb2xpY2llc1Jlc3BvbnNlEi0KDnRydXN0X3BvbGljaWVzGAEgAygLMhUuYXNzYXkudjEuVHJ1c3RQb2xpY3kSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIkcKGFVwZGF0ZVRydXN0UG9saWN5UmVxdWVzdBIrCgx0cnVzdF9wb2xpY3kYASABKAsyFS5hc3NheS52MS5UcnVzdFBvbGljeSJIChlVcGRhdGVUcnVzdFBvbGljeVJlc3BvbnNlEisKDHRydXN0X3BvbGljeRgBIAEoCzIVLmFzc2F5LnYxLlRydXN0UG9saWN5IjYKGERlbGV0ZVRydXN0UG9saWN5UmVxdWVzdBIMCgRuYW1lGAEgASgJEgwKBGV0YWcYAiABKAkiGwoZRGVsZXRlVHJ1c3RQb2xpY3lSZXNwb25zZSJJChpWYWxpZGF0ZVRydXN0UG9saWN5UmVxdWVzdBIrCgx0cnVzdF9wb2xpY3kYASABKAsyFS5hc3NheS52MS5UcnVzdFBvbGljeSIvCg1Qb2xpY3lQcm9ibGVtEg0KBWZpZWxkGAEgASgJEg8KB21lc3NhZ2UYAiABKAkiSAobVmFsaWRhdGVUcnVzdFBvbGljeVJlc3BvbnNlEikKCHByb2JsZW1zGAEgAygLMhcuYXNzYXkudjEuUG9saWN5UHJvYmxlbSqKAQoNUnVudGltZUFjdGlvbhIeChpSVU5USU1FX0FDVElPTl9VTlNQRUNJRklFRBAAEhkKFVJVTlRJTUVfQUNUSU9OX0lHTk9SRRABEhoKFlJVTlRJTUVfQUNUSU9OX1dBUk5JTkcQAhIiCh5SVU5USU1FX0FDVElPTl9DT05UUkFJTkRJQ0FURUQQAyprCgxSdWxlU2V2ZXJpdHkSHQoZUlVMRV9TRVZFUklUWV9VTlNQRUNJRklFRBAAEhkKFVJVTEVfU0VWRVJJVFlfV0FSTklORxABEiEKHVJVTEVfU0VWRVJJVFlfQ09OVFJBSU5ESUNBVEVEEAIqqAEKC1ZlY3RvckNsYWltEhwKGFZFQ1RPUl9DTEFJTV9VTlNQRUNJRklFRBAAEiIKHlZFQ1RPUl9DTEFJTV9JTlNUQU5DRV9JREVOVElUWRABEh4KGlZFQ1RPUl9DTEFJTV9DT05GSUdVUkFUSU9OEAISHAoYVkVDVE9SX0NMQUlNX0VYRUNVVEFCTEVTEAMSGQoVVkVDVE9SX0NMQUlNX0hBUkRXQVJFEAQyhAUKElRydXN0UG9saWN5U2VydmljZRJnChFDcmVhdGVUcnVzdFBvbGljeRIiLmFzc2F5LnYxLkNyZWF0ZVRydXN0UG9saWN5UmVxdWVzdBojLmFzc2F5LnYxLkNyZWF0ZVRydXN0UG9saWN5UmVzcG9uc2UiCYrPGAUKAQMQARJdCg5HZXRUcnVzdFBvbGljeRIfLmFzc2F5LnYxLkdldFRydXN0UG9saWN5UmVxdWVzdBogLmFzc2F5LnYxLkdldFRydXN0UG9saWN5UmVzcG9uc2UiCIrPGAQKAgMHEmYKEUxpc3RUcnVzdFBvbGljaWVzEiIuYXNzYXkudjEuTGlzdFRydXN0UG9saWNpZXNSZXF1ZXN0GiMuYXNzYXkudjEuTGlzdFRydXN0UG9saWNpZXNSZXNwb25zZSIIis8YBAoCAwcSZwoRVXBkYXRlVHJ1c3RQb2xpY3kSIi5hc3NheS52MS5VcGRhdGVUcnVzdFBvbGljeVJlcXVlc3QaIy5hc3NheS52MS5VcGRhdGVUcnVzdFBvbGljeVJlc3BvbnNlIgmKzxgFCgEDEAESZwoRRGVsZXRlVHJ1c3RQb2xpY3kSIi5hc3NheS52MS5EZWxldGVUcnVzdFBvbGljeVJlcXVlc3QaIy5hc3NheS52MS5EZWxldGVUcnVzdFBvbGljeVJlc3BvbnNlIgmKzxgFCgEDEAESbAoTVmFsaWRhdGVUcnVzdFBvbGljeRIkLmFzc2F5LnYxLlZhbGlkYXRlVHJ1c3RQb2xpY3lSZXF1ZXN0GiUuYXNzYXkudjEuVmFsaWRhdGVUcnVzdFBvbGljeVJlc3BvbnNlIgiKzxgECgIDB2IGcHJvdG8z", [file_assay_v1_access, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * Which hosts a policy is for. A policy without a selector judges only hosts whose trust_policy names it.
@@ -635,6 +635,56 @@ export const ViolationRuleSchema: GenMessage<ViolationRule> = /*@__PURE__*/
   messageDesc(file_assay_v1_trust_policy, 14);
 
 /**
+ * What else must be true of a host: an expression over its claims (docs/policy.md lists them). A claim that is not there is an error,
+ * and never passes.
+ *
+ * @generated from message assay.v1.ExpressionRule
+ */
+export type ExpressionRule = Message<"assay.v1.ExpressionRule"> & {
+  /**
+   * Names the check, "expression.{id}": 1 to 63 of a-z, 0-9 and "-"; each once.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * CEL that comes to true or false, at most 2048 bytes.
+   *
+   * @generated from field: string expression = 2;
+   */
+  expression: string;
+
+  /**
+   * Which claim of the result's vector it speaks for.
+   *
+   * @generated from field: assay.v1.VectorClaim claim = 3;
+   */
+  claim: VectorClaim;
+
+  /**
+   * Status when it is false; default CONTRAINDICATED.
+   *
+   * @generated from field: assay.v1.RuleSeverity severity = 4;
+   */
+  severity: RuleSeverity;
+
+  /**
+   * A sentence for people, at most 512 bytes.
+   *
+   * @generated from field: string message = 5;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message assay.v1.ExpressionRule.
+ * Use `create(ExpressionRuleSchema)` to create a new message.
+ */
+export const ExpressionRuleSchema: GenMessage<ExpressionRule> = /*@__PURE__*/
+  messageDesc(file_assay_v1_trust_policy, 15);
+
+/**
  * What a host must satisfy to be affirmed.
  *
  * @generated from message assay.v1.TrustPolicy
@@ -683,7 +733,7 @@ export type TrustPolicy = Message<"assay.v1.TrustPolicy"> & {
   quote?: QuoteRequirements | undefined;
 
   /**
-   * What PCRs must hold; at most 256. A policy has at least one rule, here, in boot or in runtime: without it affirms nothing.
+   * What PCRs must hold; at most 256. A policy has at least one rule, here, in boot, runtime or expressions: without it affirms nothing.
    *
    * @generated from field: repeated assay.v1.PcrRule pcr_rules = 7;
    */
@@ -716,6 +766,13 @@ export type TrustPolicy = Message<"assay.v1.TrustPolicy"> & {
    * @generated from field: assay.v1.RuntimeRules runtime = 11;
    */
   runtime?: RuntimeRules | undefined;
+
+  /**
+   * What else must be true; at most 64. Where one of them looks at boot, no host is affirmed without a boot log that explains its PCRs.
+   *
+   * @generated from field: repeated assay.v1.ExpressionRule expressions = 12;
+   */
+  expressions: ExpressionRule[];
 };
 
 /**
@@ -723,7 +780,7 @@ export type TrustPolicy = Message<"assay.v1.TrustPolicy"> & {
  * Use `create(TrustPolicySchema)` to create a new message.
  */
 export const TrustPolicySchema: GenMessage<TrustPolicy> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 15);
+  messageDesc(file_assay_v1_trust_policy, 16);
 
 /**
  * Request of CreateTrustPolicy.
@@ -744,7 +801,7 @@ export type CreateTrustPolicyRequest = Message<"assay.v1.CreateTrustPolicyReques
  * Use `create(CreateTrustPolicyRequestSchema)` to create a new message.
  */
 export const CreateTrustPolicyRequestSchema: GenMessage<CreateTrustPolicyRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 16);
+  messageDesc(file_assay_v1_trust_policy, 17);
 
 /**
  * Response of CreateTrustPolicy.
@@ -765,7 +822,7 @@ export type CreateTrustPolicyResponse = Message<"assay.v1.CreateTrustPolicyRespo
  * Use `create(CreateTrustPolicyResponseSchema)` to create a new message.
  */
 export const CreateTrustPolicyResponseSchema: GenMessage<CreateTrustPolicyResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 17);
+  messageDesc(file_assay_v1_trust_policy, 18);
 
 /**
  * Request of GetTrustPolicy.
@@ -793,7 +850,7 @@ export type GetTrustPolicyRequest = Message<"assay.v1.GetTrustPolicyRequest"> & 
  * Use `create(GetTrustPolicyRequestSchema)` to create a new message.
  */
 export const GetTrustPolicyRequestSchema: GenMessage<GetTrustPolicyRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 18);
+  messageDesc(file_assay_v1_trust_policy, 19);
 
 /**
  * Response of GetTrustPolicy.
@@ -814,7 +871,7 @@ export type GetTrustPolicyResponse = Message<"assay.v1.GetTrustPolicyResponse"> 
  * Use `create(GetTrustPolicyResponseSchema)` to create a new message.
  */
 export const GetTrustPolicyResponseSchema: GenMessage<GetTrustPolicyResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 19);
+  messageDesc(file_assay_v1_trust_policy, 20);
 
 /**
  * Request of ListTrustPolicies.
@@ -842,7 +899,7 @@ export type ListTrustPoliciesRequest = Message<"assay.v1.ListTrustPoliciesReques
  * Use `create(ListTrustPoliciesRequestSchema)` to create a new message.
  */
 export const ListTrustPoliciesRequestSchema: GenMessage<ListTrustPoliciesRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 20);
+  messageDesc(file_assay_v1_trust_policy, 21);
 
 /**
  * Response of ListTrustPolicies.
@@ -870,7 +927,7 @@ export type ListTrustPoliciesResponse = Message<"assay.v1.ListTrustPoliciesRespo
  * Use `create(ListTrustPoliciesResponseSchema)` to create a new message.
  */
 export const ListTrustPoliciesResponseSchema: GenMessage<ListTrustPoliciesResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 21);
+  messageDesc(file_assay_v1_trust_policy, 22);
 
 /**
  * Request of UpdateTrustPolicy.
@@ -891,7 +948,7 @@ export type UpdateTrustPolicyRequest = Message<"assay.v1.UpdateTrustPolicyReques
  * Use `create(UpdateTrustPolicyRequestSchema)` to create a new message.
  */
 export const UpdateTrustPolicyRequestSchema: GenMessage<UpdateTrustPolicyRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 22);
+  messageDesc(file_assay_v1_trust_policy, 23);
 
 /**
  * Response of UpdateTrustPolicy.
@@ -912,7 +969,7 @@ export type UpdateTrustPolicyResponse = Message<"assay.v1.UpdateTrustPolicyRespo
  * Use `create(UpdateTrustPolicyResponseSchema)` to create a new message.
  */
 export const UpdateTrustPolicyResponseSchema: GenMessage<UpdateTrustPolicyResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 23);
+  messageDesc(file_assay_v1_trust_policy, 24);
 
 /**
  * Request of DeleteTrustPolicy.
@@ -940,7 +997,7 @@ export type DeleteTrustPolicyRequest = Message<"assay.v1.DeleteTrustPolicyReques
  * Use `create(DeleteTrustPolicyRequestSchema)` to create a new message.
  */
 export const DeleteTrustPolicyRequestSchema: GenMessage<DeleteTrustPolicyRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 24);
+  messageDesc(file_assay_v1_trust_policy, 25);
 
 /**
  * Response of DeleteTrustPolicy.
@@ -955,7 +1012,7 @@ export type DeleteTrustPolicyResponse = Message<"assay.v1.DeleteTrustPolicyRespo
  * Use `create(DeleteTrustPolicyResponseSchema)` to create a new message.
  */
 export const DeleteTrustPolicyResponseSchema: GenMessage<DeleteTrustPolicyResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 25);
+  messageDesc(file_assay_v1_trust_policy, 26);
 
 /**
  * Request of ValidateTrustPolicy.
@@ -976,7 +1033,7 @@ export type ValidateTrustPolicyRequest = Message<"assay.v1.ValidateTrustPolicyRe
  * Use `create(ValidateTrustPolicyRequestSchema)` to create a new message.
  */
 export const ValidateTrustPolicyRequestSchema: GenMessage<ValidateTrustPolicyRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 26);
+  messageDesc(file_assay_v1_trust_policy, 27);
 
 /**
  * One problem of a policy.
@@ -1004,7 +1061,7 @@ export type PolicyProblem = Message<"assay.v1.PolicyProblem"> & {
  * Use `create(PolicyProblemSchema)` to create a new message.
  */
 export const PolicyProblemSchema: GenMessage<PolicyProblem> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 27);
+  messageDesc(file_assay_v1_trust_policy, 28);
 
 /**
  * Response of ValidateTrustPolicy.
@@ -1025,7 +1082,7 @@ export type ValidateTrustPolicyResponse = Message<"assay.v1.ValidateTrustPolicyR
  * Use `create(ValidateTrustPolicyResponseSchema)` to create a new message.
  */
 export const ValidateTrustPolicyResponseSchema: GenMessage<ValidateTrustPolicyResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_trust_policy, 28);
+  messageDesc(file_assay_v1_trust_policy, 29);
 
 /**
  * What something that was measured means.
@@ -1115,6 +1172,61 @@ export type RuleSeverity = (typeof RuleSeverity)[keyof typeof RuleSeverity] | Un
  */
 export const RuleSeveritySchema: GenEnum<RuleSeverity> = /*@__PURE__*/
   enumDesc(file_assay_v1_trust_policy, 1);
+
+/**
+ * A claim of the trustworthiness vector that rules may speak for.
+ *
+ * @generated from enum assay.v1.VectorClaim
+ */
+export const VectorClaim = {
+  /**
+   * Not said, which is refused.
+   *
+   * @generated from enum value: VECTOR_CLAIM_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Which machine it is.
+   *
+   * @generated from enum value: VECTOR_CLAIM_INSTANCE_IDENTITY = 1;
+   */
+  INSTANCE_IDENTITY: 1,
+
+  /**
+   * How it is set up.
+   *
+   * @generated from enum value: VECTOR_CLAIM_CONFIGURATION = 2;
+   */
+  CONFIGURATION: 2,
+
+  /**
+   * What runs on it.
+   *
+   * @generated from enum value: VECTOR_CLAIM_EXECUTABLES = 3;
+   */
+  EXECUTABLES: 3,
+
+  /**
+   * What it is made of, firmware with it.
+   *
+   * @generated from enum value: VECTOR_CLAIM_HARDWARE = 4;
+   */
+  HARDWARE: 4,
+} as const;
+
+/**
+ * A claim of the trustworthiness vector that rules may speak for.
+ *
+ * @generated from enum assay.v1.VectorClaim
+ */
+export type VectorClaim = (typeof VectorClaim)[keyof typeof VectorClaim] | UnknownEnum;
+
+/**
+ * Describes the enum assay.v1.VectorClaim.
+ */
+export const VectorClaimSchema: GenEnum<VectorClaim> = /*@__PURE__*/
+  enumDesc(file_assay_v1_trust_policy, 2);
 
 /**
  * Keeps the trust policies. A version never changes; an update makes a new one.

@@ -92,6 +92,16 @@ export function describeHosts(given: Given): void {
       expect(causes).toEqual(['input_changed', 'input_changed']);
     });
 
+    it('drops the verdict when labels or name change that the policy itself looks at', async () => {
+      const attachment = { matchLabels: {}, allHosts: true, precedence: 7, judgesNames: true };
+      await given.store.putPolicy({ ...policy('names'), attachment }, { ...OPERATOR, expected: null });
+      await affirmed(given.store, 'a');
+      await affirmed(given.store, 'b');
+      await given.store.updateHost('h-a', { labels: { zone: 'n' } }, anyVersion);
+      await given.store.updateHost('h-b', { nodeName: 'node-b' }, anyVersion);
+      for (const id of ['h-a', 'h-b']) expect(await reasons(given.store, id)).toEqual(['APPRAISAL_INPUT_CHANGED']);
+    });
+
     it('fences a round that was judged under other labels', async () => {
       await affirmed(given.store, 'a');
       const judged = await round(given.store, 'h-a');

@@ -1,0 +1,105 @@
+import { failed, passed, unevaluated } from '../verifier/finding.ts';
+import type { Finding } from '../verifier/finding.ts';
+import { APPROVED, APPROVED_AT_BOOT, CONTRAINDICATED, NOT_APPROVED } from './claims.ts';
+import type { Claims } from './claims.ts';
+import type { Expression } from './compile-expression.ts';
+import { claimsOf } from './expression-claims.ts';
+import type { ClaimSources } from './expression-claims.ts';
+import { compiledRules, pcrsOfExpressions } from './expression-rules.ts';
+import type { CompiledRule, ExpressionRule } from './expression-rules.ts';
+import { ExpressionFault, Frame } from './expression-value.ts';
+import type { ClaimValue } from './expression-value.ts';
+import type { TrustPolicy } from './policy.ts';
+
+type ClaimValues = ReadonlyMap<string, ClaimValue>;
+
+/** What each expression of the policy says of the host. */
+export function appraiseExpressions(
+  policy: Pick<TrustPolicy, 'expressions'>,
+  sources: ClaimSources,
+  claims: Claims,
+): readonly Finding[] {
+  const rules = compiledRules(policy);
+  if (rules.length === 0) return [];
+  const values = claimsOf(sources, pcrsOfExpressions(policy));
+  return rules.map((rule) => checkRule(rule, values, claims));
+}
+
+function checkRule({ rule, expression }: CompiledRule, values: ClaimValues, claims: Claims): Finding {
+  const id = `expression.${rule.id}`;
+  const expected = shortened(rule.expression, MAX_EXPECTED);
+  if (expression === null) {
+    return unevaluated(id, {
+      reason: 'EXPRESSION_INVALID',
+      observed: 'an expression that this release does not take',
+      expected,
+      message: `The expression ${rule.id} cannot be judged: the policy must be applied anew.`,
+    });
+  }
+  const outcome = evaluate(expression, values);
+  if (outcome instanceof ExpressionFault) {
+    const message = `The expression ${rule.id} cannot be judged.`;
+    return unevaluated(id, {
+      reason: outcome.code,
+      observed: shortened(outcome.message, MAX_OBSERVED),
+      expected,
+      message,
+    });
+  }
+  const observed = observe(expression, values);
+  if (outcome) {
+    claims.raise(rule.claim, rule.claim === 'executables' ? APPROVED_AT_BOOT : APPROVED);
+    return passed(id, `The expression ${rule.id} holds.`, observed);
+  }
+  claims.lower(rule.claim, rule.severity === 'warning' ? NOT_APPROVED : CONTRAINDICATED);
+  return failed(id, { reason: 'EXPRESSION_FALSE', observed, expected, message: sentenceOf(rule) });
+}
+
+function sentenceOf({ id, message }: ExpressionRule): string {
+  return `The expression ${id} does not hold.${message === '' ? '' : ` ${message}`}`;
+}
+
+function evaluate({ evaluate: run }: Expression, values: ClaimValues): boolean | ExpressionFault {
+  try {
+    return run(values);
+  } catch (error) {
+    if (error instanceof ExpressionFault) return error;
+    throw error;
+  }
+}
+
+const MAX_SHOWN = 6;
+const MAX_VALUE = 96;
+const MAX_ELEMENTS = 4;
+const MAX_OBSERVED = 640;
+/** A result is kept at each change of it; the policy has the whole. */
+const MAX_EXPECTED = 256;
+
+/** The values of the claims that an expression names, for people: the first few, shortened. */
+function observe({ claims }: Expression, values: ClaimValues): string {
+  const shown = claims.slice(0, MAX_SHOWN).map(({ path, read }) => `${path} = ${valueOf(read, values)}`);
+  const more = claims.length > MAX_SHOWN ? ` and ${claims.length - MAX_SHOWN} more` : '';
+  return shortened(`${shown.join(', ')}${more}`, MAX_OBSERVED);
+}
+
+function valueOf(read: (frame: Frame) => ClaimValue, values: ClaimValues): string {
+  try {
+    return shown(read(new Frame(values)));
+  } catch (error) {
+    if (error instanceof ExpressionFault) return 'nothing';
+    throw error;
+  }
+}
+
+function shown(value: ClaimValue): string {
+  if (typeof value === 'string') return JSON.stringify(shortened(value, MAX_VALUE));
+  if (typeof value !== 'object') return String(value);
+  if (value instanceof Map) return `${value.size} entries`;
+  const list = value as readonly ClaimValue[];
+  if (list.length > MAX_ELEMENTS || list.some((element) => typeof element === 'object')) return `${list.length} values`;
+  return `[${list.map(shown).join(', ')}]`;
+}
+
+function shortened(text: string, limit: number): string {
+  return text.length > limit ? `${text.slice(0, limit).toWellFormed()}…` : text;
+}

@@ -1,0 +1,154 @@
+/** What an expression may look at: every name, its type, what it means and when it is not there. docs/policy.md shows this table. */
+
+/** A type as CEL writes it; a name with a capital is a row of {@link CLAIM_TYPES}. */
+export interface ClaimField {
+  readonly type: string;
+  readonly meaning: string;
+  /** When a proven state of the host does not have it: `has()` is false then. Empty where it is always there. */
+  readonly absent: string;
+  /** PCRs that a claim of the boot log rests on: each round proves that they have not moved. */
+  readonly pcrs?: readonly number[];
+}
+
+export type ClaimType = Readonly<Record<string, ClaimField>>;
+
+const pcrs = (bank: string): ClaimField => ({
+  type: 'map<int, string>',
+  meaning: `PCRs of the ${bank} bank, lower-case hex, by their number: \`pcrs.${bank}[7]\``,
+  absent: 'the TPM has no active bank of it, or the bank no such PCR',
+});
+
+export const CLAIM_TYPES: Readonly<Record<string, ClaimType>> = {
+  Identity: {
+    endorsed: {
+      type: 'bool',
+      meaning: 'a trust anchor certifies every EK, or the inventory lists them',
+      absent: '',
+    },
+    revoked: { type: 'bool', meaning: 'an issuer of an EK certificate has revoked it', absent: '' },
+    admission: {
+      type: 'string',
+      meaning: 'how the host was admitted: `certificate`, `inventory` or `approval`',
+      absent: '',
+    },
+    ek_algorithms: { type: 'list<string>', meaning: 'of each EK, such as `RSA-2048`', absent: '' },
+    manufacturer: {
+      type: 'string',
+      meaning: 'of the TPM, by its EK certificate',
+      absent: 'no trust anchor certifies the EKs',
+    },
+    model: {
+      type: 'string',
+      meaning: 'of the TPM, by its EK certificate',
+      absent: 'no trust anchor certifies the EKs',
+    },
+    deviations: {
+      type: 'list<string>',
+      meaning: 'in what the EK certificates differ from the profile, by code',
+      absent: 'no trust anchor certifies the EKs',
+    },
+  },
+  Tpm: {
+    firmware_version: { type: 'int', meaning: 'firmwareVersion of the quote, 64 bits', absent: '' },
+    reset_count: { type: 'int', meaning: 'resetCount of the quote', absent: '' },
+    restart_count: { type: 'int', meaning: 'restartCount of the quote', absent: '' },
+    active_banks: { type: 'list<string>', meaning: 'PCR banks, proven since the last reset', absent: '' },
+  },
+  Pcrs: { sha1: pcrs('sha1'), sha256: pcrs('sha256'), sha384: pcrs('sha384'), sha512: pcrs('sha512') },
+  Boot: {
+    secure_boot: { type: 'SecureBoot', meaning: 'the state of Secure Boot', absent: '', pcrs: [7, 14] },
+    authorities: {
+      type: 'list<string>',
+      meaning: 'SHA-256 of each certificate or hash that an image was verified with',
+      absent: 'none was measured',
+      pcrs: [7],
+    },
+    sbat_level: {
+      type: 'map<string, int>',
+      meaning: "shim's revocation level: generation by component",
+      absent: 'none was measured',
+      pcrs: [7],
+    },
+    images: {
+      type: 'list<BootImage>',
+      meaning: 'boot applications (PCR 4) and drivers (PCR 2)',
+      absent: 'no boot application was measured',
+      pcrs: [2, 4],
+    },
+    command_line: {
+      type: 'string',
+      meaning: "the kernel's command line, as it was measured",
+      absent: 'none was measured',
+      pcrs: [8, 9, 12],
+    },
+    kernel_arguments: {
+      type: 'list<string>',
+      meaning: 'the arguments that every kernel reads of it: ask here for what must be there',
+      absent: 'none was measured',
+      pcrs: [8, 9, 12],
+    },
+    any_arguments: {
+      type: 'list<string>',
+      meaning: 'every argument that a kernel or a first process may read of it: ask here for what must not be there',
+      absent: 'none was measured',
+      pcrs: [8, 9, 12],
+    },
+  },
+  SecureBoot: {
+    mode: { type: 'string', meaning: '`enabled`, `disabled` or `unset`', absent: '' },
+    setup_mode: { type: 'bool', meaning: 'anybody may enrol keys', absent: '' },
+    audit_mode: { type: 'bool', meaning: 'what is not signed is only logged', absent: '' },
+    debug_mode: { type: 'bool', meaning: 'a firmware debugger was on', absent: '' },
+    used: { type: 'bool', meaning: 'an image was verified with db', absent: '' },
+    mok_measurements: { type: 'list<string>', meaning: 'names of what shim measured of its owner', absent: '' },
+  },
+  BootImage: {
+    pcr: { type: 'int', meaning: '4 or 2', absent: '' },
+    digests: {
+      type: 'list<string>',
+      meaning: 'Authenticode digests, one for each active bank that has it',
+      absent: '',
+    },
+  },
+  Host: {
+    node_name: { type: 'string', meaning: 'set by an operator', absent: 'none is set' },
+    labels: { type: 'map<string, string>', meaning: 'set by operators', absent: '' },
+  },
+};
+
+/** The names that an expression starts from. */
+export const CLAIM_ROOTS: Readonly<Record<string, string>> = {
+  identity: 'Identity',
+  tpm: 'Tpm',
+  pcrs: 'Pcrs',
+  boot: 'Boot',
+  host: 'Host',
+};
+
+/** Every claim by its whole name, for people. */
+export function everyClaim(): readonly (ClaimField & { readonly name: string })[] {
+  return Object.entries(CLAIM_ROOTS).flatMap(([root, type]) => claimsUnder(root, type));
+}
+
+function claimsUnder(prefix: string, typeName: string): readonly (ClaimField & { readonly name: string })[] {
+  return Object.entries(CLAIM_TYPES[typeName] ?? {}).flatMap(([name, field]) => {
+    const path = `${prefix}.${name}`;
+    const { element } = shapeOf(field.type);
+    const inner = element === null ? [] : claimsUnder(field.type === element ? path : `${path}[]`, element);
+    return [{ ...field, name: path }, ...inner];
+  });
+}
+
+/** What a type is made of, as far as an expression can go into it. */
+export interface ClaimShape {
+  readonly kind: 'scalar' | 'list' | 'map' | 'message';
+  /** The message, or that of the list's elements; null where there is none. */
+  readonly element: string | null;
+}
+
+export function shapeOf(type: string): ClaimShape {
+  const list = /^list<(\w+)>$/.exec(type)?.[1];
+  if (list !== undefined) return { kind: 'list', element: Object.hasOwn(CLAIM_TYPES, list) ? list : null };
+  if (type.startsWith('map<')) return { kind: 'map', element: null };
+  return Object.hasOwn(CLAIM_TYPES, type) ? { kind: 'message', element: type } : { kind: 'scalar', element: null };
+}
