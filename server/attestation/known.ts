@@ -22,13 +22,15 @@ export async function readKnown(
   host: HostRecord,
 ): Promise<Known> {
   const { applicable, epoch } = await policies.resolve(host);
-  const endorsement = await endorsements.judge(endorsableEks(host));
-  return {
-    ak: attestationKeyOf(host),
-    applicable,
-    endorsed: endorsement.certified || endorsement.registered,
-    revoked: endorsement.revoked?.detail ?? null,
-    endorsementEnds: endorsement.endsAt,
-    epochs: { policy: epoch, endorsement: endorsement.epoch },
-  };
+  const { epoch: endorsement, ...endorsed } = await endorsementOf(endorsements, host);
+  return { ak: attestationKeyOf(host), applicable, ...endorsed, epochs: { policy: epoch, endorsement } };
+}
+
+/** Who vouches for a host now, and the version of what says so. */
+export async function endorsementOf(
+  endorsements: Pick<Endorsements, 'judge'>,
+  host: HostRecord,
+): Promise<Pick<Known, 'endorsed' | 'revoked' | 'endorsementEnds'> & { readonly epoch: number }> {
+  const { certified, registered, revoked, endsAt, epoch } = await endorsements.judge(endorsableEks(host));
+  return { endorsed: certified || registered, revoked: revoked?.detail ?? null, endorsementEnds: endsAt, epoch };
 }

@@ -1,0 +1,74 @@
+import type { ApplicablePolicy } from '../policy/appraise.ts';
+import { appraise } from '../policy/appraise.ts';
+import type { Verdict } from '../store/records.ts';
+import type { Epochs } from '../store/store.ts';
+import { unevaluated } from '../verifier/finding.ts';
+import type { Finding } from '../verifier/finding.ts';
+import { checkKept, keptFindings, KeptPcrs, neededPcrs } from './kept-evidence.ts';
+import type { BankPcr, KeptEvidence } from './kept-evidence.ts';
+import type { Known } from './known.ts';
+import { bootEvidence } from './round-boot.ts';
+
+/** What the kept evidence of a host comes to under a policy. */
+export type Reappraisal =
+  | {
+      readonly kind: 'verdict';
+      readonly verdict: Verdict;
+      /** PCRs that it rests on and the last quote did not cover. */
+      readonly assumed: readonly BankPcr[];
+    }
+  /** The kept evidence does not say; nothing is guessed. */
+  | { readonly kind: 'unknown'; readonly finding: Finding };
+
+export interface ReappraisalContext {
+  /** The policy that the present result is of; null where that is not known any more. */
+  readonly judged: ApplicablePolicy | null;
+  /** The policy to judge by. */
+  readonly applicable: ApplicablePolicy;
+  readonly epochs: Epochs;
+  readonly endorsement: Pick<Known, 'endorsed' | 'revoked'>;
+}
+
+/**
+ * Judges a host by what is kept of it, with the functions that judge its rounds: what its next round comes to if nothing about it
+ * has changed since the last one.
+ */
+export function reappraise(kept: KeptEvidence, context: ReappraisalContext): Reappraisal {
+  const { host, result, boot } = kept;
+  const { applicable, epochs, endorsement } = context;
+  const missing = checkKept(kept);
+  if (missing !== null) return { kind: 'unknown', finding: missing };
+  const pcrs = new KeptPcrs(kept, context.judged).read(neededPcrs(applicable, host));
+  if ('finding' in pcrs) return { kind: 'unknown', finding: pcrs.finding };
+  const asksForBoot = applicable.kind === 'policy' && (applicable.policy.boot ?? null) !== null;
+  // As long as the banks are not proven, every round asks for the logs, too.
+  if (boot === null && (asksForBoot || !host.banksProven))
+    return { kind: 'unknown', finding: unknownBoot('no log that was replayed') };
+  const round = { host, challenge: { selection: [] }, applicable, boot };
+  const booted = bootEvidence(round, { pcrs: pcrs.values }, null);
+  if (booted.kind === 'moved') return { kind: 'unknown', finding: unknownBoot(booted.finding.message) };
+  const verdict = appraise({
+    applicable,
+    epochs,
+    ...endorsement,
+    findings: keptFindings(result),
+    pcrs: pcrs.values,
+    boot: booted,
+    banks: new Set(host.banks.map(({ algorithm }) => algorithm)),
+    banksProven: host.banksProven,
+    standing: host.findings,
+    akName: host.ak.name,
+    resetCount: result.resetCount,
+    restartCount: result.restartCount,
+  });
+  return { kind: 'verdict', verdict, assumed: pcrs.assumed };
+}
+
+function unknownBoot(observed: string): Finding {
+  return unevaluated('kept-evidence', {
+    reason: 'KEPT_BOOT_UNKNOWN',
+    observed,
+    expected: 'a boot log of the present boot, and PCRs that it explains',
+    message: 'What is kept does not say what this host booted. It would be asked for.',
+  });
+}
