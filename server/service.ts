@@ -8,6 +8,7 @@ import type { Config } from './config.ts';
 import { Endorsements } from './endorsement/endorsements.ts';
 import { EnrollmentBeginner } from './enrollment/begin.ts';
 import { EnrollmentLimits } from './enrollment/enrollment-limits.ts';
+import { WakeUps } from './attestation/wake-ups.ts';
 import { Callers } from './identity/callers.ts';
 import { issueAkCertificate, issueClientCertificate } from './identity/ca.ts';
 import { loadServiceKeys } from './identity/service-keys.ts';
@@ -219,6 +220,7 @@ function servicesOptions(
       endorsements,
       boots,
       runtimes: new RuntimeServices(store),
+      wakeUps: new WakeUps(),
       random,
       logBudget,
       issueClientCertificate: issueHostCertificate,

@@ -1,9 +1,12 @@
 import { isMap, isNode, isScalar, LineCounter, parseAllDocuments } from 'yaml';
 import type { Document, Node } from 'yaml';
+import { RpcError } from '../../proto/rpc-error.ts';
 import { UsageError } from '../failure.ts';
 import { findPolicyProblems, formatPath, parsePath } from '../sdk/policy-problems.ts';
 import type { JsonPath } from '../sdk/policy-problems.ts';
 import type { JsonObject, JsonValue, PolicyProblem } from '../sdk/resources.ts';
+import { readNamedFile } from './context.ts';
+import type { Context } from './context.ts';
 
 /** A policy as a file holds it, with what is needed to say where in the file something is wrong. */
 export interface PolicyDocument {
@@ -38,6 +41,26 @@ export function parsePolicyFile(file: string, text: string): readonly PolicyDocu
   const problems = policies.flatMap((policy) => policy.problems);
   if (problems.length > 0) throw new UsageError(`${file} is not a trust policy`, { problems });
   return policies;
+}
+
+/** Reads the policies of a file that an option names. */
+export async function readPolicies(context: Context, file: string): Promise<readonly PolicyDocument[]> {
+  const text = await readNamedFile(context, file, MAX_POLICY_BYTES, 'policy file');
+  return parsePolicyFile(file === '-' ? 'standard input' : file, text.toString('utf8'));
+}
+
+/** The service names fields; the file has lines. */
+export async function located<T>(document: PolicyDocument, call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    if (!(error instanceof RpcError) || error.code !== 'INVALID_ARGUMENT' || error.fieldViolations.length === 0)
+      throw error;
+    const problems = error.fieldViolations.map(({ field, description }) =>
+      document.locate({ field: field.replace(/^trust_policy\./, ''), message: description }),
+    );
+    throw new UsageError(`${error.reason}: ${error.message}`, { cause: error, problems });
+  }
 }
 
 function readDocument(

@@ -1,14 +1,13 @@
 import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 import { stringify } from 'yaml';
-import { RpcError } from '../../proto/rpc-error.ts';
-import { EXIT, UsageError } from '../failure.ts';
+import { EXIT } from '../failure.ts';
 import { escapeText, formatLabels, formatTable, formatTime, idOf } from '../output.ts';
 import type { JsonObject, JsonValue, TrustPolicy } from '../sdk/resources.ts';
-import { collect, operatorCommand, readNamedFile, tell, tellDone, withService, writeJson } from './context.ts';
+import { collect, operatorCommand, tell, tellDone, withService, writeJson } from './context.ts';
 import type { Context, OperatorOptions } from './context.ts';
-import { MAX_POLICY_BYTES, parsePolicyFile } from './policy-file.ts';
-import type { PolicyDocument } from './policy-file.ts';
+import { located, readPolicies } from './policy-file.ts';
+import { addJudgementCommands } from './policy-judgement.ts';
 
 interface FileOptions extends OperatorOptions {
   readonly filename: string;
@@ -85,25 +84,8 @@ export function addPolicyCommands(context: Context, program: Command): void {
       tellDone(context, options, `deleted ${idOf(name)}`);
     }),
   );
-}
 
-async function readPolicies(context: Context, file: string): Promise<readonly PolicyDocument[]> {
-  const text = await readNamedFile(context, file, MAX_POLICY_BYTES, 'policy file');
-  return parsePolicyFile(file === '-' ? 'standard input' : file, text.toString('utf8'));
-}
-
-/** The service names fields; the file has lines. */
-async function located<T>(document: PolicyDocument, call: () => Promise<T>): Promise<T> {
-  try {
-    return await call();
-  } catch (error) {
-    if (!(error instanceof RpcError) || error.code !== 'INVALID_ARGUMENT' || error.fieldViolations.length === 0)
-      throw error;
-    const problems = error.fieldViolations.map(({ field, description }) =>
-      document.locate({ field: field.replace(/^trust_policy\./, ''), message: description }),
-    );
-    throw new UsageError(`${error.reason}: ${error.message}`, { cause: error, problems });
-  }
+  addJudgementCommands(context, policy);
 }
 
 function rowOf(policy: TrustPolicy): readonly string[] {

@@ -115,11 +115,14 @@ export class KeptPcrs {
   }
 }
 
-/** What the rules of a policy look at, in banks that are active. */
-export function neededPcrs(applicable: ApplicablePolicy, host: Pick<HostRecord, 'banks'>): readonly BankPcr[] {
+/** What the rules of a policy look at, in banks that are active. Boot rules do where there is a boot that may have moved away. */
+export function neededPcrs(
+  applicable: ApplicablePolicy,
+  { host, boot: known }: Pick<KeptEvidence, 'host' | 'boot'>,
+): readonly BankPcr[] {
   if (applicable.kind !== 'policy') return [];
   const banks = banksOf(host);
-  const boot = selectBootPcrs(applicable, banks);
+  const boot = known?.outcome.kind === 'verified' ? selectBootPcrs(applicable, banks) : null;
   return banks.flatMap(({ hash, pcrs }) => {
     const named = applicable.policy.pcrRules.flatMap(({ bank, index }) =>
       hashAlgorithmByName(bank)?.alg === hash ? [index] : [],

@@ -14,9 +14,9 @@ export type Reappraisal =
   | {
       readonly kind: 'verdict';
       readonly verdict: Verdict;
-      /** PCRs that it rests on and the last quote did not cover. */
-      readonly assumed: readonly BankPcr[];
     }
+  /** A verdict that holds only if these PCRs have not moved since the first quote of this boot: the last one did not cover them. */
+  | { readonly kind: 'assumed'; readonly verdict: Verdict; readonly pcrs: readonly BankPcr[] }
   /** The kept evidence does not say; nothing is guessed. */
   | { readonly kind: 'unknown'; readonly finding: Finding };
 
@@ -38,7 +38,7 @@ export function reappraise(kept: KeptEvidence, context: ReappraisalContext): Rea
   const { applicable, epochs, endorsement } = context;
   const missing = checkKept(kept);
   if (missing !== null) return { kind: 'unknown', finding: missing };
-  const pcrs = new KeptPcrs(kept, context.judged).read(neededPcrs(applicable, host));
+  const pcrs = new KeptPcrs(kept, context.judged).read(neededPcrs(applicable, kept));
   if ('finding' in pcrs) return { kind: 'unknown', finding: pcrs.finding };
   const asksForBoot = applicable.kind === 'policy' && (applicable.policy.boot ?? null) !== null;
   // As long as the banks are not proven, every round asks for the logs, too.
@@ -61,7 +61,7 @@ export function reappraise(kept: KeptEvidence, context: ReappraisalContext): Rea
     resetCount: result.resetCount,
     restartCount: result.restartCount,
   });
-  return { kind: 'verdict', verdict, assumed: pcrs.assumed };
+  return pcrs.assumed.length === 0 ? { kind: 'verdict', verdict } : { kind: 'assumed', verdict, pcrs: pcrs.assumed };
 }
 
 function unknownBoot(observed: string): Finding {

@@ -2,7 +2,7 @@ import type { Endorsements } from '../endorsement/endorsements.ts';
 import type { PolicyResolver } from '../policy/policy-resolver.ts';
 import type { RoundCommitter } from '../result/commit.ts';
 import type { ChangeFeed } from '../result/feed.ts';
-import type { Change, ChangeCause, HostRecord, LogPart, LogState } from '../store/records.ts';
+import type { Change, HostRecord, LogPart, LogState } from '../store/records.ts';
 import { isOtherBoot } from '../store/enroll-rules.ts';
 import type { RoundInput, RoundOutcome, Store } from '../store/store.ts';
 import { checkAnnouncements, collectLogs, withinTime } from '../verifier/collect-logs.ts';
@@ -18,12 +18,14 @@ import type { Arrival } from './inbox.ts';
 import type { AgentMessage, Challenge, Hello, RoundEvidence, ServiceMessage } from './messages.ts';
 import { readKnown } from './known.ts';
 import type { Known } from './known.ts';
+import { isFromOutside } from './outside-change.ts';
 import { isTornBoot, loadBoot, proveBoot } from './round-boot.ts';
 import { isLaterBoot, judgeRound, proveRound, quoteRequirementsOf, tornRound, withLogs } from './round.ts';
 import type { RoundContext } from './round.ts';
 import { loadRuntime, movedRuntime, NO_RUNTIME, proveRuntime } from './round-runtime.ts';
 import type { KnownRuntime } from './round-runtime.ts';
 import type { RuntimeServices } from './runtime-services.ts';
+import type { WakeUps } from './wake-ups.ts';
 
 const HELLO_TIMEOUT = 30_000;
 /** A wish is heard this long after the last challenge, milliseconds. */
@@ -42,6 +44,7 @@ export interface AttestationServices {
   readonly endorsements: Pick<Endorsements, 'judge'>;
   readonly boots: BootCache;
   readonly runtimes: RuntimeServices;
+  readonly wakeUps: WakeUps;
   readonly random: (size: number) => Buffer;
   readonly logBudget: LogBudget;
   readonly issueClientCertificate: (hostId: string, publicKey: Buffer) => Promise<Buffer>;
@@ -53,17 +56,6 @@ export interface StreamOptions {
   /** Aborts when the service stops: the stream ends between two rounds, and nothing is held against the host. */
   readonly draining: AbortSignal;
 }
-
-/** Changes that somebody else made: what the stream knows of the host is out of date. */
-const OUTSIDE: ReadonlySet<ChangeCause> = new Set([
-  'updated',
-  'approved',
-  'revoked',
-  'ak_replaced',
-  'input_changed',
-  'deleted',
-  'enrolled',
-]);
 
 /** Attests one host for as long as its stream is open. Throws AttestationError, EvidenceError, LogError. */
 export async function* attestHost(
@@ -98,6 +90,8 @@ class AttestationSession {
   #boot: KnownBoot | null = null;
   #runtime: KnownRuntime = NO_RUNTIME;
   #fenced = 0;
+  /** Takes the stream out of the line of those that are to be judged anew. */
+  #leaveLine: () => void = () => undefined;
 
   constructor(services: AttestationServices, options: StreamOptions) {
     this.#services = services;
@@ -111,9 +105,12 @@ class AttestationSession {
   }
 
   notice(change: Change): void {
-    if (!OUTSIDE.has(change.cause)) return;
+    if (!isFromOutside(change)) return;
     this.#forget();
-    this.wake();
+    if (change.cause !== 'input_changed') return this.wake();
+    // Its verdict has fallen already; what other hosts lost theirs with it is asked about one after another.
+    this.#leaveLine();
+    this.#leaveLine = this.#services.wakeUps.soon(() => this.wake());
   }
 
   async *run(): AsyncGenerator<ServiceMessage, void, undefined> {
@@ -127,6 +124,8 @@ class AttestationSession {
         if (!(await this.#waitForApproval())) return;
         continue;
       }
+      // Whoever is asked now need not be woken for what changed before.
+      this.#leaveLine();
       const known = await this.#knownOf(host);
       const challenge = drawChallenge({
         host,
@@ -162,6 +161,7 @@ class AttestationSession {
 
   /** A lost stream shortens the validity; a service that stops does not. */
   async close(): Promise<void> {
+    this.#leaveLine();
     if (!this.#accepted || this.#options.draining.aborted) return;
     await this.#services.store.streamLost(this.#options.caller.hostId, this.#streamEpoch, this.#grace);
     this.#services.feed.hint();

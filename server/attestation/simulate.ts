@@ -12,7 +12,7 @@ import { endorsementOf } from './known.ts';
 import { reappraise } from './reappraise.ts';
 import type { Reappraisal } from './reappraise.ts';
 import { loadBoot } from './round-boot.ts';
-import { SimulationTally, statusOf } from './simulation-tally.ts';
+import { SimulationTally } from './simulation-tally.ts';
 import type { SimulatedHost, SimulationSummary } from './simulation-tally.ts';
 
 /** Hosts that are read together. */
@@ -37,7 +37,7 @@ export interface SimulationRequest {
 }
 
 export type SimulationEvent =
-  /** A host whose status would change, or of which that cannot be said. */
+  /** A concerned host, whether its status would change or not. */
   | ({ readonly kind: 'host' } & SimulatedHost)
   | { readonly kind: 'progress'; readonly hosts: number }
   | { readonly kind: 'summary'; readonly summary: SimulationSummary };
@@ -67,7 +67,7 @@ export async function* simulate(
       const simulated = await simulateHost(services, policies, { host, result: results.get(host.id) });
       if (simulated !== null) {
         tally.add(simulated);
-        if (statusOf(simulated.outcome) !== simulated.result.status) yield { kind: 'host', ...simulated };
+        yield { kind: 'host', ...simulated };
       }
       await setImmediate();
     }

@@ -15,6 +15,8 @@ export interface Transition {
   readonly from: TrustStatus;
   /** Null where it cannot be said. */
   readonly to: TrustStatus | null;
+  /** It rests on PCRs that the last quote did not cover. */
+  readonly assumed: boolean;
   readonly hosts: number;
 }
 
@@ -51,7 +53,6 @@ export class SimulationTally {
   readonly #judges = new Map<string, JudgeChange>();
   #hosts = 0;
   #concerned = 0;
-  #assumed = 0;
 
   get hosts(): number {
     return this.#hosts;
@@ -64,9 +65,8 @@ export class SimulationTally {
 
   add({ result, before, after, outcome }: SimulatedHost): void {
     this.#concerned += 1;
-    if (outcome.kind === 'verdict' && outcome.assumed.length > 0) this.#assumed += 1;
-    const transition = { from: result.status, to: statusOf(outcome) };
-    count(this.#transitions, `${transition.from} ${transition.to}`, transition);
+    const transition = { from: result.status, to: statusOf(outcome), assumed: outcome.kind === 'assumed' };
+    count(this.#transitions, `${transition.from} ${transition.to} ${transition.assumed}`, transition);
     const judge = { from: policyIdOf(before), to: policyIdOf(after), ambiguous: after.kind === 'ambiguous' };
     const key = `${judge.from} ${judge.to} ${judge.ambiguous}`;
     if (this.#judges.has(key) || this.#judges.size < MAX_JUDGES) count(this.#judges, key, judge);
@@ -83,7 +83,7 @@ export class SimulationTally {
       better: sum(({ from, to }) => to !== null && RANK[to] < RANK[from]),
       unknown: sum(({ to }) => to === null),
       unknownTrusted: sum(({ from, to }) => to === null && RANK[from] <= RANK.warning),
-      assumed: this.#assumed,
+      assumed: sum(({ assumed }) => assumed),
       transitions: transitions.toSorted((left, right) => right.hosts - left.hosts),
       judges: [...this.#judges.values()].toSorted((left, right) => right.hosts - left.hosts),
     };
@@ -91,8 +91,13 @@ export class SimulationTally {
 }
 
 /** The status that a host would have; null where it cannot be said. */
-export function statusOf(outcome: Reappraisal): TrustStatus | null {
-  return outcome.kind === 'verdict' ? outcome.verdict.status : null;
+function statusOf(outcome: Reappraisal): TrustStatus | null {
+  return outcome.kind === 'unknown' ? null : outcome.verdict.status;
+}
+
+/** Whether the status of a host would be another, or that cannot be said. */
+export function differs({ result, outcome }: SimulatedHost): boolean {
+  return statusOf(outcome) !== result.status;
 }
 
 export function policyIdOf(applicable: ApplicablePolicy): string {

@@ -48,7 +48,8 @@ export function explanationToProto(explanation: HostExplanation): MessageInitSha
     })),
     otherChecks: explanation.otherChecks.map(checkToProto),
     missing: [...explanation.missing],
-    result: resultToProto(result),
+    // Its checks stand beside the requirements: twice they might not fit into a message.
+    result: { ...resultToProto(result), checks: [] },
     inputs: explanation.inputs.map(({ name, version }) => ({ name, version: BigInt(version) })),
     appraisalInputDigest: explanation.inputDigest,
   };

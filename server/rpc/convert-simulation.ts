@@ -7,6 +7,7 @@ import type {
   TrustPolicy as ProtoPolicy,
 } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
 import { algorithmName } from '../../tpm/structures/constants.ts';
+import type { Reappraisal } from '../attestation/reappraise.ts';
 import type { SimulationRequest } from '../attestation/simulate.ts';
 import { policyIdOf } from '../attestation/simulation-tally.ts';
 import type { SimulatedHost, SimulationSummary } from '../attestation/simulation-tally.ts';
@@ -52,23 +53,30 @@ export function simulationFromProto(
 
 export function simulatedToProto(simulated: SimulatedHost): MessageInitShape<typeof SimulatedVerdictSchema> {
   const { host, result, before, after, outcome } = simulated;
-  const verdict = outcome.kind === 'verdict' ? outcome.verdict : null;
   return {
     host: `hosts/${host.id}`,
     nodeName: host.nodeName,
     fromStatus: statusToProto(result.status),
     fromTrustPolicy: policyName(policyIdOf(before)),
     toTrustPolicy: policyName(policyIdOf(after)),
-    outcome:
-      outcome.kind === 'verdict'
-        ? { case: 'toStatus', value: statusToProto(outcome.verdict.status) }
-        : { case: 'unknown', value: checkToProto(outcome.finding) },
-    checks: open(verdict?.checks ?? []),
+    outcome: outcomeToProto(outcome),
+    checks: open(outcome.kind === 'unknown' ? [] : outcome.verdict.checks),
     formerChecks: open(result.checks),
-    assumedPcrs: (outcome.kind === 'verdict' ? outcome.assumed : [])
+    assumedPcrs: (outcome.kind === 'assumed' ? outcome.pcrs : [])
       .slice(0, MAX_LISTED)
       .map(({ hash, pcr }) => ({ bank: algorithmName(hash), index: pcr })),
   };
+}
+
+function outcomeToProto(outcome: Reappraisal): NonNullable<MessageInitShape<typeof SimulatedVerdictSchema>['outcome']> {
+  switch (outcome.kind) {
+    case 'verdict':
+      return { case: 'toStatus', value: statusToProto(outcome.verdict.status) };
+    case 'assumed':
+      return { case: 'assumedStatus', value: statusToProto(outcome.verdict.status) };
+    case 'unknown':
+      return { case: 'unknown', value: checkToProto(outcome.finding) };
+  }
 }
 
 export function simulationSummaryToProto(
@@ -84,9 +92,10 @@ export function simulationSummaryToProto(
     unknownTrustedCount: BigInt(summary.unknownTrusted),
     assumedCount: BigInt(summary.assumed),
     unlistedCount: BigInt(unlisted),
-    transitions: summary.transitions.map(({ from, to, hosts }) => ({
+    transitions: summary.transitions.map(({ from, to, assumed, hosts }) => ({
       fromStatus: statusToProto(from),
       ...(to === null ? {} : { toStatus: statusToProto(to) }),
+      assumed,
       hostCount: BigInt(hosts),
     })),
     judges: summary.judges.map(({ from, to, ambiguous, hosts }) => ({

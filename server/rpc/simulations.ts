@@ -9,6 +9,7 @@ import type { Context } from '../../proto/service.ts';
 import { StatusError } from '../../proto/status.ts';
 import { simulate } from '../attestation/simulate.ts';
 import type { SimulationRequest, SimulationServices } from '../attestation/simulate.ts';
+import { differs } from '../attestation/simulation-tally.ts';
 import type { TrustPolicy } from '../policy/policy.ts';
 import type { Access } from './access.ts';
 import { simulatedToProto, simulationFromProto, simulationSummaryToProto } from './convert-simulation.ts';
@@ -53,6 +54,8 @@ export class Simulations {
         yield { event: { case: 'summary', value: summary } };
       } else if (event.kind === 'progress') {
         yield { event: { case: 'progress', value: { hostCount: BigInt(event.hosts) } } };
+      } else if (!differs(event)) {
+        continue;
       } else if (listed < maxVerdicts) {
         listed += 1;
         yield { event: { case: 'verdict', value: simulatedToProto(event) } };

@@ -8,6 +8,7 @@ import { enrollmentTranscript } from '../../proto/transcript.ts';
 import { objectName } from '../../tpm/crypto/name.ts';
 import { subjectPublicKeyInfo } from '../../tpm/crypto/public-key.ts';
 import { TPM_ALG_RSA } from '../../tpm/structures/constants.ts';
+import { WakeUps } from '../../server/attestation/wake-ups.ts';
 import type { SingleRoundServices } from '../../server/attestation/single-round.ts';
 import { parseCertificate } from '../../tpm/endorsement/certificate.ts';
 import { RuntimeServices } from '../../server/attestation/runtime-services.ts';
@@ -28,7 +29,7 @@ import type { ServiceKeys } from '../../server/identity/service-keys.ts';
 import type { SealingMaster } from '../../server/identity/seal.ts';
 import { PolicyResolver } from '../../server/policy/policy-resolver.ts';
 import { referencesOf, resolvePolicyDraft } from '../../server/policy/policy.ts';
-import type { PolicyDraft } from '../../server/policy/policy.ts';
+import type { PolicyDraft, TrustPolicy } from '../../server/policy/policy.ts';
 import { RoundCommitter } from '../../server/result/commit.ts';
 import { ChangeFeed } from '../../server/result/feed.ts';
 import type { Admission } from '../../server/store/records.ts';
@@ -163,6 +164,7 @@ async function furnish(
       endorsements,
       boots,
       runtimes: new RuntimeServices(store),
+      wakeUps: new WakeUps(),
       random,
       logBudget,
       issueClientCertificate: issueHost,
@@ -305,11 +307,10 @@ export async function dump(store: Store): Promise<unknown> {
   };
 }
 
-/** Writes a policy for every host: PCR 7 of sha256 must be zero, unless told otherwise. */
-export async function putPolicy(
-  store: Store,
-  change: Partial<Omit<PolicyDraft, 'quote'>> & { readonly quote?: Partial<PolicyDraft['quote']> } = {},
-): Promise<void> {
+export type PolicyDeviation = Partial<Omit<PolicyDraft, 'quote'>> & { readonly quote?: Partial<PolicyDraft['quote']> };
+
+/** A policy for every host: PCR 7 of sha256 must be zero, unless told otherwise. */
+export function makePolicy(change: PolicyDeviation = {}): TrustPolicy {
   const outcome = resolvePolicyDraft({
     id: 'base',
     description: '',
@@ -327,7 +328,15 @@ export async function putPolicy(
     },
   });
   if ('problems' in outcome) throw new Error(JSON.stringify(outcome.problems));
-  const { policy } = outcome;
+  return outcome.policy;
+}
+
+/** Writes such a policy. */
+export function putPolicy(store: Store, change: PolicyDeviation = {}): Promise<void> {
+  return writePolicy(store, makePolicy(change));
+}
+
+export async function writePolicy(store: Store, policy: TrustPolicy): Promise<void> {
   const { selector, precedence } = policy;
   const attachment = { matchLabels: selector?.matchLabels ?? {}, allHosts: selector?.allHosts ?? false, precedence };
   const references = referencesOf(policy);

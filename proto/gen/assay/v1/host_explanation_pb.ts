@@ -182,7 +182,7 @@ export type HostExplanation = Message<"assay.v1.HostExplanation"> & {
   missing: string[];
 
   /**
-   * The present verdict, with the time when it ends.
+   * The present verdict, with the time when it ends; its checks stand in requirements and other_checks.
    *
    * @generated from field: assay.v1.AttestationResult result = 9;
    */

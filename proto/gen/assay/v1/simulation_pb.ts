@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file assay/v1/simulation.proto.
  */
 export const file_assay_v1_simulation: GenFile = /*@__PURE__*/
-  fileDesc("Chlhc3NheS92MS9zaW11bGF0aW9uLnByb3RvEghhc3NheS52MSIpCgpBc3N1bWVkUGNyEgwKBGJhbmsYASABKAkSDQoFaW5kZXgYAiABKA0i4wIKEFNpbXVsYXRlZFZlcmRpY3QSDAoEaG9zdBgBIAEoCRIRCglub2RlX25hbWUYAiABKAkSKgoLZnJvbV9zdGF0dXMYAyABKA4yFS5hc3NheS52MS5UcnVzdFN0YXR1cxIZChFmcm9tX3RydXN0X3BvbGljeRgEIAEoCRIXCg90b190cnVzdF9wb2xpY3kYBSABKAkSKgoJdG9fc3RhdHVzGAYgASgOMhUuYXNzYXkudjEuVHJ1c3RTdGF0dXNIABIiCgd1bmtub3duGAcgASgLMg8uYXNzYXkudjEuQ2hlY2tIABIfCgZjaGVja3MYCCADKAsyDy5hc3NheS52MS5DaGVjaxImCg1mb3JtZXJfY2hlY2tzGAkgAygLMg8uYXNzYXkudjEuQ2hlY2sSKgoMYXNzdW1lZF9wY3JzGAogAygLMhQuYXNzYXkudjEuQXNzdW1lZFBjckIJCgdvdXRjb21lIigKElNpbXVsYXRpb25Qcm9ncmVzcxISCgpob3N0X2NvdW50GAEgASgEIpIBChNTaW11bGF0ZWRUcmFuc2l0aW9uEioKC2Zyb21fc3RhdHVzGAEgASgOMhUuYXNzYXkudjEuVHJ1c3RTdGF0dXMSLQoJdG9fc3RhdHVzGAIgASgOMhUuYXNzYXkudjEuVHJ1c3RTdGF0dXNIAIgBARISCgpob3N0X2NvdW50GAMgASgEQgwKCl90b19zdGF0dXMiawoOU2ltdWxhdGVkSnVkZ2USGQoRZnJvbV90cnVzdF9wb2xpY3kYASABKAkSFwoPdG9fdHJ1c3RfcG9saWN5GAIgASgJEhEKCWFtYmlndW91cxgDIAEoCBISCgpob3N0X2NvdW50GAQgASgEIq4CChFTaW11bGF0aW9uU3VtbWFyeRISCgpob3N0X2NvdW50GAEgASgEEhcKD2NvbmNlcm5lZF9jb3VudBgCIAEoBBITCgt3b3JzZV9jb3VudBgDIAEoBBIUCgxiZXR0ZXJfY291bnQYBCABKAQSFQoNdW5rbm93bl9jb3VudBgFIAEoBBIdChV1bmtub3duX3RydXN0ZWRfY291bnQYBiABKAQSFQoNYXNzdW1lZF9jb3VudBgHIAEoBBIWCg51bmxpc3RlZF9jb3VudBgIIAEoBBIyCgt0cmFuc2l0aW9ucxgJIAMoCzIdLmFzc2F5LnYxLlNpbXVsYXRlZFRyYW5zaXRpb24SKAoGanVkZ2VzGAogAygLMhguYXNzYXkudjEuU2ltdWxhdGVkSnVkZ2ViBnByb3RvMw", [file_assay_v1_attestation_result]);
+  fileDesc("Chlhc3NheS92MS9zaW11bGF0aW9uLnByb3RvEghhc3NheS52MSIpCgpBc3N1bWVkUGNyEgwKBGJhbmsYASABKAkSDQoFaW5kZXgYAiABKA0ilAMKEFNpbXVsYXRlZFZlcmRpY3QSDAoEaG9zdBgBIAEoCRIRCglub2RlX25hbWUYAiABKAkSKgoLZnJvbV9zdGF0dXMYAyABKA4yFS5hc3NheS52MS5UcnVzdFN0YXR1cxIZChFmcm9tX3RydXN0X3BvbGljeRgEIAEoCRIXCg90b190cnVzdF9wb2xpY3kYBSABKAkSKgoJdG9fc3RhdHVzGAYgASgOMhUuYXNzYXkudjEuVHJ1c3RTdGF0dXNIABIiCgd1bmtub3duGAcgASgLMg8uYXNzYXkudjEuQ2hlY2tIABIvCg5hc3N1bWVkX3N0YXR1cxgLIAEoDjIVLmFzc2F5LnYxLlRydXN0U3RhdHVzSAASHwoGY2hlY2tzGAggAygLMg8uYXNzYXkudjEuQ2hlY2sSJgoNZm9ybWVyX2NoZWNrcxgJIAMoCzIPLmFzc2F5LnYxLkNoZWNrEioKDGFzc3VtZWRfcGNycxgKIAMoCzIULmFzc2F5LnYxLkFzc3VtZWRQY3JCCQoHb3V0Y29tZSIoChJTaW11bGF0aW9uUHJvZ3Jlc3MSEgoKaG9zdF9jb3VudBgBIAEoBCKjAQoTU2ltdWxhdGVkVHJhbnNpdGlvbhIqCgtmcm9tX3N0YXR1cxgBIAEoDjIVLmFzc2F5LnYxLlRydXN0U3RhdHVzEi0KCXRvX3N0YXR1cxgCIAEoDjIVLmFzc2F5LnYxLlRydXN0U3RhdHVzSACIAQESDwoHYXNzdW1lZBgEIAEoCBISCgpob3N0X2NvdW50GAMgASgEQgwKCl90b19zdGF0dXMiawoOU2ltdWxhdGVkSnVkZ2USGQoRZnJvbV90cnVzdF9wb2xpY3kYASABKAkSFwoPdG9fdHJ1c3RfcG9saWN5GAIgASgJEhEKCWFtYmlndW91cxgDIAEoCBISCgpob3N0X2NvdW50GAQgASgEIq4CChFTaW11bGF0aW9uU3VtbWFyeRISCgpob3N0X2NvdW50GAEgASgEEhcKD2NvbmNlcm5lZF9jb3VudBgCIAEoBBITCgt3b3JzZV9jb3VudBgDIAEoBBIUCgxiZXR0ZXJfY291bnQYBCABKAQSFQoNdW5rbm93bl9jb3VudBgFIAEoBBIdChV1bmtub3duX3RydXN0ZWRfY291bnQYBiABKAQSFQoNYXNzdW1lZF9jb3VudBgHIAEoBBIWCg51bmxpc3RlZF9jb3VudBgIIAEoBBIyCgt0cmFuc2l0aW9ucxgJIAMoCzIdLmFzc2F5LnYxLlNpbXVsYXRlZFRyYW5zaXRpb24SKAoGanVkZ2VzGAogAygLMhguYXNzYXkudjEuU2ltdWxhdGVkSnVkZ2ViBnByb3RvMw", [file_assay_v1_attestation_result]);
 
 /**
  * A PCR whose value is that of the first quote of this boot: the last quote did not cover it.
@@ -104,6 +104,14 @@ export type SimulatedVerdict = Message<"assay.v1.SimulatedVerdict"> & {
      */
     value: Check;
     case: "unknown";
+  } | {
+    /**
+     * The same where it rests on assumed_pcrs: it holds only if these have not moved since the first quote of this boot.
+     *
+     * @generated from field: assay.v1.TrustStatus assumed_status = 11;
+     */
+    value: TrustStatus;
+    case: "assumedStatus";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -121,7 +129,7 @@ export type SimulatedVerdict = Message<"assay.v1.SimulatedVerdict"> & {
   formerChecks: Check[];
 
   /**
-   * PCRs that the new status rests on and the last quote did not cover. At most 32.
+   * PCRs that assumed_status rests on and the last quote did not cover. At most 32.
    *
    * @generated from field: repeated assay.v1.AssumedPcr assumed_pcrs = 10;
    */
@@ -175,6 +183,13 @@ export type SimulatedTransition = Message<"assay.v1.SimulatedTransition"> & {
    * @generated from field: optional assay.v1.TrustStatus to_status = 2;
    */
   toStatus?: TrustStatus | undefined;
+
+  /**
+   * It rests on PCRs that the last quote did not cover.
+   *
+   * @generated from field: bool assumed = 4;
+   */
+  assumed: boolean;
 
   /**
    * How many.
@@ -254,14 +269,14 @@ export type SimulationSummary = Message<"assay.v1.SimulationSummary"> & {
   concernedCount: bigint;
 
   /**
-   * Of these, those that would get a worse status: AFFIRMING, WARNING, NONE, CONTRAINDICATED.
+   * Of these, those that would get a worse status, assumed ones included. Best first: AFFIRMING, WARNING, NONE, CONTRAINDICATED.
    *
    * @generated from field: uint64 worse_count = 3;
    */
   worseCount: bigint;
 
   /**
-   * Those that would get a better one.
+   * Those that would get a better one, assumed ones included.
    *
    * @generated from field: uint64 better_count = 4;
    */
@@ -282,14 +297,14 @@ export type SimulationSummary = Message<"assay.v1.SimulationSummary"> & {
   unknownTrustedCount: bigint;
 
   /**
-   * Those whose status rests on a PCR that the last quote did not cover.
+   * Those whose new status rests on a PCR that the last quote did not cover, whether it differs or not.
    *
    * @generated from field: uint64 assumed_count = 7;
    */
   assumedCount: bigint;
 
   /**
-   * Changed and unknown hosts that were not listed, because there were more than max_verdicts.
+   * Changed and unknown hosts that were not sent, because there were more than max_verdicts.
    *
    * @generated from field: uint64 unlisted_count = 8;
    */
