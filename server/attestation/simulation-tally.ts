@@ -84,8 +84,8 @@ export class SimulationTally {
       unknown: sum(({ to }) => to === null),
       unknownTrusted: sum(({ from, to }) => to === null && RANK[from] <= RANK.warning),
       assumed: sum(({ assumed }) => assumed),
-      transitions: transitions.toSorted((left, right) => right.hosts - left.hosts),
-      judges: [...this.#judges.values()].toSorted((left, right) => right.hosts - left.hosts),
+      transitions: mostFirst(this.#transitions),
+      judges: mostFirst(this.#judges),
     };
   }
 }
@@ -102,6 +102,13 @@ export function differs({ result, outcome }: SimulatedHost): boolean {
 
 export function policyIdOf(applicable: ApplicablePolicy): string {
   return applicable.kind === 'policy' ? applicable.policy.id : '';
+}
+
+/** Equal counts in the order of their keys, whatever the order of the hosts. */
+function mostFirst<T extends { readonly hosts: number }>(counts: ReadonlyMap<string, T>): readonly T[] {
+  return [...counts]
+    .toSorted(([left, a], [right, b]) => b.hosts - a.hosts || (left < right ? -1 : 1))
+    .map(([, value]) => value);
 }
 
 function count<T extends { readonly hosts: number }>(
