@@ -17,6 +17,7 @@ import { passed } from '../server/verifier/finding.ts';
 import { bootedTpm, bootLog, proveBootOf, SECURE_BOOT, SIGNERS } from '../test/support/booted-machine.ts';
 import { FACTS } from '../test/support/evidence-builder.ts';
 import { makePolicy, SERVER_NAMES } from '../test/support/test-service.ts';
+import { TEST_DEPLOYMENT } from '../test/support/tls.ts';
 import type { Benchmark } from './benchmark.ts';
 import type { Figure } from './figure.ts';
 import { makeFleet } from './fleet/make-fleet.ts';
@@ -37,7 +38,7 @@ export const simulation: Benchmark = {
       wallClock: () => Date.now(),
       monotonic: () => performance.now(),
       random: (size) => randomBytes(size),
-      deployment: 'bench',
+      deployment: TEST_DEPLOYMENT,
     });
     try {
       const root = { version: 1, secret: randomBytes(32) };
