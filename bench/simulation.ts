@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
+import { RuntimeServices } from '../server/attestation/runtime-services.ts';
 import { simulate } from '../server/attestation/simulate.ts';
 import { Endorsements } from '../server/endorsement/endorsements.ts';
 import { loadServiceKeys } from '../server/identity/service-keys.ts';
@@ -57,7 +58,12 @@ export const simulation: Benchmark = {
 };
 
 async function measure(store: Store, hosts: number, floor: NonNullable<Figure['floor']>): Promise<readonly Figure[]> {
-  const services = { store, endorsements: new Endorsements(store), boots: new BootCache() };
+  const services = {
+    store,
+    endorsements: new Endorsements(store),
+    boots: new BootCache(),
+    runtimes: new RuntimeServices(store),
+  };
   const policy = makePolicy({
     id: 'bench',
     pcrRules: [],
@@ -149,6 +155,7 @@ function verdictOn(
     findings: ['quote', 'clock', 'pcr-selection', 'pcr-digest'].map((id) => passed(id, '')),
     pcrs: null,
     boot: outcome,
+    runtime: null,
     banks: new Set(host.banks.map(({ algorithm }) => algorithm)),
     banksProven: true,
     endorsed: true,

@@ -6,6 +6,7 @@ import { unevaluated } from '../verifier/finding.ts';
 import type { Finding } from '../verifier/finding.ts';
 import { checkKept, keptFindings, KeptPcrs, neededPcrs } from './kept-evidence.ts';
 import type { BankPcr, KeptEvidence } from './kept-evidence.ts';
+import type { KeptRuntime } from './kept-runtime.ts';
 import type { Known } from './known.ts';
 import { bootEvidence } from './round-boot.ts';
 
@@ -27,6 +28,8 @@ export interface ReappraisalContext {
   readonly applicable: ApplicablePolicy;
   readonly epochs: Epochs;
   readonly endorsement: Pick<Known, 'endorsed' | 'revoked'>;
+  /** What its kept list comes to under that policy. */
+  readonly runtime: KeptRuntime;
 }
 
 /**
@@ -35,7 +38,7 @@ export interface ReappraisalContext {
  */
 export function reappraise(kept: KeptEvidence, context: ReappraisalContext): Reappraisal {
   const { host, result, boot } = kept;
-  const { applicable, epochs, endorsement } = context;
+  const { applicable, epochs, endorsement, runtime } = context;
   const missing = checkKept(kept);
   if (missing !== null) return { kind: 'unknown', finding: missing };
   const pcrs = new KeptPcrs(kept, context.judged).read(neededPcrs(applicable, kept));
@@ -47,6 +50,7 @@ export function reappraise(kept: KeptEvidence, context: ReappraisalContext): Rea
   const round = { host, challenge: { selection: [] }, applicable, boot };
   const booted = bootEvidence(round, { pcrs: pcrs.values }, null);
   if (booted.kind === 'moved') return { kind: 'unknown', finding: unknownBoot(booted.finding.message) };
+  if ('finding' in runtime) return { kind: 'unknown', finding: runtime.finding };
   const verdict = appraise({
     applicable,
     epochs,
@@ -54,6 +58,7 @@ export function reappraise(kept: KeptEvidence, context: ReappraisalContext): Rea
     findings: keptFindings(result),
     pcrs: pcrs.values,
     boot: booted,
+    runtime: runtime.evidence,
     banks: new Set(host.banks.map(({ algorithm }) => algorithm)),
     banksProven: host.banksProven,
     standing: host.findings,

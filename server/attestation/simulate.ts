@@ -8,10 +8,12 @@ import { matchesLabels } from '../store/attachment.ts';
 import type { HostRecord, Labels, ResultRecord } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 import type { BootCache } from '../verifier/boot-cache.ts';
+import { judgeKeptRuntime } from './kept-runtime.ts';
 import { endorsementOf } from './known.ts';
 import { reappraise } from './reappraise.ts';
 import type { Reappraisal } from './reappraise.ts';
 import { loadBoot } from './round-boot.ts';
+import type { RuntimeServices } from './runtime-services.ts';
 import { SimulationTally } from './simulation-tally.ts';
 import type { SimulatedHost, SimulationSummary } from './simulation-tally.ts';
 
@@ -21,9 +23,21 @@ const PAGE = 50;
 const REST = 10;
 
 export interface SimulationServices {
-  readonly store: Pick<Store, 'allPolicies' | 'listHosts' | 'findHost' | 'listResults' | 'getBoot' | 'readLog'>;
+  readonly store: Pick<
+    Store,
+    | 'allPolicies'
+    | 'listHosts'
+    | 'findHost'
+    | 'listResults'
+    | 'getBoot'
+    | 'getRuntime'
+    | 'readLog'
+    | 'getReferenceSet'
+    | 'getKeyring'
+  >;
   readonly endorsements: Pick<Endorsements, 'judge'>;
   readonly boots: BootCache;
+  readonly runtimes: RuntimeServices;
 }
 
 export interface SimulationRequest {
@@ -57,7 +71,7 @@ export async function* simulate(
   request: SimulationRequest,
 ): AsyncGenerator<SimulationEvent, void, undefined> {
   const before = await readPolicies(services.store);
-  const policies = { before, after: changedPolicies(before, request.change) };
+  const policies = { before, after: await changedPolicies(services.store, before, request.change) };
   const tally = new SimulationTally();
   for await (const hosts of hostPages(services.store, request)) {
     const results = await resultsOf(services.store, hosts);
@@ -87,17 +101,16 @@ async function simulateHost(
   const applicable = judgeOf(after, host);
   // A host that was deleted since its page was read has no result.
   if (result === undefined || isSame(present, applicable)) return null;
-  const boot = await loadBoot(services.store, services.boots, host.id);
+  const kept = { host, result, boot: await loadBoot(services.store, services.boots, host.id) };
+  const runtime = await judgeKeptRuntime(services, kept, applicable);
   const { epoch, ...endorsement } = await endorsementOf(services.endorsements, host);
-  const outcome: Reappraisal = reappraise(
-    { host, result, boot },
-    {
-      judged: isOf(result, present) ? present : null,
-      applicable,
-      epochs: { policy: after.epochs.policy, endorsement: epoch },
-      endorsement,
-    },
-  );
+  const outcome: Reappraisal = reappraise(kept, {
+    judged: isOf(result, present) ? present : null,
+    applicable,
+    epochs: { policy: after.epochs.policy, endorsement: epoch },
+    endorsement,
+    runtime,
+  });
   return { host, result, before: present, after: applicable, outcome };
 }
 

@@ -2,7 +2,7 @@ import { BOOT_CHECKS } from './boot-checks.ts';
 import type { BootRules } from './boot-rules.ts';
 import { describeBootRules } from './describe-boot-rules.ts';
 import { describeRule, nameValues } from './describe-rule.ts';
-import { describeRuntimeRules } from './describe-runtime-rules.ts';
+import { checksOfRuntimeRules, describeRuntimeRules } from './describe-runtime-rules.ts';
 import type { PcrRule, TrustPolicy } from './policy.ts';
 
 /** Each kind of rule has a row: what it requires of a host, a sentence for each. */
@@ -33,6 +33,7 @@ const CHECKS: readonly ((policy: TrustPolicy) => readonly string[])[] = [
   () => [''],
   ({ pcrRules }) => pcrRules.map(({ bank, index }) => `pcr.${bank}.${index}`),
   ({ boot }) => bootChecks(boot ?? null),
+  ({ runtime }) => checksOfRuntimeRules(runtime),
 ];
 
 /** The same with the checks that answer. */

@@ -1,8 +1,10 @@
 import { resolvePolicy } from '../store/attachment.ts';
 import type { HostRecord, PolicyRecord } from '../store/records.ts';
 import type { ReferenceVersion } from '../store/reference-store.ts';
+import { StoreError } from '../store/store.ts';
 import type { Epochs, Store } from '../store/store.ts';
 import type { ApplicablePolicy } from './appraise.ts';
+import { referencesOf } from './policy.ts';
 import type { TrustPolicy } from './policy.ts';
 
 /** The newest version of every policy, as they stood together. */
@@ -39,21 +41,50 @@ export type PolicyChange =
   | { readonly kind: 'delete'; readonly id: string };
 
 /** The snapshot as it would be after a change: what is applied is the next version of its name. */
-export function changedPolicies(snapshot: PolicySnapshot, change: PolicyChange): PolicySnapshot {
+export async function changedPolicies(
+  store: Pick<Store, 'getReferenceSet' | 'getKeyring'>,
+  snapshot: PolicySnapshot,
+  change: PolicyChange,
+): Promise<PolicySnapshot> {
   const id = change.kind === 'apply' ? change.policy.id : change.id;
   const records = snapshot.records.filter((record) => record.id !== id);
   if (change.kind === 'delete') return { ...snapshot, records };
   const { policy } = change;
+  const references = referencesOf(policy);
   const former = snapshot.records.find((record) => record.id === id);
   const candidate: PolicyRecord = {
     id,
     version: (former?.version ?? 0) + 1,
     attachment: attachmentOf(policy),
-    references: [],
+    references,
     body: '',
     createTime: 0,
   };
-  return { ...snapshot, records: [...records, candidate], parsed: new Map(snapshot.parsed).set(id, policy) };
+  return {
+    ...snapshot,
+    records: [...records, candidate],
+    parsed: new Map(snapshot.parsed).set(id, policy),
+    references: await withReferences(store, snapshot.references, references),
+  };
+}
+
+/** With the newest versions of those that no policy names yet. Throws unknown_reference, as applying does. */
+async function withReferences(
+  store: Pick<Store, 'getReferenceSet' | 'getKeyring'>,
+  known: readonly ReferenceVersion[],
+  names: readonly string[],
+): Promise<readonly ReferenceVersion[]> {
+  const others = names.filter((name) => !known.some((reference) => reference.name === name));
+  const found = await Promise.all(
+    others.map(async (name) => {
+      const [collection, id = ''] = name.split('/');
+      const record =
+        collection === 'keyrings' ? await store.getKeyring(id, null) : await store.getReferenceSet(id, null);
+      if (record === null) throw new StoreError('unknown_reference', `${name} is not known`);
+      return { name, version: record.version };
+    }),
+  );
+  return [...known, ...found].toSorted((left, right) => (left.name < right.name ? -1 : 1));
 }
 
 /** What of a policy decides whom it judges. */

@@ -22,15 +22,19 @@ export interface TrustPolicyHandlersOptions {
   readonly access: Access;
   readonly store: Store;
   /** What rounds are judged with. */
-  readonly services: Pick<SimulationServices, 'endorsements' | 'boots'>;
+  readonly services: Pick<SimulationServices, 'endorsements' | 'boots' | 'runtimes'>;
 }
 
 export function trustPolicyHandlers({
   access,
   store,
-  services: { endorsements, boots },
+  services: { endorsements, boots, runtimes },
 }: TrustPolicyHandlersOptions): Handlers<typeof TrustPolicyService> {
-  const simulations = new Simulations({ access, services: { store, endorsements, boots }, resolve: resolved });
+  const simulations = new Simulations({
+    access,
+    services: { store, endorsements, boots, runtimes },
+    resolve: resolved,
+  });
   const put = async (policy: TrustPolicy, options: Parameters<Store['putPolicy']>[1]): Promise<PolicyRecord> => {
     const { selector, precedence } = policy;
     const attachment = { matchLabels: selector?.matchLabels ?? {}, allHosts: selector?.allHosts ?? false, precedence };
