@@ -70,7 +70,7 @@ async function tallyOf(
     breathe: runtimes.breathe,
   });
   if (followed.kind !== 'proven' || followed.list.checkpoint.offset !== offset) return null;
-  return runtimes.tally(followed.list, { bytes, before: EMPTY_TALLY, judge });
+  return await runtimes.tally(followed.list, { bytes, before: EMPTY_TALLY, judge });
 }
 
 function unknown(observed: string): { readonly finding: Finding } {

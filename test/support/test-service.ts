@@ -28,8 +28,8 @@ import { loadServiceKeys } from '../../server/identity/service-keys.ts';
 import type { ServiceKeys } from '../../server/identity/service-keys.ts';
 import type { SealingMaster } from '../../server/identity/seal.ts';
 import { PolicyResolver } from '../../server/policy/policy-resolver.ts';
-import { referencesOf, resolvePolicyDraft } from '../../server/policy/policy.ts';
-import type { PolicyDraft, TrustPolicy } from '../../server/policy/policy.ts';
+import { referencesOf } from '../../server/policy/policy.ts';
+import type { TrustPolicy } from '../../server/policy/policy.ts';
 import { RoundCommitter } from '../../server/result/commit.ts';
 import { ChangeFeed } from '../../server/result/feed.ts';
 import type { Admission } from '../../server/store/records.ts';
@@ -39,6 +39,8 @@ import type { Store } from '../../server/store/store.ts';
 import { FakeClock } from '../server/store/contract/harness.ts';
 import { answerEnrollment, beginRequest, chunksOf, feedOf, makeTlsKey } from './evidence-builder.ts';
 import type { ProofOptions, TlsKey } from './evidence-builder.ts';
+import { makePolicy } from './make-policy.ts';
+import type { PolicyDeviation } from './make-policy.ts';
 import type { SoftwareAk, SoftwareTpm } from './software-tpm.ts';
 import { ekExtensions, makeEk, makeIntermediate, makeRoot } from './test-ek-pki.ts';
 import { ext } from './test-ca.ts';
@@ -307,31 +309,7 @@ export async function dump(store: Store): Promise<unknown> {
   };
 }
 
-export type PolicyDeviation = Partial<Omit<PolicyDraft, 'quote'>> & { readonly quote?: Partial<PolicyDraft['quote']> };
-
-/** A policy for every host: PCR 7 of sha256 must be zero, unless told otherwise. */
-export function makePolicy(change: PolicyDeviation = {}): TrustPolicy {
-  const outcome = resolvePolicyDraft({
-    id: 'base',
-    description: '',
-    selector: { matchLabels: {}, allHosts: true },
-    precedence: 0,
-    pcrRules: [{ bank: 'sha256', index: 7, allowed: ['00'.repeat(32)], severity: undefined, message: '' }],
-    ...change,
-    quote: {
-      interval: 60_000,
-      validity: 180_000,
-      disconnectGrace: undefined,
-      allowUnprovenBanks: false,
-      allowUnendorsed: false,
-      ...change.quote,
-    },
-  });
-  if ('problems' in outcome) throw new Error(JSON.stringify(outcome.problems));
-  return outcome.policy;
-}
-
-/** Writes such a policy. */
+/** Writes a policy for every host: PCR 7 of sha256 must be zero, unless told otherwise. */
 export function putPolicy(store: Store, change: PolicyDeviation = {}): Promise<void> {
   return writePolicy(store, makePolicy(change));
 }

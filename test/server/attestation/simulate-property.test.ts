@@ -20,7 +20,8 @@ import { simulated } from '../../support/simulating.ts';
 import { SoftwareTpm } from '../../support/software-tpm.ts';
 import { caughtUp, enrollMachine, StreamAgent } from '../../support/stream-agent.ts';
 import type { Machine } from '../../support/stream-agent.ts';
-import { makePolicy, openHouse, OPERATOR, writePolicy } from '../../support/test-service.ts';
+import { makePolicy } from '../../support/make-policy.ts';
+import { openHouse, OPERATOR, writePolicy } from '../../support/test-service.ts';
 import type { House } from '../../support/test-service.ts';
 
 const BANKS = ['sha256', 'sha384'] as const;

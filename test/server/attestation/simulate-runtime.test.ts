@@ -6,7 +6,8 @@ import { failures, MeasuredHost, putRules } from '../../support/measured-host.ts
 import { filePlan, sha256 } from '../../support/measuring-kernel.ts';
 import { FILES, importFiles, NO_RUNTIME_RULES } from '../../support/runtime-policy.ts';
 import { simulated } from '../../support/simulating.ts';
-import { makePolicy, openHouse, putPolicy } from '../../support/test-service.ts';
+import { makePolicy } from '../../support/make-policy.ts';
+import { openHouse, putPolicy } from '../../support/test-service.ts';
 import type { House } from '../../support/test-service.ts';
 
 let house: House;

@@ -207,14 +207,14 @@ describe('a simulation', () => {
   it('runs once for each caller, ends with its call, and makes room for the next', async () => {
     await putPolicy(running.house.store);
     for (let count = 0; count < 3; count++) await enrollMachine(running.house);
-    const { listHosts } = running.house.store;
+    const listHosts = running.house.store.listHosts.bind(running.house.store);
     const held = Promise.withResolvers<void>();
     const asked = Promise.withResolvers<void>();
     Object.assign(running.house.store, {
       listHosts: async (...args: Parameters<typeof listHosts>) => {
         asked.resolve();
         await held.promise;
-        return listHosts.apply(running.house.store, args);
+        return listHosts(...args);
       },
     });
     const ending = new AbortController();
