@@ -11,6 +11,7 @@ import { simulate } from '../attestation/simulate.ts';
 import type { SimulationRequest, SimulationServices } from '../attestation/simulate.ts';
 import { differs } from '../attestation/simulation-tally.ts';
 import type { TrustPolicy } from '../policy/policy.ts';
+import type { Store } from '../store/store.ts';
 import type { Access } from './access.ts';
 import { simulatedToProto, simulationFromProto, simulationSummaryToProto } from './convert-simulation.ts';
 
@@ -19,12 +20,12 @@ const MAX_AT_ONCE = 4;
 
 export interface SimulationsOptions {
   readonly access: Access;
-  readonly services: SimulationServices & { readonly store: { readonly getPolicy: GetPolicy } };
+  readonly store: Store;
+  /** What rounds are judged with. */
+  readonly services: Omit<SimulationServices, 'store'>;
   /** Makes a policy of what was written; throws with every problem. */
   readonly resolve: (policy: ProtoPolicy) => TrustPolicy;
 }
-
-type GetPolicy = (id: string, version: null) => Promise<unknown>;
 
 /** Runs simulations: one for each caller, a few in all. */
 export class Simulations {
@@ -39,7 +40,7 @@ export class Simulations {
     request: SimulateTrustPolicyRequest,
     context: Context,
   ): AsyncGenerator<MessageInitShape<typeof SimulateTrustPolicyResponseSchema>> {
-    const { access, services, resolve } = this.#options;
+    const { access, store, services, resolve } = this.#options;
     const { maxVerdicts, ...wanted } = simulationFromProto(request, resolve);
     const scope = access.scope(context);
     using _turn = this.#begin(access.actor(context).actor);
@@ -48,7 +49,7 @@ export class Simulations {
     const signal = AbortSignal.any([context.signal, context.draining]);
     let listed = 0;
     let unlisted = 0;
-    for await (const event of simulate(services, { ...wanted, scope, signal })) {
+    for await (const event of simulate({ ...services, store }, { ...wanted, scope, signal })) {
       if (event.kind === 'summary') {
         const summary = simulationSummaryToProto(event.summary, unlisted);
         yield { event: { case: 'summary', value: summary } };
@@ -92,7 +93,7 @@ export class Simulations {
     hostIds,
     scope,
   }: Pick<SimulationRequest, 'change' | 'hostIds' | 'scope'>): Promise<void> {
-    const { store } = this.#options.services;
+    const { store } = this.#options;
     if (change.kind === 'delete' && (await store.getPolicy(change.id, null)) === null)
       throw notFound(`trustPolicies/${change.id}`);
     const hosts = await Promise.all(hostIds.map((id) => store.findHost(id, scope)));

@@ -28,11 +28,12 @@ export interface TrustPolicyHandlersOptions {
 export function trustPolicyHandlers({
   access,
   store,
-  services: { endorsements, boots, runtimes },
+  services,
 }: TrustPolicyHandlersOptions): Handlers<typeof TrustPolicyService> {
   const simulations = new Simulations({
     access,
-    services: { store, endorsements, boots, runtimes },
+    store,
+    services,
     resolve: resolved,
   });
   const put = async (policy: TrustPolicy, options: Parameters<Store['putPolicy']>[1]): Promise<PolicyRecord> => {
