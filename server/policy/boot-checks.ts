@@ -62,13 +62,7 @@ function checkSecureBoot({ secureBoot }: VerifiedBoot): RuleFinding {
     const message = 'Secure Boot was off when the host booted.';
     return { kind: 'failed', reason: 'SECURE_BOOT_OFF', observed: mode, expected, message };
   }
-  const flaws = [
-    ...(secureBoot.setupMode ? ['setup mode'] : []),
-    ...(secureBoot.auditMode ? ['audit mode'] : []),
-    ...(secureBoot.debugMode ? ['firmware debugger'] : []),
-    ...(secureBoot.unused ? ['no image verified with db'] : []),
-    ...(secureBoot.mokMeasurements.includes(SHIM_OFF) ? [SHIM_OFF] : []),
-  ];
+  const flaws = secureBootFlaws(secureBoot);
   if (flaws.length === 0) return { kind: 'passed', observed: mode, message: 'Secure Boot was on.' };
   return {
     kind: 'failed',
@@ -77,6 +71,17 @@ function checkSecureBoot({ secureBoot }: VerifiedBoot): RuleFinding {
     expected,
     message: 'Secure Boot was called on, and did not hold.',
   };
+}
+
+/** Why Secure Boot that is called on does not hold; empty where it does. */
+export function secureBootFlaws(secureBoot: VerifiedBoot['secureBoot']): readonly string[] {
+  return [
+    ...(secureBoot.setupMode ? ['setup mode'] : []),
+    ...(secureBoot.auditMode ? ['audit mode'] : []),
+    ...(secureBoot.debugMode ? ['firmware debugger'] : []),
+    ...(secureBoot.unused ? ['no image verified with db'] : []),
+    ...(secureBoot.mokMeasurements.includes(SHIM_OFF) ? [SHIM_OFF] : []),
+  ];
 }
 
 function checkAllowedSigners({ secureBoot }: VerifiedBoot, { certificates }: SignerRule): RuleFinding {
