@@ -4,7 +4,6 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import { BootEventSchema, BootLogState } from '../../proto/gen/assay/v1/attestation_result_pb.ts';
 import type {
   BootEvent as ProtoEvent,
-  BootReportSchema,
   GetBootReportResponseSchema,
 } from '../../proto/gen/assay/v1/attestation_result_pb.ts';
 import type { CheckedEvent } from '../../tpm/eventlog/check-events.ts';
@@ -29,8 +28,6 @@ const MAX_RECORDS = 256;
 const MAX_FINDINGS = 256;
 const MAX_TEXT = 4096;
 const MAX_DATA = 256;
-
-type Report = MessageInitShape<typeof BootReportSchema>;
 
 /** What a host booted: read anew from the kept log and the proven values, page by page. */
 export async function bootReport(
@@ -139,7 +136,7 @@ function provenOf({ pcrs }: BootRecord, { boot }: EventLogReading, verified: Ver
   };
 }
 
-function claimsOf({ boot, secureBoot, userspace }: EventLogReading, verified: VerifiedBoot): Report {
+function claimsOf({ boot, secureBoot, userspace }: EventLogReading, verified: VerifiedBoot) {
   const believed = believedOf(verified);
   const signers = readSigners(secureBoot);
   return {
