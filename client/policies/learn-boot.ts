@@ -122,7 +122,9 @@ function defaultBank({ host, provenPcrs }: BootReport): string {
   return bank;
 }
 
-function hiddenBy({ unexplainedPcrs }: BootReport, part: Exclude<LearnedPart, 'pcrs'>): string | undefined {
+/** Why the service would not evaluate a rule of this part. */
+function hiddenBy({ provenPcrs, unexplainedPcrs }: BootReport, part: Exclude<LearnedPart, 'pcrs'>): string | undefined {
+  if (!provenPcrs.some(({ bank }) => BANKS.includes(bank))) return 'no bank but sha1 proves it';
   const hidden = RESTS_ON[part].filter((pcr) => unexplainedPcrs.includes(pcr));
   return hidden.length === 0 ? undefined : `PCR ${hidden.join(', ')} was extended by more than the log says`;
 }
@@ -172,7 +174,7 @@ function commandLinesOf({ kernelCommandLines, findings }: BootReport): readonly 
   if (kernelCommandLines.some(({ text, verified }) => !verified || text === ''))
     return 'the log does not hold the text that was measured';
   if (kernelCommandLines.some(({ text }) => Buffer.byteLength(text) > MAX_LINE_BYTES)) return 'it is too long to name';
-  if (kernelCommandLines.some(({ text }) => /[\p{C}\p{Zl}\p{Zp}]/u.test(text.trim())))
+  if (kernelCommandLines.some(({ text }) => /[\p{C}\p{Zl}\p{Zp}\ufffd]/u.test(text.trim())))
     return 'it has characters that cannot be shown';
   return unique(kernelCommandLines.map(({ text, source }) => ({ value: text.trim(), note: note(`by ${source}`) })));
 }
