@@ -1,5 +1,5 @@
 import { isMap, isScalar, isSeq, parseDocument, Scalar } from 'yaml';
-import type { Document, YAMLMap, YAMLSeq } from 'yaml';
+import type { Document, YAMLSeq } from 'yaml';
 import type { BootReport } from '../sdk/boot-report.ts';
 import { provenPcr } from './learn-boot.ts';
 import type { LearnedBoot, LearnedPart, LearnedValue } from './learn-boot.ts';
@@ -74,7 +74,7 @@ function whyNot({ leftOut }: LearnedBoot, name: string): string {
 
 /** The value of a field, whichever way it is spelled. */
 function field(node: unknown, name: string): unknown {
-  return isMap(node) ? findField(node as YAMLMap, name)?.value : undefined;
+  return isMap(node) ? findField(node, name)?.value : undefined;
 }
 
 function pcrListsOf(

@@ -48,7 +48,7 @@ function findBadKeys(map: YAMLMap): readonly ForbiddenYaml[] {
   return map.items.flatMap(({ key }): readonly ForbiddenYaml[] => {
     const offset = (key as Node | null)?.range?.[0] ?? map.range?.[0] ?? 0;
     if (!isScalar(key) || key.value === null) return [{ offset, message: 'a field must have a name' }];
-    const name = String(key.value);
+    const name = typeof key.value === 'string' ? key.value : JSON.stringify(key.value);
     if (seen.has(name)) return [{ offset, message: `${name} stands here twice` }];
     seen.add(name);
     return [];
