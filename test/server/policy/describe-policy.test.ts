@@ -71,12 +71,13 @@ describe('a policy in words', () => {
   it('has a sentence for each boot rule', () => {
     const rule = { severity: undefined, message: '' } as const;
     const digest = VALUES[1] ?? '';
+    const other = 'ee'.repeat(32);
     const boot = {
       secureBoot: { ...rule, message: 'No exceptions.' },
       allowedSigners: { ...rule, certificates: [digest] },
-      forbiddenSigners: { ...rule, certificates: [digest] },
+      forbiddenSigners: { ...rule, certificates: [other] },
       allowedImages: { ...rule, digests: VALUES },
-      forbiddenImages: { severity: 'warning', message: '', digests: [digest] },
+      forbiddenImages: { severity: 'warning', message: '', digests: [other] },
       sbatLevel: { ...rule, minimum: { shim: 4, grub: 5 } },
       commandLine: { ...rule, allowed: [], required: ['ima_policy=tcb'], forbidden: ['init'] },
     } as const;
@@ -86,9 +87,9 @@ describe('a policy in words', () => {
       'A boot log explains the PCR values that the TPM signed, in every active bank.',
       'Secure Boot was on when the host booted; else the host is contraindicated. No exceptions.',
       `Only these signers vouch for what booted: ${digest}; else the host is contraindicated.`,
-      `None of these signers vouches for what booted: ${digest}; else the host is contraindicated.`,
+      `None of these signers vouches for what booted: ${other}; else the host is contraindicated.`,
       `Only 5 listed images boot (${VALUES.slice(0, 3).join(', ')} and 2 more); else the host is contraindicated.`,
-      `None of 1 listed images boots (${digest}); else that is a warning.`,
+      `None of 1 listed images boots (${other}); else that is a warning.`,
       "shim's revocation level is at least shim 4, grub 5; else the host is contraindicated.",
       "The kernel's command line has ima_policy=tcb and does not have init; else the host is contraindicated.",
     ]);
