@@ -4,7 +4,8 @@ import { attestationBinding, bankProofBinding, factsDigest } from '../../proto/t
 import { signingKeyOf } from '../../tpm/crypto/verify-signature.ts';
 import { decodePublicArea } from '../../tpm/structures/public-area.ts';
 import type { ApplicablePolicy, AppraisalInput } from '../policy/appraise.ts';
-import { appraise, appraisalInputDigest, verdictDigest } from '../policy/appraise.ts';
+import { appraisalInputDigest, verdictDigest } from '../policy/appraise.ts';
+import type { Appraiser, Judgement } from '../policy/appraiser.ts';
 import { NO_POLICY_QUOTE } from '../policy/policy.ts';
 import type { QuoteRequirements } from '../policy/policy.ts';
 import { isOtherBoot } from '../store/enroll-rules.ts';
@@ -25,6 +26,8 @@ export interface RoundContext {
   readonly host: HostRecord;
   readonly ak: AttestationKey;
   readonly challenge: Challenge;
+  /** Of this host alone. */
+  readonly appraiser: Appraiser;
   readonly applicable: ApplicablePolicy;
   readonly endorsed: boolean;
   /** What an issuer of its EK certificates revoked, for people; null where nothing is. */
@@ -101,10 +104,10 @@ export function judgeRound(
   const known = knownBanks(host, verified, { asked, rebooted });
   const lie = !rebooted && standsAgainst(context.boot) ? context.boot.outcome : null;
   const boot = lie ?? bootEvidence(context, verified, proven);
-  const verdict =
+  const { verdict, digest } =
     rebooted && !asked && !regressed
-      ? resetVerdict(context, verified.quote)
-      : appraise({
+      ? judgementOf(resetVerdict(context, verified.quote))
+      : context.appraiser.judge({
           ...appraisalInput(context, verified),
           boot,
           runtime: runtime.evidence,
@@ -116,7 +119,7 @@ export function judgeRound(
     fence: { version: host.version, round: host.round, akGeneration: host.akGeneration, epochs: context.epochs },
     streamEpoch: context.streamEpoch,
     verdict,
-    verdictDigest: verdictDigest(verdict),
+    verdictDigest: digest,
     evidenceDigest: hash('sha256', Buffer.concat([evidence.attest, evidence.signature]), 'hex'),
     challengeTime: challenge.time,
     validity: validityOf(context),
@@ -131,6 +134,10 @@ export function judgeRound(
     ...(runtime.change === undefined ? {} : { runtime: runtime.change }),
     keptLogs: lie === null ? [] : BOOT_LOGS,
   };
+}
+
+function judgementOf(verdict: Verdict): Judgement {
+  return { verdict, digest: verdictDigest(verdict) };
 }
 
 /** No verdict outlives the certificate that it rests on. */

@@ -1,4 +1,5 @@
 import type { Endorsements } from '../endorsement/endorsements.ts';
+import { Appraiser } from '../policy/appraiser.ts';
 import type { PolicyResolver } from '../policy/policy-resolver.ts';
 import type { RoundCommitter } from '../result/commit.ts';
 import type { ChangeFeed } from '../result/feed.ts';
@@ -88,6 +89,7 @@ class AttestationSession {
   readonly #options: StreamOptions;
   readonly #inbox: Inbox;
   readonly #streamEpoch: number;
+  readonly #appraiser = new Appraiser();
   /** Of the hello, hex. */
   #akName = '';
   #accepted = false;
@@ -148,6 +150,7 @@ class AttestationSession {
           host,
           ...known,
           challenge,
+          appraiser: this.#appraiser,
           tlsKeySha256: this.#options.caller.tlsKeySha256,
           streamEpoch: this.#streamEpoch,
           boot: this.#boot,
