@@ -93,8 +93,14 @@ export function attestationHandlers({
   };
 }
 
-async function* agentMessages(requests: AsyncIterable<AttestRequest>): AsyncGenerator<AgentMessage, void, undefined> {
-  for await (const { part } of requests) yield agentMessage(part);
+/** No generator: that would hold each message until the next one comes. */
+function agentMessages(requests: AsyncIterable<AttestRequest>): AsyncIterable<AgentMessage> {
+  const source = requests[Symbol.asyncIterator]();
+  const next = async (): Promise<IteratorResult<AgentMessage>> => {
+    const request = await source.next();
+    return request.done === true ? request : { done: false, value: agentMessage(request.value.part) };
+  };
+  return { [Symbol.asyncIterator]: () => ({ next }) };
 }
 
 function agentMessage(part: AttestRequest['part']): AgentMessage {
