@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { AttestationService } from '../../../proto/gen/assay/v1/attestation_pb.ts';
+import type { AttestResponse } from '../../../proto/gen/assay/v1/attestation_pb.ts';
 import { AttestationResultService, TrustStatus } from '../../../proto/gen/assay/v1/attestation_result_pb.ts';
 import { EnrollmentService } from '../../../proto/gen/assay/v1/enrollment_pb.ts';
 import { LogKind } from '../../../proto/gen/assay/v1/evidence_pb.ts';
@@ -72,9 +73,9 @@ describe('a round over the wire', () => {
     const writer = outbox.writable.getWriter();
     void writer.write(helloPart());
     const messages = unary().attest(outbox.readable.values())[Symbol.asyncIterator]();
-    const next = async () => {
-      const { value } = await messages.next();
-      return value?.part;
+    const next = async (): Promise<AttestResponse['part'] | undefined> => {
+      const message = await messages.next();
+      return message.done === true ? undefined : message.value.part;
     };
     const round = async () => {
       const challenge = await next();
