@@ -55,6 +55,10 @@ const OTHERS: { readonly [Part in keyof Required<AppraisalInput>]: readonly Part
     { boot: { kind: 'unverified', finding, torn: false } },
     { boot: { kind: 'missing', finding } },
   ],
+  runtime: [
+    { runtime: { kind: 'unproven', finding, absent: false, tally: null } },
+    { runtime: { kind: 'unproven', finding, absent: true, tally: null } },
+  ],
   banks: [
     { banks: new Set() },
     { banks: new Set([TPM_ALG_SHA384]) },
@@ -111,6 +115,12 @@ describe('an appraiser', () => {
     const next = anew(BASE, 'clock 2000');
     expect(appraiser.judge(next)).toBe(before);
     expect(verdictDigest(appraise(next))).toBe(before.digest);
+  });
+
+  it('keeps nothing where a list of run-time measurements goes on', () => {
+    const appraiser = new Appraiser();
+    const input: AppraisalInput = { ...BASE, runtime: { kind: 'unproven', finding, absent: true, tally: null } };
+    expect(appraiser.judge(input)).not.toBe(appraiser.judge(input));
   });
 
   it('keeps nothing of a clock that went back', () => {
