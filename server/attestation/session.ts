@@ -3,7 +3,7 @@ import { Appraiser } from '../policy/appraiser.ts';
 import type { PolicyResolver } from '../policy/policy-resolver.ts';
 import type { RoundCommitter } from '../result/commit.ts';
 import type { ChangeFeed } from '../result/feed.ts';
-import type { Change, ChangeCause, HostRecord, LogPart, LogState } from '../store/records.ts';
+import type { Change, HostRecord, LogPart, LogState } from '../store/records.ts';
 import { isOtherBoot } from '../store/enroll-rules.ts';
 import type { RoundInput, RoundOutcome, Store } from '../store/store.ts';
 import { checkAnnouncements, collectLogs, withinTime } from '../verifier/collect-logs.ts';
@@ -13,10 +13,10 @@ import type { LogBudget } from '../verifier/log-budget.ts';
 import { AttestationError } from './attestation-error.ts';
 import { CHALLENGE_LIFETIME, drawChallenge, grownLogs } from './challenge.ts';
 import { checkHost } from './check-host.ts';
-import type { AgentCaller } from './check-host.ts';
 import { Inbox } from './inbox.ts';
+import { isOutside } from './outside.ts';
 import type { Arrival } from './inbox.ts';
-import type { AgentMessage, Hello, RoundEvidence, ServiceMessage } from './messages.ts';
+import type { AgentMessage, Hello, Pause, RoundEvidence, ServiceMessage, StreamOptions } from './messages.ts';
 import { readKnown } from './known.ts';
 import type { Known } from './known.ts';
 import { isTornBoot, loadBoot, proveBoot } from './round-boot.ts';
@@ -48,24 +48,6 @@ export interface AttestationServices {
   readonly issueClientCertificate: (hostId: string, publicKey: Buffer) => Promise<Buffer>;
 }
 
-export interface StreamOptions {
-  readonly caller: AgentCaller;
-  readonly messages: AsyncIterable<AgentMessage>;
-  /** Aborts when the service stops: the stream ends between two rounds, and nothing is held against the host. */
-  readonly draining: AbortSignal;
-}
-
-/** Changes that somebody else made: what the stream knows of the host is out of date. */
-const OUTSIDE: ReadonlySet<ChangeCause> = new Set([
-  'updated',
-  'approved',
-  'revoked',
-  'ak_replaced',
-  'input_changed',
-  'deleted',
-  'enrolled',
-]);
-
 /** Attests one host for as long as its stream is open. Throws AttestationError, EvidenceError, LogError. */
 export async function* attestHost(
   services: AttestationServices,
@@ -82,12 +64,6 @@ export async function* attestHost(
     options.draining.removeEventListener('abort', stop);
     await session.close();
   }
-}
-
-/** From a challenge to the next one, milliseconds. */
-interface Pause {
-  readonly since: number;
-  readonly delay: number;
 }
 
 class AttestationSession {
@@ -119,7 +95,7 @@ class AttestationSession {
   }
 
   notice(change: Change): void {
-    if (!OUTSIDE.has(change.cause)) return;
+    if (!isOutside(change)) return;
     this.#forget();
     this.wake();
   }
@@ -241,11 +217,15 @@ class AttestationSession {
     // Held until the round is committed: its logs are in memory so long.
     using _held = this.#services.logBudget.hold(context.host.id, evidence.logs);
     const logs = await this.#takeLogs(evidence);
-    const { challenge } = context;
     const proven =
       outcome.kind === 'torn'
         ? null
-        : await proveBoot(this.#services.boots, { challenge, evidence, verified: outcome.evidence, logs });
+        : await proveBoot(this.#services.boots, {
+            challenge: context.challenge,
+            evidence,
+            verified: outcome.evidence,
+            logs,
+          });
     const runtime =
       outcome.kind === 'torn'
         ? null
@@ -302,8 +282,7 @@ class AttestationSession {
 
   #interval({ applicable }: RoundContext): number {
     const { interval } = quoteRequirementsOf(applicable);
-    const unit = this.#services.random(4).readUInt32BE() / 0xffff_ffff;
-    return Math.round(interval * (1 - JITTER * unit));
+    return Math.round(interval * (1 - (JITTER * this.#services.random(4).readUInt32BE()) / 0xffff_ffff));
   }
 
   async #takeLogs(evidence: RoundEvidence): Promise<readonly LogPart[]> {
