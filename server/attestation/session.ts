@@ -16,7 +16,7 @@ import { checkHost } from './check-host.ts';
 import { Inbox } from './inbox.ts';
 import { isOutside } from './outside.ts';
 import type { Arrival } from './inbox.ts';
-import type { AgentMessage, Hello, Pause, RoundEvidence, ServiceMessage, StreamOptions } from './messages.ts';
+import type { Hello, Pause, RoundEvidence, ServiceMessage, StreamOptions } from './messages.ts';
 import { readKnown } from './known.ts';
 import type { Known } from './known.ts';
 import { isTornBoot, loadBoot, proveBoot } from './round-boot.ts';
