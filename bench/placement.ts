@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { PlacementFeed } from '../server/placement/placement-feed.ts';
 import { selectHosts } from '../server/placement/select-hosts.ts';
 import type { SelectionRequest } from '../server/placement/select-hosts.ts';
+import { Turns } from '../server/placement/turns.ts';
 import { ChangeFeed } from '../server/result/feed.ts';
 import { openSqliteStore } from '../server/store/sqlite.ts';
 import type { Store } from '../server/store/store.ts';
@@ -93,6 +94,7 @@ export const placement: Benchmark = {
       const placements = new PlacementFeed({ store, feed, onError: fail });
       const began = performance.now();
       placements.start();
+      const turns = new Turns(() => performance.now());
       await untilFresh(placements);
       const figures: Figure[] = [
         { name: `reading ${hosts} hosts into the index`, value: performance.now() - began, unit: 'ms' },
@@ -106,7 +108,7 @@ export const placement: Benchmark = {
           // On a machine that has no time the index is late; whoever asks then comes back.
           await untilFresh(placements);
           const posted = performance.now();
-          const { hosts: found } = await selectHosts({ store, placements }, request);
+          const { hosts: found } = await selectHosts({ store, placements, turns }, request);
           millis.push(performance.now() - posted);
           if (found.length !== Math.min(request.count, hosts) && !tiny)
             throw new Error(`${found.length} hosts for ${name}`);

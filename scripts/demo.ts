@@ -25,6 +25,9 @@ const BOOT = [
   { pcr: 7, what: 'the Secure Boot settings', text: 'demo secure boot on' },
 ] as const;
 
+/** Lines of the report that are shown. */
+const REPORTED = /^(?:verified|issuer|expires|AFFIRMING|CONTRAINDICATED):? /;
+
 const keep = process.argv.includes('--keep');
 const unknown = process.argv.slice(2).filter((argument) => argument !== '--keep');
 if (unknown.length > 0) {
@@ -162,6 +165,23 @@ async function watchItTurn(tpm: Swtpm, host: string): Promise<void> {
   show.step('Place another workload');
   await select({ found: false });
   show.line('meaning', 'an orchestration engine places nothing more there, and evacuates what runs there');
+
+  show.step('Tell those who use the cloud: a signed report, which anybody can check offline');
+  await report();
+}
+
+/** The consumer's view: the platform's status, signed by the service, and verified with nothing but its published keys. */
+async function report(): Promise<void> {
+  const files = { token: join(directory, 'report.jwt'), keys: join(directory, 'keys.json') };
+  show.command('assay key jwks > keys.json; assay report --format jwt > report.jwt');
+  await writeFile(files.keys, await programs.assay(['key', 'jwks']));
+  await writeFile(files.token, await programs.assay(['report', '--format', 'jwt']));
+  show.command('assay token verify report.jwt --jwks keys.json');
+  const verified = await programs.assay(['token', 'verify', files.token, '--jwks', files.keys]);
+  const exceptions = verified.slice(verified.indexOf('not affirmed:'));
+  for (const line of verified.split('\n').filter((each) => REPORTED.test(each))) show.answer(line);
+  show.answer(exceptions);
+  if (!exceptions.includes('PCR_MISMATCH')) throw new Error('the report does not say that the host was tampered with');
 }
 
 /** The orchestration engine's view: which hosts satisfy the policy now, and why the others do not. */

@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
-import { EXIT } from '../failure.ts';
+import { EXIT, UsageError } from '../failure.ts';
 import { formatFields, formatLabels, formatTable, formatTime, idOf, statusCell } from '../output.ts';
 import type { Cell } from '../output.ts';
 import type {
@@ -10,11 +10,15 @@ import type {
   PlacementTier,
   RefusedHost,
   Selection,
+  TokenRequest,
 } from '../sdk/resources.ts';
 import { collectLabel, collectText, operatorCommand, withService, writeJson } from './context.ts';
 import type { Context, OperatorOptions } from './context.ts';
+import { tokenRequest, withTokenOptions } from './token.ts';
+import type { TokenOptions } from './token.ts';
 
-interface RequirementOptions {
+interface RequirementOptions extends TokenOptions {
+  readonly token?: true;
   readonly tier: PlacementTier;
   readonly policy?: string;
   readonly policyVersion?: bigint;
@@ -48,7 +52,7 @@ export function addPlacementCommands(context: Context, program: Command): void {
   withRequirements(
     operatorCommand(context, placement, 'select', `select hosts; exit code ${EXIT.notAffirming} when there is none`),
   )
-    .option('--count <n>', 'at most so many hosts', wholeNumber, 1)
+    .option('--count <n>', 'at most so many hosts', positiveNumber, 1)
     .option('--spread-by <label>', 'as evenly as possible over the values of this label', '')
     .option('--order <order>', `which come first (${ORDERS.join(', ')})`, oneOf(ORDERS), 'FRESHEST' as const)
     .option('--exclude-host <host>', 'not this host; may be repeated', collectText)
@@ -58,7 +62,7 @@ export function addPlacementCommands(context: Context, program: Command): void {
     .action((options: SelectOptions) =>
       withService(context, options, async (client) => {
         const { count, spreadBy, order, explain } = options;
-        const asked = { count, spreadBy, order, explain };
+        const asked = { count, spreadBy, order, explain, ...tokenAskedFor(options) };
         const selection = await client.placement.select(requirementsOf(options), asked, { signal: context.signal });
         if (selection.hosts.length === 0) context.setExitCode(EXIT.notAffirming);
         if (options.output === 'json') return writeJson(context, selection.json);
@@ -76,7 +80,8 @@ export function addPlacementCommands(context: Context, program: Command): void {
   ).action((host: string, options: OperatorOptions & RequirementOptions) =>
     withService(context, options, async (client) => {
       const named = HOST_ID.test(host) ? { host } : { nodeName: host };
-      const checked = await client.placement.check(named, requirementsOf(options), { signal: context.signal });
+      const settings = { signal: context.signal, ...tokenAskedFor(options) };
+      const checked = await client.placement.check(named, requirementsOf(options), settings);
       if (!checked.selectable) context.setExitCode(EXIT.notAffirming);
       if (options.output === 'json') return writeJson(context, checked.json);
       context.write(
@@ -98,7 +103,7 @@ export function addPlacementCommands(context: Context, program: Command): void {
 }
 
 function withRequirements(command: Command): Command {
-  return command
+  return withTokenOptions(command.option('--token', 'with each result as a signed token, in --output json'))
     .option(
       '--tier <status>',
       `the lowest status that is taken (${TIERS.join(', ')})`,
@@ -107,8 +112,19 @@ function withRequirements(command: Command): Command {
     )
     .option('--policy <policy>', 'only by the verdict of this trust policy')
     .option('--policy-version <n>', 'of at least this version', (text) => BigInt(wholeNumber(text)))
-    .option('--max-age <seconds>', 'only by evidence whose challenge is at most so old', wholeNumber)
+    .option('--max-age <seconds>', 'only by evidence whose challenge is at most so old', positiveNumber)
     .option('--label <key=value>', 'only hosts with this label; may be repeated', collectLabel);
+}
+
+/** A table has no room for a token. */
+function tokenAskedFor(options: OperatorOptions & RequirementOptions): { readonly token?: TokenRequest } {
+  const { token, audience, nonce, output } = options;
+  if (token !== true) {
+    if (audience !== undefined || nonce !== undefined) throw new UsageError('--audience and --nonce go with --token');
+    return {};
+  }
+  if (output !== 'json') throw new UsageError('--token goes with --output json');
+  return { token: tokenRequest(options) };
 }
 
 function requirementsOf(options: RequirementOptions & Partial<SelectOptions>): PlacementRequirements {
@@ -168,6 +184,12 @@ function reasonsOf({ reasons, checkReasons }: Pick<RefusedHost, 'reasons' | 'che
 function wholeNumber(text: string): number {
   if (!/^[0-9]{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
   return Number(text);
+}
+
+function positiveNumber(text: string): number {
+  const number = wholeNumber(text);
+  if (number === 0) throw new InvalidArgumentError('It must be more than zero.');
+  return number;
 }
 
 function oneOf<W extends string>(words: readonly W[]): (text: string) => W {

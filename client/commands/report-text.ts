@@ -1,4 +1,13 @@
-import { escapeText, formatFields, formatLabels, formatTable, formatTime, idOf, statusCell } from '../output.ts';
+import {
+  escapeText,
+  formatFields,
+  formatLabels,
+  formatLine,
+  formatTable,
+  formatTime,
+  idOf,
+  statusCell,
+} from '../output.ts';
 import type { Cell, TableStyle } from '../output.ts';
 import type { HostException, PlatformReport, PolicyReport, StatusCounts } from '../sdk/convert-report.ts';
 
@@ -22,7 +31,8 @@ export function formatReport(report: PlatformReport, style: TableStyle): string 
   const more = report.policyCount - report.policies.length;
   if (more > 0) parts.push(`and ${more} more policies\n`);
   if (report.exceptions.length > 0) {
-    parts.push(formatTable(EXCEPTION_HEADER, report.exceptions.map(exceptionRow), style) + unlisted(report));
+    const hosts = report.exceptions.map((exception) => formatException(exception, style));
+    parts.push(`not affirmed:\n${hosts.join('')}${unlisted(report)}`);
   }
   return parts.join('\n');
 }
@@ -69,19 +79,31 @@ function fieldsOf(report: PlatformReport): readonly (readonly [string, Cell])[] 
   ];
 }
 
+/** Sentences are too long for a table on a terminal. */
+function formatException(exception: HostException, style: TableStyle): string {
+  const { host, nodeName, status, sinceTime, trustPolicy } = exception;
+  const judged = trustPolicy === '' ? '' : `, by ${idOf(trustPolicy)}`;
+  const lines = [`since ${formatTime(sinceTime)}${judged}`, ...reasonsOf(exception).map((reason) => `- ${reason}`)];
+  const name: readonly Cell[] = nodeName === '' ? [idOf(host)] : [idOf(host), nodeName];
+  return formatLine([...name, statusCell(status)], style) + lines.map((line) => `  ${escapeText(line)}\n`).join('');
+}
+
+function reasonsOf({ reasons, reasonCount }: HostException): readonly string[] {
+  const more = reasonCount - reasons.length;
+  return [...reasons.map(({ reason, message }) => `${reason}: ${message}`), ...(more > 0 ? [`and ${more} more`] : [])];
+}
+
 const EXCEPTION_HEADER = ['HOST', 'NODE NAME', 'STATUS', 'SINCE', 'POLICY', 'REASONS'] as const;
 
 function exceptionRow(exception: HostException): readonly Cell[] {
-  const { host, nodeName, status, sinceTime, trustPolicy, reasons, reasonCount } = exception;
-  const said = reasons.map(({ reason, message }) => `${reason}: ${message}`);
-  const more = reasonCount - reasons.length;
+  const { host, nodeName, status, sinceTime, trustPolicy } = exception;
   return [
     idOf(host),
     nodeName === '' ? '-' : nodeName,
     statusCell(status),
     formatTime(sinceTime),
     trustPolicy === '' ? '-' : idOf(trustPolicy),
-    [...said, ...(more > 0 ? [`and ${more} more`] : [])].join(' ') || '-',
+    reasonsOf(exception).join(' ') || '-',
   ];
 }
 

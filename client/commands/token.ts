@@ -13,7 +13,7 @@ import { operatorCommand, readNamedFile, readProfile, withService, writeJson } f
 import type { Context, OperatorOptions } from './context.ts';
 import { formatReport } from './report-text.ts';
 
-interface TokenOptions {
+export interface TokenOptions {
   readonly audience?: string;
   readonly nonce?: Buffer;
 }

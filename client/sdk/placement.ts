@@ -14,7 +14,7 @@ import type {
 } from '../../proto/gen/assay/v1/placement_pb.ts';
 import type { ServiceClient } from '../../proto/client.ts';
 import type { CallSettings, Connection } from './connection.ts';
-import { dateOf, enumNumber, enumWord, jsonOf, required } from './convert.ts';
+import { dateOf, enumNumber, enumWord, fromProtoToken, jsonOf, required } from './convert.ts';
 import { resourceName } from './page.ts';
 import type {
   CheckedHost,
@@ -23,6 +23,7 @@ import type {
   PlacementOrder,
   PlacementRequirements,
   Selection,
+  TokenRequest,
   TrustStatus,
 } from './resources.ts';
 
@@ -35,6 +36,8 @@ export interface SelectOptions {
   readonly order?: PlacementOrder;
   /** How many refused hosts are told with their reasons. */
   readonly explain?: number;
+  /** Asks for the result of each host as a signed token; at most 100 hosts then. */
+  readonly token?: TokenRequest;
 }
 
 /** Where a workload may go. */
@@ -59,6 +62,7 @@ export class Placement {
       spreadBy: options.spreadBy ?? '',
       order: enumNumber(PlacementOrderSchema, options.order ?? 'FRESHEST'),
       explain: options.explain ?? 0,
+      ...tokenOf(options),
     };
     const answer = await this.#client.selectHosts(request, this.#connection.call(settings));
     return {
@@ -79,13 +83,13 @@ export class Placement {
   async check(
     host: { readonly host: string } | { readonly nodeName: string },
     requirements: PlacementRequirements = {},
-    settings?: CallSettings,
+    settings?: CallSettings & Pick<SelectOptions, 'token'>,
   ): Promise<CheckedHost> {
     const subject =
       'host' in host
         ? ({ case: 'host', value: resourceName('hosts', host.host) } as const)
         : ({ case: 'nodeName', value: host.nodeName } as const);
-    const request = { subject, requirements: toProtoRequirements(requirements) };
+    const request = { subject, requirements: toProtoRequirements(requirements), ...tokenOf(settings) };
     const answer = await this.#client.checkHost(request, this.#connection.call(settings));
     return {
       selectable: answer.selectable,
@@ -96,6 +100,10 @@ export class Placement {
       json: jsonOf(CheckHostResponseSchema, answer),
     };
   }
+}
+
+function tokenOf({ token }: Pick<SelectOptions, 'token'> = {}) {
+  return token === undefined ? {} : { token: { ...token } };
 }
 
 function toProtoRequirements(given: PlacementRequirements): MessageInitShape<typeof PlacementRequirementsSchema> {
@@ -126,5 +134,6 @@ function fromProtoHost(message: HostMessage): PlacementHost {
     validUntil: dateOf(message.validUntil),
     connectivity: enumWord(ConnectivitySchema, message.connectivity) as Connectivity,
     labels: message.labels,
+    ...(message.token === undefined ? {} : { token: fromProtoToken(message.token) }),
   };
 }

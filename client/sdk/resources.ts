@@ -241,6 +241,8 @@ export interface PlacementHost {
   readonly validUntil: Date | undefined;
   readonly connectivity: Connectivity;
   readonly labels: Readonly<Record<string, string>>;
+  /** Its result, signed; where that was asked for and the host is selectable. */
+  readonly token?: Token;
 }
 
 export interface RefusedHost {

@@ -1,4 +1,4 @@
-export type PlacementErrorCode = 'PLACEMENT_INDEX_STALE' | 'CLOCK_BEHIND';
+export type PlacementErrorCode = 'PLACEMENT_INDEX_STALE' | 'PLACEMENT_BUSY' | 'CLOCK_BEHIND';
 
 /** The service cannot tell at present which hosts are selectable. */
 export class PlacementError extends Error {

@@ -81,7 +81,7 @@ export class PlacementIndex {
   pick(picking: Picking): { readonly picked: readonly PlacementRecord[]; readonly selectable: number } {
     const found = this.#selectable(picking);
     const before = this.#beforeBy(picking.order === 'freshest' ? this.#challengeTimes : this.#validUntils);
-    const groups = this.#groupsBy(picking.spreadBy);
+    const groups = this.#groupsBy(picking.spreadBy, found);
     const chosen = spread(found, { count: picking.count, groups, before });
     return { picked: chosen.flatMap((slot) => this.#records[slot] ?? []), selectable: found.length };
   }
@@ -100,11 +100,17 @@ export class PlacementIndex {
       const difference = (refusals[a] ?? 0) - (refusals[b] ?? 0);
       return difference === 0 ? this.#idBefore(a, b) : difference < 0;
     });
+    const matches = this.#marked({ within: this.#withLabels(requirements.matchLabels) ?? [NOTHING] });
+    const wanted = this.#marked({
+      within: [this.#everything],
+      without: this.#excludedSets(requirements.excluded, new Set()),
+    });
     const within = this.#withLabels(scope) ?? [NOTHING];
     const found = this.#found.subarray(0, collectCommon(this.#found, { within }));
     for (const slot of found) {
       const record = this.#records[slot];
-      const bits = record === undefined ? 0 : refusalBits(record, requirements, now);
+      const selected = { matches: matches[slot] === 1, excluded: wanted[slot] !== 1 };
+      const bits = record === undefined ? 0 : refusalBits(record, requirements, now, selected);
       if (bits === 0) continue;
       let count = 0;
       for (let bit = 0; bits >>> bit !== 0; bit += 1) {
@@ -116,6 +122,14 @@ export class PlacementIndex {
       best.offer(slot);
     }
     return { hosts: best.sorted().flatMap((slot) => this.#records[slot] ?? []), counts };
+  }
+
+  /** By slot, 1 for each that is in all of `within` and in none of `without`. */
+  #marked(sets: Parameters<typeof collectCommon>[1]): Uint8Array {
+    const marks = new Uint8Array(this.#records.length);
+    const count = collectCommon(this.#members, sets);
+    for (let position = 0; position < count; position += 1) marks[this.#members[position] ?? 0] = 1;
+    return marks;
   }
 
   /** Slots of all hosts that satisfy a picking. */
@@ -164,9 +178,10 @@ export class PlacementIndex {
   }
 
   /** Group 0 has the hosts without the label. */
-  #groupsBy(key: string): { readonly of: Int32Array; readonly count: number } | null {
+  #groupsBy(key: string, found: Int32Array): { readonly of: Int32Array; readonly count: number } | null {
     const values = this.#labels.get(key);
     if (key === '' || values === undefined) return null;
+    if (values.size > FEW_VALUES) return this.#groupsOf(key, found);
     const of = this.#groups.fill(0);
     let group = 0;
     for (const set of values.values()) {
@@ -175,6 +190,20 @@ export class PlacementIndex {
       for (let position = 0; position < members; position += 1) of[this.#members[position] ?? 0] = group;
     }
     return { of, count: group + 1 };
+  }
+
+  /** The same by a look at each found host: a label with a value for every host costs nothing for those that were not found. */
+  #groupsOf(key: string, found: Int32Array): { readonly of: Int32Array; readonly count: number } {
+    const of = this.#groups;
+    const groups = new Map<string, number>();
+    for (const slot of found) {
+      const { labels = {} } = this.#records[slot] ?? {};
+      const value = Object.hasOwn(labels, key) ? labels[key] : undefined;
+      let group = value === undefined ? 0 : groups.get(value);
+      if (group === undefined) groups.set(value ?? '', (group = groups.size + 1));
+      of[slot] = group;
+    }
+    return { of, count: groups.size + 1 };
   }
 
   #beforeBy(column: Float64Array): Before {
@@ -248,6 +277,8 @@ export class PlacementIndex {
 }
 
 const NOTHING = new SlotSet();
+/** Values of a label up to which a spread goes through their sets. */
+const FEW_VALUES = 256;
 
 function isNewer(record: PlacementRecord, before: PlacementRecord): boolean {
   if (record.revision !== before.revision) return record.revision > before.revision;

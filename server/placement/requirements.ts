@@ -40,15 +40,33 @@ const BIT = Object.fromEntries(REFUSALS.map((refusal, position) => [refusal, 1 <
   Record<Refusal, number>
 >;
 
-/** Why a host is refused at a time, as bits; 0 when it is selectable. The one place that decides it. */
-export function refusalBits(host: PlacementRecord, requirements: PlacementRequirements, now: number): number {
+/** What the labels, id and name of a host say of it. */
+interface Selected {
+  readonly matches: boolean;
+  readonly excluded: boolean;
+}
+
+/**
+ * Why a host is refused at a time, as bits; 0 when it is selectable. The one place that decides it.
+ * @param selected where it is known already, as of many hosts at once
+ */
+export function refusalBits(
+  host: PlacementRecord,
+  requirements: PlacementRequirements,
+  now: number,
+  selected: Selected = selectedBy(host, requirements),
+): number {
   return (
     statusBit(host, requirements.minimumTier, now) |
     policyBit(host, requirements) |
     (host.challengeTime < oldestChallenge(requirements, now) ? BIT.EVIDENCE_TOO_OLD : 0) |
-    (matchesLabels(host.labels, requirements.matchLabels) ? 0 : BIT.LABELS_DIFFER) |
-    (isExcluded(host, requirements.excluded) ? BIT.HOST_EXCLUDED : 0)
+    (selected.matches ? 0 : BIT.LABELS_DIFFER) |
+    (selected.excluded ? BIT.HOST_EXCLUDED : 0)
   );
+}
+
+function selectedBy(host: PlacementRecord, { matchLabels, excluded }: PlacementRequirements): Selected {
+  return { matches: matchesLabels(host.labels, matchLabels), excluded: isExcluded(host, excluded) };
 }
 
 export function refusalsOf(bits: number): readonly Refusal[] {

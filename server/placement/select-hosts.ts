@@ -2,9 +2,10 @@ import type { Labels, PlacementRecord, ResultRecord } from '../store/records.ts'
 import type { Store } from '../store/store.ts';
 import { needClock } from './need-clock.ts';
 import type { PlacementFeed } from './placement-feed.ts';
-import type { PlacementIndex, PlacementOrder } from './placement-index.ts';
+import type { PlacementOrder } from './placement-index.ts';
 import { refusalBits, REFUSALS, refusalsOf } from './requirements.ts';
 import type { PlacementRequirements, Refusal } from './requirements.ts';
+import type { Turns } from './turns.ts';
 
 /** How often the choice is repeated where the store knows better than the index; what is left then is answered. */
 const MAX_ATTEMPTS = 5;
@@ -39,6 +40,8 @@ export interface Selection {
 export interface SelectionSources {
   readonly store: Pick<Store, 'now' | 'clockBehind' | 'snapshot'>;
   readonly placements: Pick<PlacementFeed, 'freshIndex'>;
+  /** Explanations take turns. */
+  readonly turns: Turns;
 }
 
 /**
@@ -48,6 +51,8 @@ export interface SelectionSources {
 export async function selectHosts(sources: SelectionSources, request: SelectionRequest): Promise<Selection> {
   const { store } = sources;
   needClock(store);
+  // First, for it may wait: what is selectable is read last.
+  const explanation = request.explain === 0 ? NO_EXPLANATION : await explain(sources, request);
   const index = sources.placements.freshIndex();
   const read = new Map<string, ResultRecord>();
   const without = new Set<string>();
@@ -68,14 +73,15 @@ export async function selectHosts(sources: SelectionSources, request: SelectionR
     }
     if (unread.every((hostId) => !without.has(hostId))) break;
   }
-  const explanation = request.explain === 0 ? NO_EXPLANATION : await explain(sources, request, index);
   const time = store.now();
   const hosts = picked.flatMap(({ hostId }) => {
     const result = read.get(hostId);
     return result !== undefined && refusalBits(result, request.requirements, time) === 0 ? [result] : [];
   });
   needClock(store);
-  return { hosts, selectable, ...explanation, time };
+  // One that has become selectable meanwhile is no longer refused.
+  const refused = explanation.refused.filter(({ result }) => hosts.every(({ hostId }) => hostId !== result.hostId));
+  return { hosts, selectable, counts: explanation.counts, refused, time };
 }
 
 const NO_EXPLANATION = { refused: [], counts: [] };
@@ -83,10 +89,11 @@ const NO_EXPLANATION = { refused: [], counts: [] };
 async function explain(
   sources: SelectionSources,
   request: SelectionRequest,
-  index: PlacementIndex,
 ): Promise<Pick<Selection, 'refused' | 'counts'>> {
   const { requirements, explain: limit } = request;
-  const { hosts, counts } = index.refused({ ...request, now: sources.store.now() }, limit);
+  const { hosts, counts } = await sources.turns.take(() =>
+    sources.placements.freshIndex().refused({ ...request, now: sources.store.now() }, limit),
+  );
   const ids = hosts.map(({ hostId }) => hostId);
   const results = new Map((await readResults(sources, request, ids)).map((result) => [result.hostId, result]));
   const now = sources.store.now();

@@ -24,6 +24,9 @@ export function spread(items: Int32Array, { count, groups, before }: SpreadOptio
     const group = groups.of[items[position] ?? 0] ?? 0;
     sizes[group] = (sizes[group] ?? 0) + 1;
   }
+  // As many groups as are asked for: one of each is enough, and their number costs nothing more.
+  if (sizes.reduce((filled, size) => filled + (size > 0 ? 1 : 0), 0) >= count)
+    return bestOfEach(items, { count, groups, before });
   const share = shareOf(sizes, count);
   const { heap, starts } = partsOf(sizes, share);
   const bests = Array.from(sizes, (size, group) => {
@@ -34,6 +37,23 @@ export function spread(items: Int32Array, { count, groups, before }: SpreadOptio
     bests[groups.of[item] ?? 0]?.offer(item);
   }
   return inTurns(bests, { share, count, before });
+}
+
+/** The best groups by their best item. */
+function bestOfEach(
+  items: Int32Array,
+  { count, groups, before }: SpreadOptions & { readonly groups: NonNullable<SpreadOptions['groups']> },
+): readonly number[] {
+  const bests = new Int32Array(groups.count).fill(-1);
+  for (let position = 0; position < items.length; position += 1) {
+    const item = items[position] ?? 0;
+    const group = groups.of[item] ?? 0;
+    const best = bests[group] ?? -1;
+    if (best === -1 || before(item, best)) bests[group] = item;
+  }
+  const chosen = Best.of(count, before);
+  for (const best of bests) if (best !== -1) chosen.offer(best);
+  return chosen.sorted();
 }
 
 /** The fewest items of each group with which there are `count`, or all. */

@@ -1,5 +1,6 @@
 import type { Change } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
+import { SharedChanges } from './shared-changes.ts';
 
 /** Changes that one look at the store takes. */
 const PAGE = 500;
@@ -19,6 +20,7 @@ export class ChangeFeed {
   readonly #options: FeedOptions;
   readonly #hosts = new Map<string, Set<(change: Change) => void>>();
   readonly #waiters = new Set<() => void>();
+  readonly #shared: SharedChanges;
   #revision = 0;
   #timer: NodeJS.Timeout | null = null;
   #looking = false;
@@ -27,6 +29,7 @@ export class ChangeFeed {
 
   constructor(options: FeedOptions) {
     this.#options = options;
+    this.#shared = new SharedChanges(options.store);
   }
 
   async start(): Promise<void> {
@@ -55,6 +58,16 @@ export class ChangeFeed {
       listeners.delete(listener);
       if (listeners.size === 0) this.#hosts.delete(hostId);
     };
+  }
+
+  /** A page of changes after a revision, for a watcher: see {@link SharedChanges.after}. */
+  changesAfter(revision: number, since: number): Promise<readonly Change[]> {
+    return this.#shared.after(revision, { head: this.#revision, since });
+  }
+
+  /** How many pages were read for watchers so far. */
+  get reads(): number {
+    return this.#shared.reads;
   }
 
   /** Resolves when there is a change after `revision`, when `timeout` milliseconds are over, or at the abort. */

@@ -9,7 +9,7 @@ import {
   REPORT_TYPE,
   TOKEN_ALGORITHM,
 } from '../../proto/token-profile.ts';
-import type { TokenKeys } from '../identity/token-keys.ts';
+import type { TokenKey, TokenKeys } from '../identity/token-keys.ts';
 import { isExpired } from '../store/own-verdicts.ts';
 import type { ResultRecord } from '../store/records.ts';
 
@@ -42,6 +42,11 @@ export interface SignedToken {
   readonly expires: number;
 }
 
+interface Signing {
+  readonly signer: TokenKey;
+  readonly demand: TokenDemand;
+}
+
 export interface TokenIssuerOptions {
   readonly keys: Pick<TokenKeys, 'signer'>;
   readonly deployment: string;
@@ -64,9 +69,33 @@ export class TokenIssuer {
 
   /** An EAR of one host, which never outlives its result. Throws {@link TokenError} RESULT_LAPSED. */
   async issueResult(result: ResultRecord, demand: TokenDemand): Promise<SignedToken> {
+    const [token = null] = await this.issueResults([result], demand);
+    if (token === null) throw lapsed();
+    return token;
+  }
+
+  /** The same of several hosts, by one key; null in the place of a result whose validity has ended. */
+  async issueResults(results: readonly ResultRecord[], demand: TokenDemand): Promise<readonly (SignedToken | null)[]> {
+    if (results.length === 0) return [];
+    const signer = await this.#options.keys.signer();
+    return Promise.all(results.map((result) => this.#signResult(result, { signer, demand })));
+  }
+
+  /** A platform report, given as JSON of its protobuf message. */
+  async issueReport(report: object, demand: TokenDemand): Promise<SignedToken> {
+    const { keys, maxLifetime, now } = this.#options;
+    const time = now();
+    const claims = { sub: 'platform', assay_profile: REPORT_PROFILE, assay_report: report };
+    const signed = { type: REPORT_TYPE, time, expires: time + maxLifetime };
+    const token = await this.#sign(claims, signed, { signer: await keys.signer(), demand });
+    if (token === null) throw lapsed();
+    return token;
+  }
+
+  async #signResult(result: ResultRecord, signing: Signing): Promise<SignedToken | null> {
     const { maxLifetime, now, version } = this.#options;
     const time = now();
-    if (isExpired(result, time) || result.checks.some(({ reason }) => reason === 'RESULT_EXPIRED')) throw lapsed();
+    if (isExpired(result, time) || result.checks.some(({ reason }) => reason === 'RESULT_EXPIRED')) return null;
     const known = result.status === 'affirming' || result.status === 'warning';
     const lifetime = known ? maxLifetime : Math.min(maxLifetime, NEGATIVE_LIFETIME);
     const expires = Math.min(time + lifetime, result.validUntil ?? Number.POSITIVE_INFINITY);
@@ -77,32 +106,21 @@ export class TokenIssuer {
       ear_verifier_id: { developer: 'assay', build: `assayd ${version}` },
       submods: { [EAR_SUBMODULE]: appraisalOf(result) },
     };
-    return this.#sign(claims, { type: EAR_TYPE, time, expires, demand });
+    return this.#sign(claims, { type: EAR_TYPE, time, expires }, signing);
   }
 
-  /** A platform report, given as JSON of its protobuf message. */
-  issueReport(report: object, demand: TokenDemand): Promise<SignedToken> {
-    const time = this.#options.now();
-    const claims = { sub: 'platform', assay_profile: REPORT_PROFILE, assay_report: report };
-    return this.#sign(claims, { type: REPORT_TYPE, time, expires: time + this.#options.maxLifetime, demand });
-  }
-
+  /** Null where nothing of its life is left. */
   async #sign(
     claims: Readonly<Record<string, unknown>>,
-    token: {
-      readonly type: string;
-      readonly time: number;
-      readonly expires: number;
-      readonly demand: TokenDemand;
-    },
-  ): Promise<SignedToken> {
-    const { deployment, keys, random } = this.#options;
-    const { audience, nonce } = token.demand;
+    token: { readonly type: string; readonly time: number; readonly expires: number },
+    { signer, demand }: Signing,
+  ): Promise<SignedToken | null> {
+    const { deployment, random } = this.#options;
+    const { audience, nonce } = demand;
     const issued = Math.floor(token.time / 1000);
     const expires = Math.floor(token.expires / 1000);
     // Whole seconds: of a result with less than one left nothing can be signed.
-    if (expires <= issued) throw lapsed();
-    const { keyId, privateKey } = await keys.signer();
+    if (expires <= issued) return null;
     const payload = {
       iss: `assay://${deployment}`,
       ...claims,
@@ -112,8 +130,8 @@ export class TokenIssuer {
       exp: expires,
       jti: random(JTI_BYTES).toString('base64url'),
     };
-    const header = { alg: TOKEN_ALGORITHM, typ: token.type, kid: keyId };
-    const jwt = await new SignJWT(payload).setProtectedHeader(header).sign(privateKey);
+    const header = { alg: TOKEN_ALGORITHM, typ: token.type, kid: signer.keyId };
+    const jwt = await new SignJWT(payload).setProtectedHeader(header).sign(signer.privateKey);
     return { jwt, expires: expires * 1000 };
   }
 }

@@ -7,9 +7,8 @@ import { StoreError } from '../store/store.ts';
 import type { ResultFilter } from '../store/filters.ts';
 import type { Store } from '../store/store.ts';
 import type { ChangeFeed } from './feed.ts';
+import { PAGE } from './shared-changes.ts';
 
-/** Changes that a watcher reads at a time: its memory is bounded by this and not by how far it is behind. */
-const PAGE = 200;
 /** An idle watcher hears a bookmark this often, milliseconds. */
 const BOOKMARK_INTERVAL = 15_000;
 const MIN_FLUSH = 250;
@@ -40,7 +39,7 @@ export type WatchEvent =
   | { readonly kind: 'bookmark'; readonly synced: boolean; readonly resumeToken: string };
 
 export interface WatchOptions {
-  readonly store: Pick<Store, 'incarnation' | 'now' | 'heads' | 'snapshot' | 'changesSince' | 'confirmationsSince'>;
+  readonly store: Pick<Store, 'incarnation' | 'now' | 'heads' | 'snapshot' | 'confirmationsSince'>;
   readonly feed: ChangeFeed;
   readonly filter: ResultFilter;
   readonly resumeToken: string;
@@ -93,6 +92,8 @@ export async function* watchResults(options: WatchOptions): AsyncGenerator<Watch
   const { store, filter, signal } = options;
   const position: Position = options.resumeToken === '' ? { revision: -1, confirmation: 0 } : readToken(options);
   const pace = new Pace();
+  /** Pages that had been read at the start or the last flush: what there was by then, or was passed over, comes with a later one. */
+  let reads = options.feed.reads;
   if (options.resumeToken === '') {
     const { confirmation } = await store.heads();
     const snapshot = await store.snapshot(filter);
@@ -108,7 +109,7 @@ export async function* watchResults(options: WatchOptions): AsyncGenerator<Watch
   // Who resumes hears at once where it stands, even when nothing has changed.
   let bookmarkAt = options.resumeToken === '' ? store.now() + BOOKMARK_INTERVAL : store.now();
   while (!signal.aborted) {
-    const changes = await changesAfter(store, position.revision);
+    const changes = await changesAfter(options.feed, position.revision, reads);
     for (const change of changes) {
       position.revision = change.revision;
       const event = eventOf(change, { filter, now: store.now() });
@@ -120,6 +121,7 @@ export async function* watchResults(options: WatchOptions): AsyncGenerator<Watch
     if (store.now() >= flushed + pace.interval) {
       yield* flushConfirmations(options, position, pace);
       flushed = store.now();
+      reads = options.feed.reads;
     }
     if (store.now() >= bookmarkAt) {
       yield { kind: 'bookmark', synced: false, resumeToken: token(options, position) };
@@ -179,9 +181,9 @@ export function matches(
   return matchesLabels(host.labels, filter.matchLabels);
 }
 
-async function changesAfter(store: WatchOptions['store'], revision: number): Promise<readonly Change[]> {
+async function changesAfter(feed: ChangeFeed, revision: number, since: number): Promise<readonly Change[]> {
   try {
-    return await store.changesSince(revision, PAGE);
+    return await feed.changesAfter(revision, since);
   } catch (cause) {
     if (!(cause instanceof StoreError) || cause.code !== 'out_of_range') throw cause;
     throw new WatchError('REVISION_GONE', 'the changes after this resume token are no longer kept', { cause });

@@ -1,25 +1,33 @@
-import type { MessageInitShape } from '@bufbuild/protobuf';
+import { create, toBinary } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { Duration } from '@bufbuild/protobuf/wkt';
 
 import { isHostId } from '../../proto/certificate-profile.ts';
-import { PlacementOrder as ProtoOrder, PlacementTier as ProtoTier } from '../../proto/gen/assay/v1/placement_pb.ts';
+import {
+  PlacementHostSchema,
+  PlacementOrder as ProtoOrder,
+  PlacementTier as ProtoTier,
+} from '../../proto/gen/assay/v1/placement_pb.ts';
 import type {
   PlacementExclusions,
-  PlacementHostSchema,
+  PlacementHost,
   PlacementRequirements as ProtoRequirements,
 } from '../../proto/gen/assay/v1/placement_pb.ts';
 import type { PlacementOrder } from '../placement/placement-index.ts';
 import type { PlacementRequirements, PlacementTier } from '../placement/requirements.ts';
 import { isPolicyId, labelProblem } from '../policy/policy.ts';
+import type { SignedToken } from '../result/issue-token.ts';
 import type { ResultRecord } from '../store/records.ts';
 import { nodeNameProblem } from './convert-host.ts';
 import { CONNECTIVITY, labelsFromProto, STATUSES } from './convert-result.ts';
+import { tokenToProto } from './convert-token.ts';
 import { idOf, invalid, safeInteger } from './invalid.ts';
 
 const MAX_EXCLUDED = 1000;
 const MAX_EXCLUDED_LABELS = 64;
 const MAX_LABELS = 16;
+/** Of the 4 MiB that clients receive by default; the refused hosts, at most 100, take less than one. */
+const MAX_HOSTS_BYTES = 3 * 1024 * 1024;
 
 const TIERS: ReadonlyMap<ProtoTier, PlacementTier> = new Map([
   [ProtoTier.UNSPECIFIED, 'affirming'],
@@ -68,8 +76,8 @@ export function spreadFromProto(key: string): string {
 }
 
 /** A host in a few words: its checks are for GetAttestationResult. */
-export function placementHostToProto(result: ResultRecord): MessageInitShape<typeof PlacementHostSchema> {
-  return {
+export function placementHostToProto(result: ResultRecord, token?: SignedToken): PlacementHost {
+  return create(PlacementHostSchema, {
     host: `hosts/${result.hostId}`,
     nodeName: result.nodeName,
     revision: BigInt(result.revision),
@@ -80,7 +88,15 @@ export function placementHostToProto(result: ResultRecord): MessageInitShape<typ
     ...(result.validUntil === null ? {} : { validUntil: timestampFromMs(result.validUntil) }),
     connectivity: CONNECTIVITY[result.connectivity],
     labels: { ...result.labels },
-  };
+    ...(token === undefined ? {} : { token: tokenToProto(token) }),
+  });
+}
+
+/** The first hosts, as many as fit into a message that every client takes; a host can have 8 KiB of labels. */
+export function fitHosts(hosts: readonly PlacementHost[]): PlacementHost[] {
+  let left = MAX_HOSTS_BYTES;
+  const tooMany = hosts.findIndex((host) => (left -= toBinary(PlacementHostSchema, host).length) < 0);
+  return hosts.slice(0, tooMany === -1 ? hosts.length : tooMany);
 }
 
 /** Reason codes of the checks that did not pass, each once. */

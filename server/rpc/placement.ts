@@ -7,48 +7,74 @@ import { StatusError } from '../../proto/status.ts';
 import { checkHost } from '../placement/check-host.ts';
 import { selectHosts } from '../placement/select-hosts.ts';
 import type { SelectionSources } from '../placement/select-hosts.ts';
+import { Turns } from '../placement/turns.ts';
+import type { TokenDemand, TokenIssuer } from '../result/issue-token.ts';
 import type { HostNamed } from '../store/filters.ts';
+import type { ResultRecord } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 import type { Access } from './access.ts';
 import {
   checkReasons,
+  fitHosts,
   nodeNameFromProto,
   orderFromProto,
   placementHostToProto,
   requirementsFromProto,
   spreadFromProto,
 } from './convert-placement.ts';
+import { tokenDemandFromProto } from './convert-token.ts';
 import { idOf, invalid } from './invalid.ts';
 
 const MAX_COUNT = 1000;
 const MAX_EXPLAINED = 100;
+/** Hosts of one answer that come with tokens: each costs a signature. */
+const MAX_SIGNED = 100;
 
 export interface PlacementHandlersOptions {
   readonly access: Access;
   readonly store: Store;
   readonly placements: SelectionSources['placements'];
+  readonly tokens: TokenIssuer;
 }
 
 export function placementHandlers({
   access,
   store,
   placements,
+  tokens,
 }: PlacementHandlersOptions): Handlers<typeof PlacementService> {
+  const turns = new Turns(() => store.now());
+  /** Without those whose validity ends before anything can be signed. */
+  const signedHosts = async (results: readonly ResultRecord[], demand: TokenDemand) => {
+    const signed = await tokens.issueResults(results, demand);
+    return results.flatMap((result, index) => {
+      const token = signed[index] ?? null;
+      return token === null ? [] : [placementHostToProto(result, token)];
+    });
+  };
   return {
     async selectHosts(request, context) {
+      const demand = request.token === undefined ? undefined : tokenDemandFromProto(request.token);
+      const count = numberUpTo(MAX_COUNT, request.count, 'count') || 1;
+      if (demand !== undefined && count > MAX_SIGNED)
+        throw invalid('count', `must be at most ${MAX_SIGNED} with token`);
       const selection = await selectHosts(
-        { store, placements },
+        { store, placements, turns },
         {
           requirements: requirementsFromProto(request.requirements),
           scope: access.scope(context),
-          count: numberUpTo(MAX_COUNT, request.count, 'count') || 1,
+          count,
           spreadBy: spreadFromProto(request.spreadBy),
           order: orderFromProto(request.order),
           explain: numberUpTo(MAX_EXPLAINED, request.explain, 'explain'),
         },
       );
+      const hosts =
+        demand === undefined
+          ? selection.hosts.map((result) => placementHostToProto(result))
+          : await signedHosts(selection.hosts, demand);
       return {
-        hosts: selection.hosts.map(placementHostToProto),
+        hosts: fitHosts(hosts),
         selectableCount: selection.selectable,
         refused: selection.refused.map(({ result, refusals }) => ({
           host: placementHostToProto(result),
@@ -60,7 +86,8 @@ export function placementHandlers({
       };
     },
 
-    async checkHost({ subject, requirements }, context) {
+    async checkHost({ subject, requirements, token }, context) {
+      const demand = token === undefined ? undefined : tokenDemandFromProto(token);
       const named = hostNamed(subject);
       const scope = access.scope(context);
       const checked = await checkHost(store, named, { requirements: requirementsFromProto(requirements), scope });
@@ -69,9 +96,11 @@ export function placementHandlers({
         throw new StatusError({ code: 'NOT_FOUND', reason: 'NOT_FOUND', message });
       }
       const { result, refusals, time } = checked;
+      const selectable = refusals.length === 0;
+      const signed = demand !== undefined && selectable ? await tokens.issueResult(result, demand) : undefined;
       return {
-        selectable: refusals.length === 0,
-        host: placementHostToProto(result),
+        selectable,
+        host: placementHostToProto(result, signed),
         reasons: [...refusals],
         checkReasons: checkReasons(result),
         answerTime: timestampFromMs(time),

@@ -2,6 +2,7 @@ import type { ReportService } from '../../proto/gen/assay/v1/report_pb.ts';
 import type { Handlers } from '../../proto/service.ts';
 import type { TokenIssuer } from '../result/issue-token.ts';
 import { PlatformReporter } from '../result/platform-report.ts';
+import type { Labels } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 import { reportToJson, reportToProto } from './convert-report.ts';
 import type { Access } from './access.ts';
@@ -26,12 +27,20 @@ export function reportHandlers({ access, store, tokens }: ReportHandlersOptions)
       const demand = token === undefined ? undefined : tokenDemandFromProto(token);
       if (maxExceptions < 0) throw invalid('max_exceptions', 'must not be negative');
       const wanted = Math.min(maxExceptions === 0 ? DEFAULT_EXCEPTIONS : maxExceptions, MAX_EXCEPTIONS);
+      const scope = access.scope(context);
       const labels = labelsFromProto(matchLabels, 'match_labels', MAX_LABELS);
-      const report = reportToProto(
-        await reporter.report({ selectors: [access.scope(context), labels], maxExceptions: wanted }),
-      );
+      checkWithin(labels, scope);
+      const report = reportToProto(await reporter.report({ selectors: [scope, labels], maxExceptions: wanted }));
       if (demand === undefined) return { report };
       return { report, token: tokenToProto(await tokens.issueReport(reportToJson(report), demand)) };
     },
   };
+}
+
+/** A signed report names its labels: about hosts that the caller does not see it would say that there are none. */
+function checkWithin(labels: Labels, scope: Labels): void {
+  for (const [key, value] of Object.entries(labels)) {
+    if (Object.hasOwn(scope, key) && scope[key] !== value)
+      throw invalid(`match_labels[${JSON.stringify(key)}]`, 'has another value in the scope of this identity');
+  }
 }

@@ -83,3 +83,30 @@ test.each([
   expect(asked).toEqual([named, named]);
   expect(shell.out).toMatch(/selectable: +yes/);
 });
+
+test('placement asks for tokens where there is room for them', async () => {
+  const asked: unknown[] = [];
+  shell.client = {
+    placement: {
+      check: async (...args: unknown[]) => {
+        asked.push((args[2] as { token?: unknown }).token);
+        return { selectable: true, host: placed, reasons: [], checkReasons: [], answerTime: undefined, json: {} };
+      },
+    },
+  };
+  const nonce = Buffer.alloc(8, 1);
+  const signed = ['--token', '--audience', 'rp', '--nonce', nonce.toString('base64url')];
+  expect(await shell.assay('placement', 'check', 'n', ...signed, '--output', 'json')).toBe(0);
+  expect(asked).toEqual([{ audience: 'rp', nonce }]);
+  expect(await shell.assay('placement', 'check', 'n', ...signed)).toBe(2);
+  expect(await shell.assay('placement', 'check', 'n', ...signed.slice(1))).toBe(2);
+  expect(asked).toHaveLength(1);
+});
+
+test.each([
+  ['select', '--count', '0'],
+  ['select', '--max-age', '0'],
+  ['check', 'n', '--max-age', '-1'],
+])('placement %s refuses %s %s', async (...args) => {
+  expect(await shell.assay('placement', ...args)).toBe(2);
+});

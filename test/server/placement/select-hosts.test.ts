@@ -4,6 +4,7 @@ import { checkHost } from '../../../server/placement/check-host.ts';
 import { PlacementFeed } from '../../../server/placement/placement-feed.ts';
 import { selectHosts } from '../../../server/placement/select-hosts.ts';
 import type { Selection, SelectionRequest } from '../../../server/placement/select-hosts.ts';
+import { Turns } from '../../../server/placement/turns.ts';
 import { ChangeFeed } from '../../../server/result/feed.ts';
 import type { ResultFilter } from '../../../server/store/filters.ts';
 import { StoreError } from '../../../server/store/store.ts';
@@ -29,11 +30,13 @@ let opened: Awaited<ReturnType<typeof openTestStore>>;
 let store: Store;
 let feed: ChangeFeed;
 let placements: PlacementFeed;
+let turns: Turns;
 const faults: unknown[] = [];
 beforeEach(async () => {
   clock = new FakeClock();
   opened = await openTestStore(clock);
   ({ store } = opened);
+  turns = new Turns(() => performance.now());
   feed = new ChangeFeed({ store, pollInterval: 10, onError: () => undefined });
   await feed.start();
   placements = new PlacementFeed({ store, feed, onError: (error) => faults.push(error) });
@@ -64,7 +67,7 @@ async function select(change: Partial<SelectionRequest> = {}, from: Partial<Stor
     snapshot: (filter: ResultFilter) => store.snapshot(filter),
     ...from,
   };
-  return selectHosts({ store: source, placements }, { ...REQUEST, ...change });
+  return selectHosts({ store: source, placements, turns }, { ...REQUEST, ...change });
 }
 
 /** The index is as old as its last look: one that began after now has seen everything. */
@@ -162,7 +165,7 @@ describe('a selection', () => {
     await placements.close();
     await store.revokeHost('h-a', { ...OPERATOR, reason: '' });
     await store.deleteHost('h-b', OPERATOR);
-    const sources = { store, placements };
+    const sources = { store, placements, turns };
     expect(idsOf(await selectHosts(sources, { ...REQUEST, count: 1 }))).toEqual(['h-c']);
     expect(idsOf(await selectHosts(sources, { ...REQUEST, count: 4 }))).toEqual(['h-c', 'h-d']);
     await store.updateHost('h-c', { labels: { tenant: 'blue' } }, anyVersion);
@@ -195,7 +198,7 @@ describe('where the service cannot tell', () => {
     await caughtUp();
     clock.wall -= 6 * MINUTE;
     const refused = { code: 'CLOCK_BEHIND' };
-    await expect(selectHosts({ store, placements }, REQUEST)).rejects.toMatchObject(refused);
+    await expect(selectHosts({ store, placements, turns }, REQUEST)).rejects.toMatchObject(refused);
     await expect(checkHost(store, { hostId: 'h-a' }, { requirements: ANY, scope: {} })).rejects.toMatchObject(refused);
   });
 
@@ -204,7 +207,9 @@ describe('where the service cannot tell', () => {
     await caughtUp();
     await placements.close();
     clock.advance(1_001);
-    await expect(selectHosts({ store, placements }, REQUEST)).rejects.toMatchObject({ code: 'PLACEMENT_INDEX_STALE' });
+    await expect(selectHosts({ store, placements, turns }, REQUEST)).rejects.toMatchObject({
+      code: 'PLACEMENT_INDEX_STALE',
+    });
   });
 
   it('nothing is selected while the store fails', async () => {

@@ -85,7 +85,6 @@ describe('confirmations', () => {
       now: () => given.store.now(),
       heads: () => Promise.resolve({ revision: 0, confirmation: 0 }),
       snapshot: () => Promise.resolve({ revision: 0, results: [] }),
-      changesSince: () => Promise.resolve([]),
       confirmationsSince: (after) => Promise.resolve(after === 0 ? [confirmation(1, 2), confirmation(2, 0)] : []),
     };
     const feed = new ChangeFeed({ store: given.store, pollInterval: 60_000, onError: () => undefined });

@@ -28,7 +28,11 @@ export class Watcher {
   readonly #ended: Promise<unknown>;
   #heard: () => void = () => undefined;
 
+  /** Pages that were read for all watchers of the feed. */
+  readonly reads: () => number;
+
   constructor(from: Source, change: WatchChange) {
+    this.reads = () => from.feed.reads;
     this.#ended = this.#listen(from, { ...NO_FILTER, ...change.filter }, change.resumeToken ?? '');
   }
 

@@ -1,14 +1,20 @@
+import { create, toBinary } from '@bufbuild/protobuf';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
+import { parseJwks } from '../../../client/sdk/jwks.ts';
+import { verifyToken } from '../../../client/sdk/verify-token.ts';
+import type { VerifiedToken } from '../../../client/sdk/verify-token.ts';
 import type { Channel } from '../../../proto/client.ts';
 import { TrustStatus } from '../../../proto/gen/assay/v1/attestation_result_pb.ts';
-import { PlacementService } from '../../../proto/gen/assay/v1/placement_pb.ts';
+import { PlacementService, SelectHostsResponseSchema } from '../../../proto/gen/assay/v1/placement_pb.ts';
 import type {
   PlacementOrder,
   PlacementRequirementsSchema,
   PlacementTier,
 } from '../../../proto/gen/assay/v1/placement_pb.ts';
+import { TokenKeyService } from '../../../proto/gen/assay/v1/token_pb.ts';
+import { fitHosts, placementHostToProto } from '../../../server/rpc/convert-placement.ts';
 import { failure } from '../../support/rpc.ts';
 import { startAssay } from '../../support/running-service.ts';
 import type { Running } from '../../support/running-service.ts';
@@ -146,6 +152,43 @@ describe('SelectHosts', () => {
   });
 });
 
+describe('a token', () => {
+  const token = { audience: 'engine', nonce: Buffer.alloc(8, 7) };
+  const verified = async (jwt: string | undefined, host: string) => {
+    const { jwks } = await running.connect().client(TokenKeyService).listTokenKeys({});
+    const keys = await parseJwks(Buffer.from(jwks));
+    const now = new Date(running.house.store.now());
+    return verifyToken(jwt ?? '', { keys, now, audience: 'engine', nonce: token.nonce, host });
+  };
+
+  it('comes with each selected host when it is asked for, and with no refused one', async () => {
+    const { hosts, refused } = await as('everything').selectHosts({ count: 10, explain: 10, token });
+    expect(hosts).toHaveLength(2);
+    for (const each of hosts) {
+      const { status, expires } = (await verified(each.token?.jwt, each.host)) as VerifiedToken & { kind: 'result' };
+      expect(status).toBe('affirming');
+      expect(expires.getTime()).toBeLessThanOrEqual(Number(each.validUntil?.seconds) * 1000);
+    }
+    expect(refused.map(({ host }) => host?.token)).toEqual([undefined]);
+    expect((await as('everything').selectHosts({ count: 10 })).hosts[0]?.token).toBeUndefined();
+  });
+
+  it('comes with a host that is checked, where it is selectable', async () => {
+    const check = (value: string) => as('red').checkHost({ subject: { case: 'host', value }, token });
+    expect(await verified((await check(red)).host?.token?.jwt, red)).toMatchObject({ status: 'affirming' });
+    expect((await check(pending)).host?.token).toBeUndefined();
+  });
+
+  it.each<[string, object, string]>([
+    ['more than 100 hosts', { count: 101, token }, 'count'],
+    ['a nonce of 7 bytes', { token: { nonce: Buffer.alloc(7) } }, 'token.nonce'],
+    ['an audience that cannot be printed', { token: { audience: '\u001b[2J' } }, 'token.audience'],
+  ])('is refused for %s', async (_name, request, field) => {
+    const error = await failure(as('red').selectHosts(request));
+    expect(error.fieldViolations.map((violation) => violation.field)).toEqual([field]);
+  });
+});
+
 describe('CheckHost', () => {
   const host = (value: string) => ({ subject: { case: 'host', value } as const });
   const node = (value: string) => ({ subject: { case: 'nodeName', value } as const });
@@ -202,6 +245,22 @@ describe('CheckHost', () => {
     const { hosts } = await as('everything').selectHosts({ count: 10 });
     expect(hosts.map((each) => each.host)).toEqual([red]);
   });
+});
+
+it('as many hosts are answered as fit into a message, whatever labels they have', async () => {
+  const wide = Object.fromEntries(
+    Array.from({ length: 64 }, (_, index) => [`k${index}`.padEnd(63, 'k'), 'v'.repeat(63)]),
+  );
+  const { store } = running.house;
+  const known = await store.getResult(red.slice('hosts/'.length));
+  if (known === null) throw new TypeError('no result');
+  const result = { ...known, labels: wide };
+  const hosts = Array.from({ length: 1000 }, () => placementHostToProto(result));
+  const fitting = fitHosts(hosts);
+  expect(fitting.length).toBeGreaterThan(300);
+  const size = toBinary(SelectHostsResponseSchema, create(SelectHostsResponseSchema, { hosts: fitting })).length;
+  expect(size).toBeLessThan(3.1 * 1024 * 1024);
+  expect(fitHosts(hosts.slice(0, 10))).toHaveLength(10);
 });
 
 // Moves the clock of the service: last.

@@ -126,12 +126,19 @@ describe('the report', () => {
       const { report } = await as(role).client(ReportService).getPlatformReport({});
       expect(report?.matchLabels).toEqual(RED);
       expect(report?.exceptions.map(({ host }) => host)).toEqual([red]);
-      const other = await as(role)
-        .client(ReportService)
-        .getPlatformReport({ matchLabels: { tenant: 'blue' } });
-      expect(other.report?.exceptions).toEqual([]);
     },
   );
+
+  it('is not made, let alone signed, of other hosts: it would say that there are none', async () => {
+    for (const role of ['operator', 'relying_party', 'auditor'] as const) {
+      const client = as(role).client(ReportService);
+      const error = await failure(client.getPlatformReport({ matchLabels: { tenant: 'blue' }, token: {} }));
+      expect(error).toMatchObject({ code: 'INVALID_ARGUMENT', reason: 'INVALID_FIELD' });
+      expect(error.fieldViolations.map(({ field }) => field)).toEqual(['match_labels["tenant"]']);
+      const { report } = await client.getPlatformReport({ matchLabels: { ...RED, rack: 'none' } });
+      expect(report).toMatchObject({ hostCount: 0n, matchLabels: { ...RED, rack: 'none' } });
+    }
+  });
 });
 
 describe('a token', () => {

@@ -7,6 +7,8 @@ import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf
 import { file_assay_v1_access } from "./access_pb.ts";
 import type { Connectivity, TrustStatus } from "./attestation_result_pb.ts";
 import { file_assay_v1_attestation_result } from "./attestation_result_pb.ts";
+import type { Token, TokenRequest } from "./token_pb.ts";
+import { file_assay_v1_token } from "./token_pb.ts";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
@@ -15,7 +17,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file assay/v1/placement.proto.
  */
 export const file_assay_v1_placement: GenFile = /*@__PURE__*/
-  fileDesc("Chhhc3NheS92MS9wbGFjZW1lbnQucHJvdG8SCGFzc2F5LnYxIigKCkxhYmVsVmFsdWUSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJIl4KE1BsYWNlbWVudEV4Y2x1c2lvbnMSDQoFaG9zdHMYASADKAkSEgoKbm9kZV9uYW1lcxgCIAMoCRIkCgZsYWJlbHMYAyADKAsyFC5hc3NheS52MS5MYWJlbFZhbHVlItsCChVQbGFjZW1lbnRSZXF1aXJlbWVudHMSLQoMbWluaW11bV90aWVyGAEgASgOMhcuYXNzYXkudjEuUGxhY2VtZW50VGllchIUCgx0cnVzdF9wb2xpY3kYAiABKAkSHgoWbWluaW11bV9wb2xpY3lfdmVyc2lvbhgDIAEoBBIuCgttYXhpbXVtX2FnZRgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhJGCgxtYXRjaF9sYWJlbHMYBSADKAsyMC5hc3NheS52MS5QbGFjZW1lbnRSZXF1aXJlbWVudHMuTWF0Y2hMYWJlbHNFbnRyeRIxCgpleGNsdXNpb25zGAYgASgLMh0uYXNzYXkudjEuUGxhY2VtZW50RXhjbHVzaW9ucxoyChBNYXRjaExhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEipwEKElNlbGVjdEhvc3RzUmVxdWVzdBI1CgxyZXF1aXJlbWVudHMYASABKAsyHy5hc3NheS52MS5QbGFjZW1lbnRSZXF1aXJlbWVudHMSDQoFY291bnQYAiABKAUSEQoJc3ByZWFkX2J5GAMgASgJEicKBW9yZGVyGAQgASgOMhguYXNzYXkudjEuUGxhY2VtZW50T3JkZXISDwoHZXhwbGFpbhgFIAEoBSKUAwoNUGxhY2VtZW50SG9zdBIMCgRob3N0GAEgASgJEhEKCW5vZGVfbmFtZRgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBBIlCgZzdGF0dXMYBCABKA4yFS5hc3NheS52MS5UcnVzdFN0YXR1cxIUCgx0cnVzdF9wb2xpY3kYBSABKAkSHAoUdHJ1c3RfcG9saWN5X3ZlcnNpb24YBiABKAQSMgoOY2hhbGxlbmdlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3ZhbGlkX3VudGlsGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCgxjb25uZWN0aXZpdHkYCSABKA4yFi5hc3NheS52MS5Db25uZWN0aXZpdHkSMwoGbGFiZWxzGAogAygLMiMuYXNzYXkudjEuUGxhY2VtZW50SG9zdC5MYWJlbHNFbnRyeRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlwKC1JlZnVzZWRIb3N0EiUKBGhvc3QYASABKAsyFy5hc3NheS52MS5QbGFjZW1lbnRIb3N0Eg8KB3JlYXNvbnMYAiADKAkSFQoNY2hlY2tfcmVhc29ucxgDIAMoCSItCgxSZWZ1c2FsQ291bnQSDgoGcmVhc29uGAEgASgJEg0KBWNvdW50GAIgASgFIuABChNTZWxlY3RIb3N0c1Jlc3BvbnNlEiYKBWhvc3RzGAEgAygLMhcuYXNzYXkudjEuUGxhY2VtZW50SG9zdBIYChBzZWxlY3RhYmxlX2NvdW50GAIgASgFEiYKB3JlZnVzZWQYAyADKAsyFS5hc3NheS52MS5SZWZ1c2VkSG9zdBIuCg5yZWZ1c2FsX2NvdW50cxgEIAMoCzIWLmFzc2F5LnYxLlJlZnVzYWxDb3VudBIvCgthbnN3ZXJfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAieQoQQ2hlY2tIb3N0UmVxdWVzdBIOCgRob3N0GAEgASgJSAASEwoJbm9kZV9uYW1lGAIgASgJSAASNQoMcmVxdWlyZW1lbnRzGAMgASgLMh8uYXNzYXkudjEuUGxhY2VtZW50UmVxdWlyZW1lbnRzQgkKB3N1YmplY3QipwEKEUNoZWNrSG9zdFJlc3BvbnNlEhIKCnNlbGVjdGFibGUYASABKAgSJQoEaG9zdBgCIAEoCzIXLmFzc2F5LnYxLlBsYWNlbWVudEhvc3QSDwoHcmVhc29ucxgDIAMoCRIVCg1jaGVja19yZWFzb25zGAQgAygJEi8KC2Fuc3dlcl90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCppCg1QbGFjZW1lbnRUaWVyEh4KGlBMQUNFTUVOVF9USUVSX1VOU1BFQ0lGSUVEEAASHAoYUExBQ0VNRU5UX1RJRVJfQUZGSVJNSU5HEAESGgoWUExBQ0VNRU5UX1RJRVJfV0FSTklORxACKnIKDlBsYWNlbWVudE9yZGVyEh8KG1BMQUNFTUVOVF9PUkRFUl9VTlNQRUNJRklFRBAAEhwKGFBMQUNFTUVOVF9PUkRFUl9GUkVTSEVTVBABEiEKHVBMQUNFTUVOVF9PUkRFUl9MT05HRVNUX1ZBTElEEAIyuAEKEFBsYWNlbWVudFNlcnZpY2USVAoLU2VsZWN0SG9zdHMSHC5hc3NheS52MS5TZWxlY3RIb3N0c1JlcXVlc3QaHS5hc3NheS52MS5TZWxlY3RIb3N0c1Jlc3BvbnNlIgiKzxgECgIEAxJOCglDaGVja0hvc3QSGi5hc3NheS52MS5DaGVja0hvc3RSZXF1ZXN0GhsuYXNzYXkudjEuQ2hlY2tIb3N0UmVzcG9uc2UiCIrPGAQKAgQDYgZwcm90bzM", [file_assay_v1_access, file_assay_v1_attestation_result, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("Chhhc3NheS92MS9wbGFjZW1lbnQucHJvdG8SCGFzc2F5LnYxIigKCkxhYmVsVmFsdWUSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJIl4KE1BsYWNlbWVudEV4Y2x1c2lvbnMSDQoFaG9zdHMYASADKAkSEgoKbm9kZV9uYW1lcxgCIAMoCRIkCgZsYWJlbHMYAyADKAsyFC5hc3NheS52MS5MYWJlbFZhbHVlItsCChVQbGFjZW1lbnRSZXF1aXJlbWVudHMSLQoMbWluaW11bV90aWVyGAEgASgOMhcuYXNzYXkudjEuUGxhY2VtZW50VGllchIUCgx0cnVzdF9wb2xpY3kYAiABKAkSHgoWbWluaW11bV9wb2xpY3lfdmVyc2lvbhgDIAEoBBIuCgttYXhpbXVtX2FnZRgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhJGCgxtYXRjaF9sYWJlbHMYBSADKAsyMC5hc3NheS52MS5QbGFjZW1lbnRSZXF1aXJlbWVudHMuTWF0Y2hMYWJlbHNFbnRyeRIxCgpleGNsdXNpb25zGAYgASgLMh0uYXNzYXkudjEuUGxhY2VtZW50RXhjbHVzaW9ucxoyChBNYXRjaExhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEizgEKElNlbGVjdEhvc3RzUmVxdWVzdBI1CgxyZXF1aXJlbWVudHMYASABKAsyHy5hc3NheS52MS5QbGFjZW1lbnRSZXF1aXJlbWVudHMSDQoFY291bnQYAiABKAUSEQoJc3ByZWFkX2J5GAMgASgJEicKBW9yZGVyGAQgASgOMhguYXNzYXkudjEuUGxhY2VtZW50T3JkZXISDwoHZXhwbGFpbhgFIAEoBRIlCgV0b2tlbhgGIAEoCzIWLmFzc2F5LnYxLlRva2VuUmVxdWVzdCK0AwoNUGxhY2VtZW50SG9zdBIMCgRob3N0GAEgASgJEhEKCW5vZGVfbmFtZRgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBBIlCgZzdGF0dXMYBCABKA4yFS5hc3NheS52MS5UcnVzdFN0YXR1cxIUCgx0cnVzdF9wb2xpY3kYBSABKAkSHAoUdHJ1c3RfcG9saWN5X3ZlcnNpb24YBiABKAQSMgoOY2hhbGxlbmdlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3ZhbGlkX3VudGlsGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCgxjb25uZWN0aXZpdHkYCSABKA4yFi5hc3NheS52MS5Db25uZWN0aXZpdHkSMwoGbGFiZWxzGAogAygLMiMuYXNzYXkudjEuUGxhY2VtZW50SG9zdC5MYWJlbHNFbnRyeRIeCgV0b2tlbhgLIAEoCzIPLmFzc2F5LnYxLlRva2VuGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiXAoLUmVmdXNlZEhvc3QSJQoEaG9zdBgBIAEoCzIXLmFzc2F5LnYxLlBsYWNlbWVudEhvc3QSDwoHcmVhc29ucxgCIAMoCRIVCg1jaGVja19yZWFzb25zGAMgAygJIi0KDFJlZnVzYWxDb3VudBIOCgZyZWFzb24YASABKAkSDQoFY291bnQYAiABKAUi4AEKE1NlbGVjdEhvc3RzUmVzcG9uc2USJgoFaG9zdHMYASADKAsyFy5hc3NheS52MS5QbGFjZW1lbnRIb3N0EhgKEHNlbGVjdGFibGVfY291bnQYAiABKAUSJgoHcmVmdXNlZBgDIAMoCzIVLmFzc2F5LnYxLlJlZnVzZWRIb3N0Ei4KDnJlZnVzYWxfY291bnRzGAQgAygLMhYuYXNzYXkudjEuUmVmdXNhbENvdW50Ei8KC2Fuc3dlcl90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKgAQoQQ2hlY2tIb3N0UmVxdWVzdBIOCgRob3N0GAEgASgJSAASEwoJbm9kZV9uYW1lGAIgASgJSAASNQoMcmVxdWlyZW1lbnRzGAMgASgLMh8uYXNzYXkudjEuUGxhY2VtZW50UmVxdWlyZW1lbnRzEiUKBXRva2VuGAQgASgLMhYuYXNzYXkudjEuVG9rZW5SZXF1ZXN0QgkKB3N1YmplY3QipwEKEUNoZWNrSG9zdFJlc3BvbnNlEhIKCnNlbGVjdGFibGUYASABKAgSJQoEaG9zdBgCIAEoCzIXLmFzc2F5LnYxLlBsYWNlbWVudEhvc3QSDwoHcmVhc29ucxgDIAMoCRIVCg1jaGVja19yZWFzb25zGAQgAygJEi8KC2Fuc3dlcl90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCppCg1QbGFjZW1lbnRUaWVyEh4KGlBMQUNFTUVOVF9USUVSX1VOU1BFQ0lGSUVEEAASHAoYUExBQ0VNRU5UX1RJRVJfQUZGSVJNSU5HEAESGgoWUExBQ0VNRU5UX1RJRVJfV0FSTklORxACKnIKDlBsYWNlbWVudE9yZGVyEh8KG1BMQUNFTUVOVF9PUkRFUl9VTlNQRUNJRklFRBAAEhwKGFBMQUNFTUVOVF9PUkRFUl9GUkVTSEVTVBABEiEKHVBMQUNFTUVOVF9PUkRFUl9MT05HRVNUX1ZBTElEEAIyuAEKEFBsYWNlbWVudFNlcnZpY2USVAoLU2VsZWN0SG9zdHMSHC5hc3NheS52MS5TZWxlY3RIb3N0c1JlcXVlc3QaHS5hc3NheS52MS5TZWxlY3RIb3N0c1Jlc3BvbnNlIgiKzxgECgIEAxJOCglDaGVja0hvc3QSGi5hc3NheS52MS5DaGVja0hvc3RSZXF1ZXN0GhsuYXNzYXkudjEuQ2hlY2tIb3N0UmVzcG9uc2UiCIrPGAQKAgQDYgZwcm90bzM", [file_assay_v1_access, file_assay_v1_attestation_result, file_assay_v1_token, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * A label with one value.
@@ -150,7 +152,8 @@ export type SelectHostsRequest = Message<"assay.v1.SelectHostsRequest"> & {
   requirements?: PlacementRequirements | undefined;
 
   /**
-   * At most so many hosts, default 1, maximum 1000. Fewer are no error.
+   * At most so many hosts, default 1, maximum 1000, with tokens 100. Fewer are no error: there may be no more, or no more that fit into
+   * one message of 3 MiB.
    *
    * @generated from field: int32 count = 2;
    */
@@ -177,6 +180,13 @@ export type SelectHostsRequest = Message<"assay.v1.SelectHostsRequest"> & {
    * @generated from field: int32 explain = 5;
    */
   explain: number;
+
+  /**
+   * Asks for the result of each host as a signed token too.
+   *
+   * @generated from field: assay.v1.TokenRequest token = 6;
+   */
+  token?: TokenRequest | undefined;
 };
 
 /**
@@ -261,6 +271,13 @@ export type PlacementHost = Message<"assay.v1.PlacementHost"> & {
    * @generated from field: map<string, string> labels = 10;
    */
   labels: { [key: string]: string };
+
+  /**
+   * The result that this rests on, as a signed token (EAR); unset unless it was asked for and the host is selectable.
+   *
+   * @generated from field: assay.v1.Token token = 11;
+   */
+  token?: Token | undefined;
 };
 
 /**
@@ -417,6 +434,14 @@ export type CheckHostRequest = Message<"assay.v1.CheckHostRequest"> & {
    * @generated from field: assay.v1.PlacementRequirements requirements = 3;
    */
   requirements?: PlacementRequirements | undefined;
+
+  /**
+   * Asks for the result as a signed token too, where the host is selectable. FAILED_PRECONDITION where less than a second of its
+   * validity is left.
+   *
+   * @generated from field: assay.v1.TokenRequest token = 4;
+   */
+  token?: TokenRequest | undefined;
 };
 
 /**

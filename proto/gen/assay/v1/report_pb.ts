@@ -320,7 +320,7 @@ export const PlatformReportSchema: GenMessage<PlatformReport> = /*@__PURE__*/
  */
 export type GetPlatformReportRequest = Message<"assay.v1.GetPlatformReportRequest"> & {
   /**
-   * Labels that the hosts must have. At most 16.
+   * Labels that the hosts must have. At most 16; one that the caller's scope names has the value that it has there.
    *
    * @generated from field: map<string, string> match_labels = 1;
    */

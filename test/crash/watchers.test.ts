@@ -1,0 +1,191 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+
+import { expect, it } from 'vitest';
+
+import type { AssayClient } from '../../client/sdk/client.ts';
+import type { Profile } from '../../client/sdk/profile.ts';
+import type { AttestationResult, TrustStatus as StatusWord } from '../../client/sdk/resources.ts';
+import { RpcError } from '../../proto/rpc-error.ts';
+import type { ResultFilter } from '../../server/store/filters.ts';
+import { openSqliteStore } from '../../server/store/sqlite.ts';
+import { affirmed } from '../server/store/fixtures.ts';
+import { policy } from '../support/deployment.ts';
+import { SeededRandom } from '../support/seeded-random.ts';
+import { putPolicy } from '../support/test-service.ts';
+import { CrashingService } from './crashing-service.ts';
+import { checkWatch } from './model/check-watch.ts';
+import type { Heard } from './model/check-watch.ts';
+import { readHistory } from './model/history.ts';
+import { SERVICE_POINTS } from './plan.ts';
+import { Watcher } from './watcher.ts';
+
+const CHANGES = 1_000;
+/** Of each kind: whenever it is, and at a point of a commit or an answer. */
+const KILLS = 6;
+/** Changes after which a watcher loses its stream as well. */
+const INTERRUPTED_AFTER = 50;
+/** Callers that change hosts at the same time. */
+const OPERATORS = 3;
+const ZONES = ['a', 'b', 'c'];
+const HOSTS = Array.from({ length: 9 }, (_, index) => `h-${'a'.repeat(25)}${'bcdefghij'[index]}`);
+
+const ALL: ResultFilter = { hostIds: [], statuses: [], policyIds: [], matchLabels: {}, scope: {} };
+const FILTERS: readonly Partial<ResultFilter>[] = [
+  {},
+  {},
+  { statuses: ['affirming'] },
+  { statuses: ['none'] },
+  { statuses: ['contraindicated', 'none'] },
+  { hostIds: HOSTS.slice(0, 1) },
+  { hostIds: HOSTS.slice(2, 6), statuses: ['affirming'] },
+  ...ZONES.map((zone) => ({ matchLabels: { zone } })),
+  { matchLabels: { zone: 'a', tier: '1' } },
+  { matchLabels: { zone: 'mars' } },
+  ...ZONES.map((zone) => ({ scope: { zone } })),
+  { scope: { zone: 'a' }, statuses: ['affirming'] },
+  { scope: { zone: 'b' }, matchLabels: { tier: '2' } },
+  { scope: { zone: 'c' }, hostIds: HOSTS.slice(0, 4) },
+  { scope: { zone: 'a' }, matchLabels: { zone: 'b' } },
+  { scope: { zone: 'b' }, statuses: ['none', 'contraindicated'] },
+];
+
+/** Nine hosts that are affirmed, in a store that nobody serves yet. */
+async function furnish(service: CrashingService): Promise<void> {
+  const store = await openSqliteStore({
+    directory: service.data,
+    wallClock: Date.now,
+    monotonic: () => performance.now(),
+    random: (size) => randomBytes(size),
+  });
+  await putPolicy(store);
+  for (const id of HOSTS) await affirmed(store, id.slice('h-'.length));
+  await store.close();
+}
+
+/** Changes labels, and now and then what trust rests on, until so many changes are acknowledged. */
+class Operators {
+  acknowledged = 0;
+  readonly #service: CrashingService;
+  readonly #random: SeededRandom;
+  readonly #tell: () => void;
+  readonly faults: string[] = [];
+
+  constructor(service: CrashingService, random: SeededRandom, tell: () => void) {
+    this.#service = service;
+    this.#random = random;
+    this.#tell = tell;
+  }
+
+  async run(): Promise<void> {
+    await Promise.all(Array.from({ length: OPERATORS }, () => this.#operate()));
+  }
+
+  async #operate(): Promise<void> {
+    while (this.acknowledged < CHANGES) {
+      const client = await this.#service.clientWhenUp();
+      try {
+        while (this.acknowledged < CHANGES) {
+          await this.#act(client);
+          this.acknowledged += 1;
+          this.#tell();
+        }
+      } catch (error) {
+        // A change that was under way when the service died may have been made, or not.
+        if (!(error instanceof RpcError) || error.code !== 'UNAVAILABLE') this.faults.push(String(error));
+      } finally {
+        client.close();
+      }
+    }
+  }
+
+  async #act(client: AssayClient): Promise<void> {
+    const host = this.#random.pick(HOSTS);
+    const choice = this.acknowledged;
+    if (choice === 300 || choice === 301) await client.hosts.revoke(HOSTS[choice - 300] ?? '', 'stolen');
+    else if (choice === 600) await client.policies.apply(policy('base', { description: 'changed' }));
+    else {
+      const tier = String(1 + this.#random.below(3));
+      await client.hosts.update(host, { labels: { zone: this.#random.pick(ZONES), tier, turn: String(choice) } });
+    }
+  }
+}
+
+/** What a watcher believes at the end: the revision of each host that it was told of and not told to forget. */
+function believed(heard: readonly Heard[]): ReadonlyMap<string, number> {
+  const present = new Map<string, number>();
+  for (const each of heard) {
+    if (each.kind === 'initial' || each.kind === 'change') present.set(each.result.hostId, each.result.revision);
+    else if (each.kind === 'removal') present.delete(each.hostId);
+  }
+  return present;
+}
+
+async function listed(client: AssayClient, filter: ResultFilter): Promise<ReadonlyMap<string, number>> {
+  const statuses = filter.statuses.map((status) => status.toUpperCase() as StatusWord);
+  const results: AttestationResult[] = [];
+  for await (const result of client.results.list({
+    hosts: filter.hostIds,
+    statuses,
+    matchLabels: filter.matchLabels,
+  }))
+    results.push(result);
+  return new Map(results.map(({ host, revision }) => [host.slice('hosts/'.length), Number(revision)]));
+}
+
+it('twenty watchers of different filters and scopes hear each of 1,000 changes once, over kills of the service, and end with what a list says', async () => {
+  const seed = Number(process.env['ASSAY_CRASH_SEED'] ?? Math.floor(Math.random() * 1_000_000));
+  const random = new SeededRandom(seed);
+  await using service = await CrashingService.init();
+  await furnish(service);
+  await service.serve();
+  const readers = new Map<string, Profile>();
+  for (const zone of ZONES) readers.set(zone, await service.issueReader(`zone-${zone}`, { zone }));
+  const profileOf = ({ scope }: ResultFilter): Profile | undefined => readers.get(scope['zone'] ?? '');
+  const watchers = FILTERS.map((part, index) => {
+    const filter = { ...ALL, ...part };
+    const connect = () => service.clientWhenUp(profileOf(filter));
+    return new Watcher({ name: `${index} ${JSON.stringify(part)}`, filter, connect });
+  });
+  expect(watchers).toHaveLength(20);
+  const watching = watchers.map((watcher) => watcher.run());
+  const operators = new Operators(service, random, () => {
+    if (operators.acknowledged % INTERRUPTED_AFTER === 0) random.pick(watchers).interrupt();
+  });
+  const operating = operators.run();
+  for (let kill = 0; kill < KILLS; kill += 1) {
+    // Spread over the changes: each process lives for some of them.
+    while (operators.acknowledged < (kill * CHANGES) / (KILLS + 1)) await delay(10);
+    await service.child.kill();
+    const crash = { point: random.pick(SERVICE_POINTS), count: 30 + random.below(200), delay: random.below(20) / 10 };
+    await service.serve({ crash });
+    await service.child.goneWithin(4_000);
+    await service.child.kill();
+    await service.serve();
+  }
+  await operating;
+  for (const watcher of watchers) await watcher.catchUp();
+  const lists = new Map<string, ReadonlyMap<string, number>>();
+  for (const { name, filter } of watchers) {
+    const client = await service.client(profileOf(filter));
+    lists.set(name, await listed(client, filter));
+    client.close();
+  }
+  for (const watcher of watchers) watcher.stop();
+  await Promise.all(watching);
+  await service.child.kill('SIGTERM');
+
+  const history = await readHistory(service.data);
+  expect(history.revision, `seed ${seed}`).toBeGreaterThanOrEqual(CHANGES);
+  expect(operators.faults).toEqual([]);
+  const problems = watchers.flatMap((watcher) => [...watcher.faults, ...checkWatch(history, watcher)]);
+  expect(problems, `seed ${seed}`).toEqual([]);
+  for (const { name, heard, streams } of watchers) {
+    expect(streams).toBeGreaterThan(KILLS);
+    expect(believed(heard), `seed ${seed}, watcher ${name}`).toEqual(lists.get(name));
+  }
+  // They were about something: hosts came into filters and scopes, and left them.
+  const heard = watchers.flatMap((watcher) => watcher.heard);
+  for (const kind of ['change', 'removal'] as const)
+    expect(heard.filter((each) => each.kind === kind).length).toBeGreaterThan(CHANGES);
+}, 180_000);
