@@ -5,6 +5,7 @@ import { RpcServer } from '../proto/rpc-server.ts';
 import type { TlsIdentity } from '../proto/tls-identity.ts';
 import { subjectPublicKeyInfo } from '../tpm/crypto/public-key.ts';
 import type { Config } from './config.ts';
+import { pooledRandom } from './attestation/random-pool.ts';
 import { Endorsements } from './endorsement/endorsements.ts';
 import { EnrollmentBeginner } from './enrollment/begin.ts';
 import { EnrollmentLimits } from './enrollment/enrollment-limits.ts';
@@ -221,7 +222,7 @@ function servicesOptions(
       boots,
       runtimes: new RuntimeServices(store),
       wakeUps: new WakeUps(),
-      random,
+      random: pooledRandom(random),
       logBudget,
       issueClientCertificate: issueHostCertificate,
       keys,

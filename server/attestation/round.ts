@@ -4,11 +4,21 @@ import { attestationBinding, bankProofBinding, factsDigest } from '../../proto/t
 import { signingKeyOf } from '../../tpm/crypto/verify-signature.ts';
 import { decodePublicArea } from '../../tpm/structures/public-area.ts';
 import type { ApplicablePolicy, AppraisalInput } from '../policy/appraise.ts';
-import { appraise, appraisalInputDigest, verdictDigest } from '../policy/appraise.ts';
+import { appraisalInputDigest, verdictDigest } from '../policy/appraise.ts';
+import type { Appraiser, Judgement } from '../policy/appraiser.ts';
 import { NO_POLICY_QUOTE } from '../policy/policy.ts';
 import type { QuoteRequirements } from '../policy/policy.ts';
 import { isOtherBoot } from '../store/enroll-rules.ts';
-import type { BankRecord, ClockRecord, HostRecord, LogKind, LogPart, LogState, Verdict } from '../store/records.ts';
+import type {
+  AkRecord,
+  BankRecord,
+  ClockRecord,
+  HostRecord,
+  LogKind,
+  LogPart,
+  LogState,
+  Verdict,
+} from '../store/records.ts';
 import type { Epochs, RoundInput } from '../store/store.ts';
 import type { KnownBoot } from '../verifier/boot-cache.ts';
 import { checkClock } from '../verifier/check-clock.ts';
@@ -20,11 +30,16 @@ import type { Challenge, RoundEvidence } from './messages.ts';
 import { bootChange, bootEvidence, standsAgainst } from './round-boot.ts';
 import type { KnownRuntime, RuntimeProof } from './round-runtime.ts';
 
+/** What rounds need of a host. Certificates are large, and looked at only when it becomes known. */
+export type RoundHost = Omit<HostRecord, 'eks' | 'pendingAk' | 'ak'> & { readonly ak: Pick<AkRecord, 'name'> };
+
 /** Everything that a round is judged from, besides the evidence. */
 export interface RoundContext {
-  readonly host: HostRecord;
+  readonly host: RoundHost;
   readonly ak: AttestationKey;
   readonly challenge: Challenge;
+  /** Of this host alone. */
+  readonly appraiser: Appraiser;
   readonly applicable: ApplicablePolicy;
   readonly endorsed: boolean;
   /** What an issuer of its EK certificates revoked, for people; null where nothing is. */
@@ -54,6 +69,10 @@ const BOOT_LOGS: readonly LogKind[] = ['boot', 'userspace'];
 export function attestationKeyOf(host: HostRecord): AttestationKey {
   const area = decodePublicArea(Buffer.from(host.ak.publicArea, 'hex'));
   return { signingKey: signingKeyOf(area), qualifiedName: Buffer.from(host.ak.qualifiedName, 'hex') };
+}
+
+export function roundHostOf({ eks: _eks, pendingAk: _pendingAk, ak, ...host }: HostRecord): RoundHost {
+  return { ...host, ak: { name: ak.name } };
 }
 
 /** How the host is asked: by its policy, or by the defaults where none judges it. */
@@ -101,10 +120,10 @@ export function judgeRound(
   const known = knownBanks(host, verified, { asked, rebooted });
   const lie = !rebooted && standsAgainst(context.boot) ? context.boot.outcome : null;
   const boot = lie ?? bootEvidence(context, verified, proven);
-  const verdict =
+  const { verdict, digest } =
     rebooted && !asked && !regressed
-      ? resetVerdict(context, verified.quote)
-      : appraise({
+      ? judgementOf(resetVerdict(context, verified.quote))
+      : context.appraiser.judge({
           ...appraisalInput(context, verified),
           boot,
           runtime: runtime.evidence,
@@ -116,7 +135,7 @@ export function judgeRound(
     fence: { version: host.version, round: host.round, akGeneration: host.akGeneration, epochs: context.epochs },
     streamEpoch: context.streamEpoch,
     verdict,
-    verdictDigest: verdictDigest(verdict),
+    verdictDigest: digest,
     evidenceDigest: hash('sha256', Buffer.concat([evidence.attest, evidence.signature]), 'hex'),
     challengeTime: challenge.time,
     validity: validityOf(context),
@@ -131,6 +150,10 @@ export function judgeRound(
     ...(runtime.change === undefined ? {} : { runtime: runtime.change }),
     keptLogs: lie === null ? [] : BOOT_LOGS,
   };
+}
+
+function judgementOf(verdict: Verdict): Judgement {
+  return { verdict, digest: verdictDigest(verdict) };
 }
 
 /** No verdict outlives the certificate that it rests on. */
@@ -161,7 +184,7 @@ function appraisalInput(
 
 /** Which banks are known to be active after this round: its own where it was asked for them, else those from before. */
 function knownBanks(
-  host: HostRecord,
+  host: RoundHost,
   verified: VerifiedEvidence,
   { asked, rebooted }: { readonly asked: boolean; readonly rebooted: boolean },
 ): { readonly banks: readonly BankRecord[]; readonly banksProven: boolean } {
@@ -227,7 +250,7 @@ export function tornRound(context: RoundContext, quote: VerifiedQuote): RoundInp
 }
 
 /** Whether a quote is of another boot than the host is known by, and not of one before. */
-export function isLaterBoot(host: HostRecord, { clockInfo }: VerifiedQuote): boolean {
+export function isLaterBoot(host: RoundHost, { clockInfo }: VerifiedQuote): boolean {
   const last = { ...host.clock, clock: BigInt(host.clock.clock) };
   return isOtherBoot(host.clock, clockInfo) && checkClock(clockInfo, last).outcome === 'passed';
 }

@@ -1,5 +1,6 @@
 import { deriveKey, openWithMasters, seal, SealError } from '../identity/seal.ts';
 import type { SealingMaster } from '../identity/seal.ts';
+import { Appraiser } from '../policy/appraiser.ts';
 import type { ResultRecord } from '../store/records.ts';
 import { checkAnnouncements, collectLogs, withinTime } from '../verifier/collect-logs.ts';
 import type { LogChunk } from '../verifier/collect-logs.ts';
@@ -14,7 +15,7 @@ import { attestationKeyOf, judgeRound, proveRound, withLogs } from './round.ts';
 import { loadRuntime, proveRuntime } from './round-runtime.ts';
 import type { RoundContext } from './round.ts';
 import { MAX_TORN } from './session.ts';
-import type { AttestationServices } from './session.ts';
+import type { AttestationServices } from './services.ts';
 
 const USE = { purpose: 'attestation challenge', context: 'v1' } as const;
 
@@ -101,6 +102,7 @@ export async function submitEvidence(
     host,
     ak: attestationKeyOf(host),
     challenge,
+    appraiser: new Appraiser(),
     applicable,
     endorsed: verdict.certified || verdict.registered,
     revoked: verdict.revoked?.detail ?? null,

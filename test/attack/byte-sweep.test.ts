@@ -4,6 +4,7 @@ import type { Challenge, RoundEvidence } from '../../server/attestation/messages
 import { attestationKeyOf, judgeRound, proveRound } from '../../server/attestation/round.ts';
 import { NO_RUNTIME, UNASKED } from '../../server/attestation/round-runtime.ts';
 import type { RoundContext } from '../../server/attestation/round.ts';
+import { Appraiser } from '../../server/policy/appraiser.ts';
 import { completeEnrollment } from '../../server/enrollment/complete.ts';
 import { EnrollmentError } from '../../server/enrollment/enrollment-error.ts';
 import { proveEnrollment } from '../../server/enrollment/prove.ts';
@@ -61,6 +62,8 @@ beforeAll(async () => {
     host: enrolled.host,
     ak: attestationKeyOf(enrolled.host),
     challenge,
+    // One for all that follow: none is taken for another.
+    appraiser: new Appraiser(),
     applicable,
     endorsed: true,
     revoked: null,

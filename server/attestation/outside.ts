@@ -1,5 +1,6 @@
 import type { Change, ChangeCause } from '../store/records.ts';
 
+/** Changes that somebody else made: what the stream knows of the host is out of date. */
 const OUTSIDE: ReadonlySet<ChangeCause> = new Set([
   'updated',
   'approved',
@@ -10,7 +11,6 @@ const OUTSIDE: ReadonlySet<ChangeCause> = new Set([
   'enrolled',
 ]);
 
-/** Whether somebody else made a change: what a stream knows of its host is out of date then. */
-export function isFromOutside({ cause }: Pick<Change, 'cause'>): boolean {
+export function isOutside({ cause }: Change): boolean {
   return OUTSIDE.has(cause);
 }
