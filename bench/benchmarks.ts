@@ -6,6 +6,7 @@ import { placement } from './placement.ts';
 import { reconnect } from './reconnect.ts';
 import { rounds } from './rounds.ts';
 import { runtime } from './runtime.ts';
+import { simulation } from './simulation.ts';
 import { store } from './store.ts';
 import { watch } from './watch.ts';
 
@@ -15,6 +16,9 @@ export const benchmarks: readonly Benchmark[] = [
   runtime,
   store,
   placement,
+  store,
+  placement,
+  simulation,
   rounds,
   idle,
   crowd,

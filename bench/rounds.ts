@@ -10,9 +10,9 @@ import { cpuMillis } from './measure.ts';
 /** Shortest interval that a policy may ask for: each stream then brings a round a second. */
 const INTERVAL = 1_000;
 const GOAL = 2.5;
-/** What a round sends: evidence with eight PCRs up, a result down and, before it, a challenge. */
+/** What a round sends: evidence with eight PCRs up, and down a confirmation and, before it, a challenge. */
 const EVIDENCE_BYTES = 850;
-const RESULT_BYTES = 2_600;
+const CONFIRMATION_BYTES = 100;
 const PACE = 400;
 
 export const rounds: Benchmark = {
@@ -57,7 +57,7 @@ async function bareRounds(
   { say }: Scale,
 ): Promise<number> {
   say(`${streams} bare streams with the messages of a round`);
-  await using server = await BareServer.start(RESULT_BYTES);
+  await using server = await BareServer.start(CONFIRMATION_BYTES);
   await using generator = new LoadGenerator();
   await generator.command('open', { fleetFile: '', port: server.port });
   await generator.command('openBare', { path: '/bare.Bare/Round', from: 0, to: streams, perSecond: PACE });

@@ -143,9 +143,22 @@ export async function exists(path: string): Promise<boolean> {
 /** Writes a file that holds a key: mode 0600, flushed, replaced as a whole. Missing folders are made with mode 0700. */
 export async function writeSecretFile(path: string, text: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await replaceFile(path, text, 0o600);
+}
+
+/** Writes a file that others may read, flushed, replaced as a whole; one that is there keeps its mode. */
+export async function writeTextFile(path: string, text: string): Promise<void> {
+  const mode = await stat(path).then(
+    (found) => found.mode & 0o777,
+    () => 0o644,
+  );
+  await replaceFile(path, text, mode);
+}
+
+async function replaceFile(path: string, text: string, mode: number): Promise<void> {
   const temporary = `${path}.new`;
   await rm(temporary, { force: true });
-  const file = await open(temporary, 'wx', 0o600);
+  const file = await open(temporary, 'wx', mode);
   try {
     await file.writeFile(text);
     await file.sync();

@@ -6,6 +6,7 @@ import { TpmError } from '../tpm/device/tpm-error.ts';
 import { HOST_REVOKED } from './agent/advice.ts';
 import { AgentError } from './agent/agent-error.ts';
 import { escapeText } from './output.ts';
+import { LearnError } from './policies/learn-error.ts';
 import { plainMessage } from './sdk/plain-message.ts';
 import { SdkError } from './sdk/sdk-error.ts';
 import { TokenRefusal } from './sdk/token-refusal.ts';
@@ -71,6 +72,7 @@ export function describeFailure(error: unknown): Failure {
   if (error instanceof SdkError) {
     return failure(error.code === 'bad_answer' ? EXIT.failed : EXIT.usage, error.message, error.problems);
   }
+  if (error instanceof LearnError) return failure(EXIT.failed, `${error.code}: ${error.message}`);
   if (error instanceof TokenRefusal) {
     const exitCode = error.code === 'KEYS_UNREACHABLE' ? EXIT.unreachable : EXIT.failed;
     return failure(exitCode, `${error.code}: ${error.message}`);

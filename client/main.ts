@@ -23,6 +23,7 @@ import {
   readStandardInput,
   readVersion,
   writeSecretFile,
+  writeTextFile,
 } from './config.ts';
 import type { Environment } from './config.ts';
 import { describeFailure, EXIT } from './failure.ts';
@@ -75,6 +76,7 @@ function makeContext(environment: Environment, setExitCode: (code: number) => vo
     listFolder,
     exists,
     writeSecretFile,
+    writeTextFile,
     connect: (profile) => connect({ ...profile, now, random }),
     now,
     fetchJwks: (url, authority) => fetchJwks({ url, authority, now, signal: ending.signal }),

@@ -41,7 +41,21 @@ async function pump(
 ): Promise<void> {
   const responses = handler(request, call.context);
   if (!isAsyncIterable(responses)) throw new TypeError('handler of a stream answered no stream');
-  for await (const response of responses) await send(call, response);
+  const source = responses[Symbol.asyncIterator]();
+  // A frame that waits for the next response would hold the last one as long: an idle stream holds none.
+  const sendNext = async (): Promise<boolean> => {
+    const next = await source.next();
+    if (next.done === true) return false;
+    await send(call, next.value);
+    return true;
+  };
+  try {
+    // oxlint-disable-next-line no-await-in-loop -- one after another is the point
+    while (await sendNext());
+  } catch (error) {
+    await source.return?.().catch(() => undefined);
+    throw error;
+  }
 }
 
 async function readOne(call: ServerCall, schema: DescMessage, limits: MessageLimits): Promise<Message> {

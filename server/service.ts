@@ -5,9 +5,11 @@ import { RpcServer } from '../proto/rpc-server.ts';
 import type { TlsIdentity } from '../proto/tls-identity.ts';
 import { subjectPublicKeyInfo } from '../tpm/crypto/public-key.ts';
 import type { Config } from './config.ts';
+import { pooledRandom } from './attestation/random-pool.ts';
 import { Endorsements } from './endorsement/endorsements.ts';
 import { EnrollmentBeginner } from './enrollment/begin.ts';
 import { EnrollmentLimits } from './enrollment/enrollment-limits.ts';
+import { WakeUps } from './attestation/wake-ups.ts';
 import { Callers } from './identity/callers.ts';
 import { issueAkCertificate, issueClientCertificate } from './identity/ca.ts';
 import { loadServiceKeys } from './identity/service-keys.ts';
@@ -219,7 +221,8 @@ function servicesOptions(
       endorsements,
       boots,
       runtimes: new RuntimeServices(store),
-      random,
+      wakeUps: new WakeUps(),
+      random: pooledRandom(random),
       logBudget,
       issueClientCertificate: issueHostCertificate,
       keys,

@@ -11,8 +11,8 @@ import { EvidenceTemplate } from './evidence-template.ts';
 import { frame, GrpcStream } from './grpc-stream.ts';
 
 const ATTEST = '/assay.v1.AttestationService/Attest';
-/** First byte of a response: field 2, the result. Its content is of no interest to the generator. */
-const RESULT_TAG = 0x12;
+/** First byte of a response: field 2, the result, or 6, its confirmation. Their content is of no interest to the generator. */
+const VERDICT_TAGS: readonly (number | undefined)[] = [0x12, 0x32];
 const RETRY_MILLIS = 100;
 
 export interface AgentOptions {
@@ -77,7 +77,7 @@ export class Agent {
   }
 
   #take(message: Buffer): void {
-    if (message[0] === RESULT_TAG) {
+    if (VERDICT_TAGS.includes(message[0])) {
       this.#options.onResult(this, performance.now() - this.#challengedAt);
       return;
     }

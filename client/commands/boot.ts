@@ -62,9 +62,10 @@ function summaryOf(report: BootReport): readonly (readonly [string, Cell])[] {
 }
 
 function secureBootFields(secureBoot: NonNullable<BootReport['secureBoot']>): readonly (readonly [string, Cell])[] {
-  const { mode, databases, authorities, sbatLevel, mokMeasurements } = secureBoot;
+  const { mode, databases, authorities, sbatLevel, mokMeasurements, weaknesses } = secureBoot;
   return [
     ['secure boot', { text: mode, colour: mode === 'enabled' ? 'green' : mode === 'disabled' ? 'red' : 'yellow' }],
+    ...(weaknesses.length === 0 ? [] : [['weakened by', { text: weaknesses.join(', '), colour: 'red' }] as const]),
     ...databases.map(({ name, state, entries }): readonly [string, Cell] => [
       'database',
       `${name}: ${state === 'read' ? `${entries} entries` : state}`,

@@ -40,6 +40,8 @@ export interface Context {
   readonly exists: (path: string) => Promise<boolean>;
   /** Writes a file of mode 0600. */
   readonly writeSecretFile: (path: string, text: string) => Promise<void>;
+  /** Writes a file that others may read, replaced as a whole. */
+  readonly writeTextFile: (path: string, text: string) => Promise<void>;
   readonly connect: (profile: Profile) => AssayClient;
   readonly now: () => Date;
   /** Fetches a key set from a service that is known by its CA (DER). */

@@ -1,9 +1,13 @@
-import { isMap, isNode, isScalar, LineCounter, parseAllDocuments } from 'yaml';
+import { isMap, isNode, LineCounter, parseAllDocuments } from 'yaml';
 import type { Document, Node } from 'yaml';
+import { RpcError } from '../../proto/rpc-error.ts';
 import { UsageError } from '../failure.ts';
+import { findField, findForbiddenYaml } from '../policies/policy-yaml.ts';
 import { findPolicyProblems, formatPath, parsePath } from '../sdk/policy-problems.ts';
 import type { JsonPath } from '../sdk/policy-problems.ts';
 import type { JsonObject, JsonValue, PolicyProblem } from '../sdk/resources.ts';
+import { readNamedFile } from './context.ts';
+import type { Context } from './context.ts';
 
 /** A policy as a file holds it, with what is needed to say where in the file something is wrong. */
 export interface PolicyDocument {
@@ -14,8 +18,10 @@ export interface PolicyDocument {
 
 /** Bytes of a policy file. */
 export const MAX_POLICY_BYTES = 1024 * 1024;
-/** A document that stands for more nodes than this through its aliases is refused. */
-const MAX_ALIASES = 100;
+/** Policies of one file. */
+const MAX_POLICIES = 100;
+/** Problems that are named; a person mends some and tries again. */
+const MAX_PROBLEMS = 100;
 
 /**
  * Reads the policies of a file: YAML, of which JSON is a part, one document for each policy.
@@ -23,42 +29,87 @@ const MAX_ALIASES = 100;
  */
 export function parsePolicyFile(file: string, text: string): readonly PolicyDocument[] {
   const lines = new LineCounter();
-  const documents = [...parseAllDocuments(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true })];
+  // Fields that stand twice are found below: the library compares each with each.
+  const documents = [...parseAllDocuments(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false })];
   const place = (offset: number): string => {
     const { line, col } = lines.linePos(offset);
     return `${file}:${line}:${col}`;
   };
   const syntax = documents.flatMap(({ errors }) => errors.map(({ pos, message }) => `${place(pos[0])}: ${message}`));
-  if (syntax.length > 0) throw new UsageError(`${file} is not YAML`, { problems: syntax });
+  refuseFor(`${file} is not YAML`, syntax);
   const filled = documents.filter(
     (document): document is Document.Parsed => 'contents' in document && document.contents !== null,
   );
   if (filled.length === 0) throw new UsageError(`${file} holds no policy`);
+  if (filled.length > MAX_POLICIES) throw new UsageError(`${file} holds more than ${MAX_POLICIES} policies`);
+  const forbidden = filled.flatMap((document) =>
+    findForbiddenYaml(document).map(({ offset, message }) => `${place(offset)}: ${message}`),
+  );
+  refuseFor(`${file} has what a policy file must not`, forbidden);
   const policies = filled.map((document) => readDocument(document, place));
-  const problems = policies.flatMap((policy) => policy.problems);
-  if (problems.length > 0) throw new UsageError(`${file} is not a trust policy`, { problems });
+  const problems = [...policies.flatMap((policy) => policy.problems), ...findNamesakes(policies)];
+  const unnamed = policies.reduce((sum, policy) => sum + policy.unnamed, 0);
+  refuseFor(`${file} is not a trust policy`, problems, unnamed);
   return policies;
+}
+
+/** Reads the policies of a file that an option names. */
+export async function readPolicies(context: Context, file: string): Promise<readonly PolicyDocument[]> {
+  const text = await readNamedFile(context, file, MAX_POLICY_BYTES, 'policy file');
+  return parsePolicyFile(file === '-' ? 'standard input' : file, text.toString('utf8'));
+}
+
+/** The service names fields; the file has lines. */
+export async function located<T>(document: PolicyDocument, call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    if (!(error instanceof RpcError) || error.code !== 'INVALID_ARGUMENT' || error.fieldViolations.length === 0)
+      throw error;
+    const problems = error.fieldViolations.map(({ field, description }) =>
+      document.locate({ field: field.replace(/^trust_policy\./, ''), message: description }),
+    );
+    throw new UsageError(`${error.reason}: ${error.message}`, { cause: error, problems });
+  }
+}
+
+function refuseFor(message: string, problems: readonly string[], unnamed = 0): void {
+  if (problems.length === 0) return;
+  const more = problems.length - MAX_PROBLEMS + unnamed;
+  const named = more > 0 ? [...problems.slice(0, MAX_PROBLEMS), `and ${more} more`] : problems;
+  throw new UsageError(message, { problems: named });
+}
+
+/** The second of a name would replace the first. */
+function findNamesakes(policies: readonly PolicyDocument[]): readonly string[] {
+  const seen = new Set<string>();
+  return policies.flatMap(({ json, locate }) => {
+    const name = json['name'];
+    if (typeof name !== 'string') return [];
+    const id = name.replace(/^trustPolicies\//, '');
+    if (seen.has(id)) return [locate({ field: 'name', message: `is the name of another policy of this file` })];
+    seen.add(id);
+    return [];
+  });
 }
 
 function readDocument(
   document: Document.Parsed,
   place: (offset: number) => string,
-): PolicyDocument & { readonly problems: readonly string[] } {
+): PolicyDocument & { readonly problems: readonly string[]; readonly unnamed: number } {
   const locateAt = (path: JsonPath, message: string): string => {
     const offset = offsetOf(document, path);
     const field = formatPath(path);
     return `${place(offset)}: ${field === '' ? '' : `${field}: `}${message}`;
   };
   const locate = ({ field, message }: PolicyProblem): string => locateAt(parsePath(field), message);
-  let json: JsonValue;
-  try {
-    json = document.toJS({ maxAliasCount: MAX_ALIASES }) as JsonValue;
-  } catch (cause) {
-    throw new UsageError(`${place(0)}: ${cause instanceof Error ? cause.message : 'cannot be read'}`, { cause });
-  }
+  const json = document.toJS() as JsonValue;
   const found = findPolicyProblems(json);
-  const problems = found.map(({ path, message }) => locateAt(path, `${message}${quoteHint(message)}`));
-  return { json: json as JsonObject, locate, problems };
+  // To find a place takes time, and a file may be nothing but problems.
+  const problems = found
+    .slice(0, MAX_PROBLEMS)
+    .map(({ path, message }) => locateAt(path, `${message}${quoteHint(message)}`));
+  return { json: json as JsonObject, locate, problems, unnamed: found.length - problems.length };
 }
 
 /** A digest of digits alone is a number to YAML. */
@@ -87,7 +138,7 @@ interface Child {
 /** The file may spell a field as `pcrRules` where the service says `pcr_rules`. */
 function childOfMap(map: Node, name: string): Child | undefined {
   if (!isMap(map)) return undefined;
-  const pair = map.items.find(({ key }) => isScalar(key) && plain(String(key.value)) === plain(name));
+  const pair = findField(map, name);
   if (pair === undefined || !isNode(pair.key)) return undefined;
   return { node: isNode(pair.value) ? pair.value : null, offset: pair.key.range?.[0] ?? 0 };
 }
@@ -96,8 +147,4 @@ function childOfList(list: Node | null, index: string | number): Child | undefin
   if (list === null || !('items' in list) || typeof index !== 'number') return undefined;
   const item: unknown = list.items[index];
   return isNode(item) ? { node: item, offset: item.range?.[0] ?? 0 } : undefined;
-}
-
-function plain(name: string): string {
-  return name.replaceAll('_', '').toLowerCase();
 }

@@ -1,14 +1,16 @@
 import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 import { stringify } from 'yaml';
-import { RpcError } from '../../proto/rpc-error.ts';
 import { EXIT, UsageError } from '../failure.ts';
 import { escapeText, formatLabels, formatTable, formatTime, idOf } from '../output.ts';
-import type { JsonObject, JsonValue, TrustPolicy } from '../sdk/resources.ts';
-import { collect, operatorCommand, readNamedFile, tell, tellDone, withService, writeJson } from './context.ts';
+import type { AssayClient } from '../sdk/client.ts';
+import type { JsonObject, JsonValue, PolicyProblem, TrustPolicy } from '../sdk/resources.ts';
+import { collect, operatorCommand, tell, tellDone, withService, writeJson } from './context.ts';
 import type { Context, OperatorOptions } from './context.ts';
-import { MAX_POLICY_BYTES, parsePolicyFile } from './policy-file.ts';
+import { located, readPolicies } from './policy-file.ts';
 import type { PolicyDocument } from './policy-file.ts';
+import { addJudgementCommands } from './policy-judgement.ts';
+import { addPolicyLearnCommand } from './policy-learn.ts';
 
 interface FileOptions extends OperatorOptions {
   readonly filename: string;
@@ -23,6 +25,8 @@ export function addPolicyCommands(context: Context, program: Command): void {
     .action(async (options: FileOptions) => {
       const documents = await readPolicies(context, options.filename);
       await withService(context, options, async (client) => {
+        // Of several policies none is applied that stands beside a bad one.
+        if (documents.length > 1) await refuseProblems(context, client, documents);
         const applied: JsonObject[] = [];
         for (const document of documents) {
           const { created, policy: result } = await located(document, () =>
@@ -40,11 +44,7 @@ export function addPolicyCommands(context: Context, program: Command): void {
     .action(async (options: FileOptions) => {
       const documents = await readPolicies(context, options.filename);
       await withService(context, options, async (client) => {
-        const problems: { readonly field: string; readonly message: string; readonly place: string }[] = [];
-        for (const document of documents) {
-          const found = await client.policies.validate(document.json, { signal: context.signal });
-          problems.push(...found.map((problem) => ({ ...problem, place: document.locate(problem) })));
-        }
+        const problems = await findProblems(context, client, documents);
         if (problems.length > 0) context.setExitCode(EXIT.failed);
         if (options.output === 'json') {
           return writeJson(context, { problems: problems.map(({ field, message }) => ({ field, message })) });
@@ -53,6 +53,8 @@ export function addPolicyCommands(context: Context, program: Command): void {
         if (problems.length === 0) tell(context, options, 'no problems');
       });
     });
+
+  addPolicyLearnCommand(context, policy);
 
   operatorCommand(context, policy, 'get <policy>', 'show a policy as it can be applied again')
     .option('--version <number>', 'an older version', parseVersion)
@@ -85,25 +87,34 @@ export function addPolicyCommands(context: Context, program: Command): void {
       tellDone(context, options, `deleted ${idOf(name)}`);
     }),
   );
+
+  addJudgementCommands(context, policy);
 }
 
-async function readPolicies(context: Context, file: string): Promise<readonly PolicyDocument[]> {
-  const text = await readNamedFile(context, file, MAX_POLICY_BYTES, 'policy file');
-  return parsePolicyFile(file === '-' ? 'standard input' : file, text.toString('utf8'));
-}
+type PlacedProblem = PolicyProblem & { readonly place: string };
 
-/** The service names fields; the file has lines. */
-async function located<T>(document: PolicyDocument, call: () => Promise<T>): Promise<T> {
-  try {
-    return await call();
-  } catch (error) {
-    if (!(error instanceof RpcError) || error.code !== 'INVALID_ARGUMENT' || error.fieldViolations.length === 0)
-      throw error;
-    const problems = error.fieldViolations.map(({ field, description }) =>
-      document.locate({ field: field.replace(/^trust_policy\./, ''), message: description }),
-    );
-    throw new UsageError(`${error.reason}: ${error.message}`, { cause: error, problems });
+/** What the service sees in each policy, with its place in the file. */
+async function findProblems(
+  context: Context,
+  client: AssayClient,
+  documents: readonly PolicyDocument[],
+): Promise<readonly PlacedProblem[]> {
+  const problems: PlacedProblem[] = [];
+  for (const document of documents) {
+    // oxlint-disable-next-line no-await-in-loop -- a file of many policies is no flood
+    const found = await client.policies.validate(document.json, { signal: context.signal });
+    problems.push(...found.map((problem) => ({ ...problem, place: document.locate(problem) })));
   }
+  return problems;
+}
+
+async function refuseProblems(
+  context: Context,
+  client: AssayClient,
+  documents: readonly PolicyDocument[],
+): Promise<void> {
+  const problems = (await findProblems(context, client, documents)).map(({ place }) => place);
+  if (problems.length > 0) throw new UsageError('POLICY_INVALID: no policy of the file was applied', { problems });
 }
 
 function rowOf(policy: TrustPolicy): readonly string[] {

@@ -1,7 +1,12 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import type { MessageInitShape, MessageShape } from '@bufbuild/protobuf';
 import { AttestationService as AttestationDescriptor } from '../../proto/gen/assay/v1/attestation_pb.ts';
-import type { AttestRequestSchema, AttestResponseSchema } from '../../proto/gen/assay/v1/attestation_pb.ts';
+import type {
+  AttestRequestSchema,
+  AttestResponse,
+  VerdictConfirmation,
+} from '../../proto/gen/assay/v1/attestation_pb.ts';
+import type { AttestationResult as ResultMessage } from '../../proto/gen/assay/v1/attestation_result_pb.ts';
 import {
   EnrollmentService as EnrollmentDescriptor,
   type BeginEnrollmentResponseSchema,
@@ -30,6 +35,7 @@ import type {
   Evidence,
   LogChunk,
 } from './evidence.ts';
+import { SdkError } from './sdk-error.ts';
 
 /** The two services of an Attester over one connection. */
 
@@ -65,13 +71,28 @@ export function attestationService(connection: Connection): AttestationService {
   };
 }
 
-async function* incoming(
-  responses: AsyncIterable<MessageShape<typeof AttestResponseSchema>>,
-): AsyncGenerator<AttestIncoming> {
-  for await (const response of responses) {
-    const message = fromProtoAttestResponse(response);
+async function* incoming(responses: AsyncIterable<AttestResponse>): AsyncGenerator<AttestIncoming> {
+  let last: ResultMessage | undefined;
+  for await (const { part } of responses) {
+    if (part.case === 'result') last = part.value;
+    if (part.case === 'confirmation') last = confirmed(last, part.value);
+    const message = fromProtoPart(part, last);
     if (message !== undefined) yield message;
   }
+}
+
+/** A confirmation tells what has moved of the result that the stream brought last. */
+function confirmed(last: ResultMessage | undefined, confirmation: VerdictConfirmation): ResultMessage {
+  const { revision, evidenceDigest, challengeTime, validUntil, confirmations } = confirmation;
+  if (last?.revision !== revision)
+    throw new SdkError('bad_answer', 'the service confirms a result that it did not send on this stream');
+  return {
+    ...last,
+    evidenceDigest,
+    confirmations,
+    ...(challengeTime === undefined ? {} : { challengeTime }),
+    ...(validUntil === undefined ? {} : { validUntil }),
+  };
 }
 
 async function* mapped<A, B>(source: AsyncIterable<A>, convert: (item: A) => B): AsyncGenerator<B> {
@@ -111,7 +132,8 @@ function fromProtoAnswer(message: MessageShape<typeof CompleteEnrollmentResponse
   };
 }
 
-function fromProtoAttestResponse({ part }: MessageShape<typeof AttestResponseSchema>): AttestIncoming | undefined {
+/** @param result that the stream has brought last, confirmations included */
+function fromProtoPart(part: AttestResponse['part'], result: ResultMessage | undefined): AttestIncoming | undefined {
   switch (part.case) {
     case 'challenge': {
       const { nonce, selection, allBanks, logs, deadlineSeconds } = part.value;
@@ -125,7 +147,8 @@ function fromProtoAttestResponse({ part }: MessageShape<typeof AttestResponseSch
       return { kind: 'challenge', challenge };
     }
     case 'result':
-      return { kind: 'result', result: fromProtoResult(part.value) };
+    case 'confirmation':
+      return { kind: 'result', result: fromProtoResult(required(result, 'result')) };
     case 'pending':
       return { kind: 'pending', message: part.value.message };
     case 'torn':

@@ -18,6 +18,23 @@ export interface MeasuredText {
   readonly verified: boolean;
 }
 
+/** The value of a PCR that the TPM signed, hexadecimal. */
+export interface ProvenPcr {
+  readonly bank: string;
+  readonly index: number;
+  readonly value: string;
+}
+
+/** Something that firmware or a loader ran. `name` is the log's word. */
+export interface BootImage {
+  readonly index: number;
+  /** 4 for boot applications, 2 for drivers. */
+  readonly pcr: number;
+  /** Hexadecimal, in the order of the report's banks; empty where there is none. */
+  readonly digests: readonly string[];
+  readonly name: string;
+}
+
 export interface BootEvent {
   readonly index: number;
   readonly pcr: number;
@@ -49,6 +66,8 @@ export interface BootReport {
         }[];
         readonly sbatLevel: string;
         readonly mokMeasurements: readonly string[];
+        /** Why Secure Boot did not hold although it was enabled; empty where it held. */
+        readonly weaknesses: readonly string[];
       }
     | undefined;
   readonly kernelCommandLines: readonly MeasuredText[];
@@ -60,6 +79,13 @@ export interface BootReport {
   readonly userspaceRecordCount: number;
   readonly userspaceRecords: readonly MeasuredText[];
   readonly findings: readonly { readonly code: string; readonly severity: string; readonly message: string }[];
+  /** Every PCR of every active bank but PCR 10; only of a log that is verified. */
+  readonly provenPcrs: readonly ProvenPcr[];
+  /** PCRs that were extended by more than the log says. */
+  readonly unexplainedPcrs: readonly number[];
+  readonly images: readonly BootImage[];
+  /** Codes of what a sound boot does not tell of. */
+  readonly contradictions: readonly string[];
   readonly json: JsonObject;
 }
 
@@ -78,6 +104,7 @@ export function fromProtoBootReport(message: ReportMessage): BootReport {
       authorities: secureBoot.authorities.map(({ variable, sha256, subject }) => ({ variable, sha256, subject })),
       sbatLevel: secureBoot.sbatLevel,
       mokMeasurements: secureBoot.mokMeasurements,
+      weaknesses: secureBoot.weaknesses,
     },
     kernelCommandLines: message.kernelCommandLines.map(textOf),
     initrds: message.initrds.map(textOf),
@@ -90,6 +117,10 @@ export function fromProtoBootReport(message: ReportMessage): BootReport {
     userspaceRecordCount: message.userspaceRecordCount,
     userspaceRecords: message.userspaceRecords.map(textOf),
     findings: message.findings.map(({ code, severity, message: text }) => ({ code, severity, message: text })),
+    provenPcrs: message.provenPcrs.map(({ bank, index, value }) => ({ bank, index, value })),
+    unexplainedPcrs: message.unexplainedPcrs,
+    images: message.images.map(({ index, pcr, digests, name }) => ({ index, pcr, digests, name })),
+    contradictions: message.contradictions,
     json: toJson(BootReportSchema, message) as JsonObject,
   };
 }

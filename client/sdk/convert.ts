@@ -12,6 +12,7 @@ import {
 } from '../../proto/gen/assay/v1/attestation_result_pb.ts';
 import type {
   AttestationResult as ResultMessage,
+  Check as CheckMessage,
   WatchAttestationResultsResponse,
 } from '../../proto/gen/assay/v1/attestation_result_pb.ts';
 import {
@@ -87,14 +88,7 @@ export function fromProtoResult(message: ResultMessage): AttestationResult {
     host: message.host,
     revision: message.revision,
     status: enumWord(TrustStatusSchema, message.status) as TrustStatus,
-    checks: message.checks.map((check) => ({
-      id: check.id,
-      outcome: enumWord(CheckOutcomeSchema, check.outcome) as CheckOutcome,
-      reason: check.reason,
-      observed: check.observed,
-      expected: check.expected,
-      message: check.message,
-    })),
+    checks: message.checks.map(fromProtoCheck),
     trustPolicy: message.trustPolicy,
     trustPolicyVersion: message.trustPolicyVersion,
     challengeTime: dateOf(message.challengeTime),
@@ -105,6 +99,18 @@ export function fromProtoResult(message: ResultMessage): AttestationResult {
     nodeName: message.nodeName,
     labels: message.labels,
     json: jsonOf(AttestationResultSchema, message),
+  };
+}
+
+export function fromProtoCheck(check: CheckMessage): AttestationResult['checks'][number] {
+  const { id, reason, observed, expected, message } = check;
+  return {
+    id,
+    outcome: enumWord(CheckOutcomeSchema, check.outcome) as CheckOutcome,
+    reason,
+    observed,
+    expected,
+    message,
   };
 }
 

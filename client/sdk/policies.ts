@@ -5,10 +5,24 @@ import { TrustPolicySchema, TrustPolicyService } from '../../proto/gen/assay/v1/
 import type { ServiceClient } from '../../proto/client.ts';
 import type { CallSettings, Connection } from './connection.ts';
 import { fromProtoPolicy, required } from './convert.ts';
+import { fromProtoExplanation } from './host-explanation.ts';
+import type { HostExplanation } from './host-explanation.ts';
 import { allPages, PAGE_SIZE, resourceName } from './page.ts';
 import type { JsonObject, Page, PolicyProblem, TrustPolicy } from './resources.ts';
 import { findPolicyProblems, formatPath } from './policy-problems.ts';
 import { SdkError } from './sdk-error.ts';
+import { fromProtoSimulationEvent } from './simulation.ts';
+import type { SimulationEvent } from './simulation.ts';
+
+/** Which hosts a simulation looks at, and how many of them it tells of. */
+export interface SimulationOptions {
+  readonly hosts?: readonly string[];
+  readonly matchLabels?: Readonly<Record<string, string>>;
+  readonly maxVerdicts?: number;
+}
+
+/** A large fleet takes a while. */
+const SIMULATION_TIMEOUT_MS = 600_000;
 
 /** Trust policies. They go in as protobuf JSON (both `pcrRules` and `pcr_rules` are read). */
 export class Policies {
@@ -74,6 +88,38 @@ export class Policies {
     const request = { trustPolicy: parsePolicyJson(policy) };
     const { problems } = await this.#client.validateTrustPolicy(request, this.#connection.call(settings));
     return problems.map(({ field, message }) => ({ field, message }));
+  }
+
+  /**
+   * What would come of applying a policy, or of deleting the one that is named; nothing is stored. Ends with the summary: without
+   * it, it is not complete.
+   */
+  async *simulate(
+    change: { readonly policy: JsonObject } | { readonly deleted: string },
+    options: SimulationOptions = {},
+    settings?: CallSettings,
+  ): AsyncGenerator<SimulationEvent> {
+    const request = {
+      change:
+        'policy' in change
+          ? { case: 'trustPolicy' as const, value: parsePolicyJson(change.policy) }
+          : { case: 'deletedTrustPolicy' as const, value: policyName(change.deleted) },
+      hosts: (options.hosts ?? []).map((host) => resourceName('hosts', host)),
+      matchLabels: { ...options.matchLabels },
+      maxVerdicts: options.maxVerdicts ?? 0,
+    };
+    const call = this.#connection.call({ timeoutMillis: SIMULATION_TIMEOUT_MS, ...settings });
+    for await (const message of this.#client.simulateTrustPolicy(request, call)) {
+      const event = fromProtoSimulationEvent(message);
+      if (event !== undefined) yield event;
+    }
+  }
+
+  /** Which policy judges a host and why, and what of it holds. */
+  async explain(host: string, settings?: CallSettings): Promise<HostExplanation> {
+    const request = { host: resourceName('hosts', host) };
+    const answer = await this.#client.explainHost(request, this.#connection.call(settings));
+    return fromProtoExplanation(required(answer.explanation, 'explanation'));
   }
 
   /** @param options.etag of the version that was read; without it whatever is there is deleted */

@@ -1,6 +1,7 @@
 import { fromJson } from '@bufbuild/protobuf';
 import type { DescField, DescMessage, JsonValue as ProtobufJson } from '@bufbuild/protobuf';
 import { TrustPolicySchema } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
+import { nearestWord } from './nearest-word.ts';
 import type { JsonValue } from './resources.ts';
 
 /** Keys and list positions from the root of a policy's JSON down to what is wrong, as they are spelled there. */
@@ -38,13 +39,24 @@ function inMessage(schema: DescMessage, json: JsonValue, path: JsonPath): readon
     return [{ path, message: `expected fields of ${schema.name}` }];
   }
   if (path.length > MAX_DEPTH) return [{ path, message: 'nested too deeply' }];
+  const seen = new Map<DescField, string>();
   return Object.entries(json).flatMap(([key, value]) => {
     const at = [...path, key];
     const field = schema.fields.find(({ name, jsonName }) => name === key || jsonName === key);
-    return field === undefined
-      ? [{ path: at, message: `${schema.name} has no such field` }]
-      : inField(schema, field, value, at);
+    if (field === undefined) return [{ path: at, message: `${schema.name} has no such field${suggest(schema, key)}` }];
+    const before = seen.get(field);
+    if (before !== undefined) return [{ path: at, message: `is the same field as ${before}` }];
+    seen.set(field, key);
+    return inField(schema, field, value, at);
   });
+}
+
+function suggest(schema: DescMessage, key: string): string {
+  const meant = nearestWord(
+    key,
+    schema.fields.map(({ name }) => name),
+  );
+  return meant === undefined ? '' : `: did you mean ${meant}?`;
 }
 
 function inField(schema: DescMessage, field: DescField, value: JsonValue, path: JsonPath): readonly JsonProblem[] {

@@ -15,7 +15,7 @@ const NONCE_BYTES = 32;
 const LOG_KINDS: readonly LogKind[] = ['boot', 'userspace', 'ima'];
 
 export interface ChallengeContext {
-  readonly host: HostRecord;
+  readonly host: Pick<HostRecord, 'clock' | 'banks' | 'banksProven'>;
   readonly applicable: ApplicablePolicy;
   readonly logs: readonly LogState[];
   /** What the agent says of its boot; null when it said nothing. */

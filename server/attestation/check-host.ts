@@ -1,4 +1,4 @@
-import type { HostRecord } from '../store/records.ts';
+import type { AkRecord, HostRecord } from '../store/records.ts';
 import { AttestationError } from './attestation-error.ts';
 
 /** The agent behind a call, as its client certificate and TLS key say. */
@@ -10,11 +10,15 @@ export interface AgentCaller {
   readonly expires: number;
 }
 
+type CheckedHost = Pick<HostRecord, 'state' | 'tlsKeySha256' | 'nextTlsKeySha256'> & {
+  readonly ak: Pick<AkRecord, 'name'>;
+};
+
 /** Whether this agent may still speak for this host. Throws {@link AttestationError}. */
-export function checkHost(
-  host: HostRecord | null,
+export function checkHost<Host extends CheckedHost>(
+  host: Host | null,
   caller: AgentCaller & { readonly akName: string; readonly now: number },
-): HostRecord {
+): Host {
   if (host === null) throw new AttestationError('HOST_UNKNOWN', 'the host is not enrolled');
   if (host.state === 'revoked') throw new AttestationError('HOST_REVOKED', 'the host is banned');
   if (host.tlsKeySha256 !== caller.tlsKeySha256 && host.nextTlsKeySha256 !== caller.tlsKeySha256) {

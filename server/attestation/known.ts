@@ -1,5 +1,6 @@
 import type { Endorsements } from '../endorsement/endorsements.ts';
 import type { ApplicablePolicy } from '../policy/appraise.ts';
+import type { HostFacts } from '../policy/expression-claims.ts';
 import type { PolicyResolver } from '../policy/policy-resolver.ts';
 import type { HostRecord } from '../store/records.ts';
 import type { Epochs } from '../store/store.ts';
@@ -12,7 +13,8 @@ export interface Known {
   readonly ak: AttestationKey;
   readonly applicable: ApplicablePolicy;
   readonly endorsed: boolean;
-  readonly certified: boolean;
+  /** For expressions. */
+  readonly facts: HostFacts;
   readonly revoked: string | null;
   readonly endorsementEnds: number | null;
   readonly epochs: Epochs;
@@ -23,14 +25,32 @@ export async function readKnown(
   host: HostRecord,
 ): Promise<Known> {
   const { applicable, epoch } = await policies.resolve(host);
-  const endorsement = await endorsements.judge(endorsableEks(host));
+  const { epoch: endorsement, ...endorsed } = await endorsementOf(endorsements, host);
+  return { ak: attestationKeyOf(host), applicable, ...endorsed, epochs: { policy: epoch, endorsement } };
+}
+
+/** Who vouches for a host now, and the version of what says so. */
+export async function endorsementOf(
+  endorsements: Pick<Endorsements, 'judge'>,
+  host: HostRecord,
+): Promise<Pick<Known, 'endorsed' | 'facts' | 'revoked' | 'endorsementEnds'> & { readonly epoch: number }> {
+  const { certified, registered, revoked, endsAt, epoch } = await endorsements.judge(endorsableEks(host));
   return {
-    ak: attestationKeyOf(host),
-    applicable,
-    endorsed: endorsement.certified || endorsement.registered,
-    certified: endorsement.certified,
-    revoked: endorsement.revoked?.detail ?? null,
-    endorsementEnds: endorsement.endsAt,
-    epochs: { policy: epoch, endorsement: endorsement.epoch },
+    endorsed: certified || registered,
+    facts: hostFacts(host, certified),
+    revoked: revoked?.detail ?? null,
+    endorsementEnds: endsAt,
+    epoch,
   };
+}
+
+/** What expressions may know of a host, without its certificates. */
+function hostFacts({ nodeName, labels, admission, eks }: HostRecord, certified: boolean): HostFacts {
+  const brief = eks.map(({ algorithm, manufacturer, model, deviations }) => ({
+    algorithm,
+    manufacturer,
+    model,
+    deviations,
+  }));
+  return { host: { nodeName, labels, admission, eks: brief }, certified };
 }

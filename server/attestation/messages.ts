@@ -3,6 +3,7 @@ import type { PcrBankSelection } from '../../tpm/structures/pcr-selection.ts';
 import type { LogKind, ResultRecord } from '../store/records.ts';
 import type { AnnouncedLog, LogChunk } from '../verifier/collect-logs.ts';
 import type { Evidence } from '../verifier/verify-evidence.ts';
+import type { AgentCaller } from './check-host.ts';
 
 /** The TPM's counters as the agent read them: a hint only. */
 export interface BootHint {
@@ -49,3 +50,16 @@ export type ServiceMessage =
   | { readonly kind: 'renewal'; readonly renewal: Renewal }
   | { readonly kind: 'torn'; readonly attempt: number }
   | { readonly kind: 'pending' };
+
+/** From a challenge to the next one, milliseconds. */
+export interface Pause {
+  readonly since: number;
+  readonly delay: number;
+}
+
+export interface StreamOptions {
+  readonly caller: AgentCaller;
+  readonly messages: AsyncIterable<AgentMessage>;
+  /** Aborts when the service stops: the stream ends between two rounds, and nothing is held against the host. */
+  readonly draining: AbortSignal;
+}

@@ -78,7 +78,11 @@ export function bootChange(
  * The boot that this round may be judged by: its own, or the one from before, as long as the PCRs that the rules rest on hold what
  * the log was replayed against.
  */
-export function bootEvidence(context: BootContext, verified: VerifiedEvidence, proven: KnownBoot | null): BootEvidence {
+export function bootEvidence(
+  context: BootContext,
+  verified: Pick<VerifiedEvidence, 'pcrs'>,
+  proven: KnownBoot | null,
+): BootEvidence {
   if (proven !== null) return proven.outcome;
   // A quote of every bank without a boot beside it: what came before is not what this host says now.
   if (context.challenge.selection === 'all' || context.boot === null) return { kind: 'none' };

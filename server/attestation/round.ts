@@ -4,11 +4,22 @@ import { attestationBinding, bankProofBinding, factsDigest } from '../../proto/t
 import { signingKeyOf } from '../../tpm/crypto/verify-signature.ts';
 import { decodePublicArea } from '../../tpm/structures/public-area.ts';
 import type { ApplicablePolicy, AppraisalInput } from '../policy/appraise.ts';
-import { appraise, appraisalInputDigest, verdictDigest } from '../policy/appraise.ts';
+import { appraisalInputDigest, verdictDigest } from '../policy/appraise.ts';
+import type { Appraiser, Judgement } from '../policy/appraiser.ts';
+import type { HostFacts } from '../policy/expression-claims.ts';
 import { NO_POLICY_QUOTE } from '../policy/policy.ts';
 import type { QuoteRequirements } from '../policy/policy.ts';
 import { isOtherBoot } from '../store/enroll-rules.ts';
-import type { BankRecord, ClockRecord, HostRecord, LogKind, LogPart, LogState, Verdict } from '../store/records.ts';
+import type {
+  AkRecord,
+  BankRecord,
+  ClockRecord,
+  HostRecord,
+  LogKind,
+  LogPart,
+  LogState,
+  Verdict,
+} from '../store/records.ts';
 import type { Epochs, RoundInput } from '../store/store.ts';
 import type { KnownBoot } from '../verifier/boot-cache.ts';
 import { checkClock } from '../verifier/check-clock.ts';
@@ -20,15 +31,20 @@ import type { Challenge, RoundEvidence } from './messages.ts';
 import { bootChange, bootEvidence, standsAgainst } from './round-boot.ts';
 import type { KnownRuntime, RuntimeProof } from './round-runtime.ts';
 
+/** What rounds need of a host. Certificates are large, and looked at only when it becomes known. */
+export type RoundHost = Omit<HostRecord, 'eks' | 'pendingAk' | 'ak'> & { readonly ak: Pick<AkRecord, 'name'> };
+
 /** Everything that a round is judged from, besides the evidence. */
 export interface RoundContext {
-  readonly host: HostRecord;
+  readonly host: RoundHost;
   readonly ak: AttestationKey;
   readonly challenge: Challenge;
+  /** Of this host alone. */
+  readonly appraiser: Appraiser;
   readonly applicable: ApplicablePolicy;
   readonly endorsed: boolean;
-  /** Trust anchors certify every EK. */
-  readonly certified: boolean;
+  /** For expressions. */
+  readonly facts: HostFacts;
   /** What an issuer of its EK certificates revoked, for people; null where nothing is. */
   readonly revoked: string | null;
   /** When the endorsement ends by itself; null where it does not. */
@@ -56,6 +72,10 @@ const BOOT_LOGS: readonly LogKind[] = ['boot', 'userspace'];
 export function attestationKeyOf(host: HostRecord): AttestationKey {
   const area = decodePublicArea(Buffer.from(host.ak.publicArea, 'hex'));
   return { signingKey: signingKeyOf(area), qualifiedName: Buffer.from(host.ak.qualifiedName, 'hex') };
+}
+
+export function roundHostOf({ eks: _eks, pendingAk: _pendingAk, ak, ...host }: HostRecord): RoundHost {
+  return { ...host, ak: { name: ak.name } };
 }
 
 /** How the host is asked: by its policy, or by the defaults where none judges it. */
@@ -103,10 +123,10 @@ export function judgeRound(
   const known = knownBanks(host, verified, { asked, rebooted });
   const lie = !rebooted && standsAgainst(context.boot) ? context.boot.outcome : null;
   const boot = lie ?? bootEvidence(context, verified, proven);
-  const verdict =
+  const { verdict, digest } =
     rebooted && !asked && !regressed
-      ? resetVerdict(context, verified.quote)
-      : appraise({
+      ? judgementOf(resetVerdict(context, verified.quote))
+      : context.appraiser.judge({
           ...appraisalInput(context, verified),
           boot,
           runtime: runtime.evidence,
@@ -118,7 +138,7 @@ export function judgeRound(
     fence: { version: host.version, round: host.round, akGeneration: host.akGeneration, epochs: context.epochs },
     streamEpoch: context.streamEpoch,
     verdict,
-    verdictDigest: verdictDigest(verdict),
+    verdictDigest: digest,
     evidenceDigest: hash('sha256', Buffer.concat([evidence.attest, evidence.signature]), 'hex'),
     challengeTime: challenge.time,
     validity: validityOf(context),
@@ -135,6 +155,10 @@ export function judgeRound(
   };
 }
 
+function judgementOf(verdict: Verdict): Judgement {
+  return { verdict, digest: verdictDigest(verdict) };
+}
+
 /** No verdict outlives the certificate that it rests on. */
 function validityOf({ applicable, challenge, endorsed, endorsementEnds }: RoundContext): number {
   const { validity } = quoteRequirementsOf(applicable);
@@ -145,7 +169,7 @@ function appraisalInput(
   context: RoundContext,
   verified: VerifiedEvidence,
 ): Omit<AppraisalInput, 'banks' | 'banksProven' | 'boot' | 'runtime'> {
-  const { host, applicable, epochs, endorsed, certified, revoked } = context;
+  const { host, applicable, epochs, endorsed, facts, revoked } = context;
   const { firmwareVersion, clockInfo } = verified.quote;
   const { resetCount, restartCount } = clockInfo;
   return {
@@ -160,13 +184,13 @@ function appraisalInput(
     firmwareVersion,
     resetCount,
     restartCount,
-    facts: { host, certified },
+    facts,
   };
 }
 
 /** Which banks are known to be active after this round: its own where it was asked for them, else those from before. */
 function knownBanks(
-  host: HostRecord,
+  host: RoundHost,
   verified: VerifiedEvidence,
   { asked, rebooted }: { readonly asked: boolean; readonly rebooted: boolean },
 ): { readonly banks: readonly BankRecord[]; readonly banksProven: boolean } {
@@ -232,7 +256,7 @@ export function tornRound(context: RoundContext, quote: VerifiedQuote): RoundInp
 }
 
 /** Whether a quote is of another boot than the host is known by, and not of one before. */
-export function isLaterBoot(host: HostRecord, { clockInfo }: VerifiedQuote): boolean {
+export function isLaterBoot(host: RoundHost, { clockInfo }: VerifiedQuote): boolean {
   const last = { ...host.clock, clock: BigInt(host.clock.clock) };
   return isOtherBoot(host.clock, clockInfo) && checkClock(clockInfo, last).outcome === 'passed';
 }

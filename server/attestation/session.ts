@@ -1,29 +1,25 @@
-import type { Endorsements } from '../endorsement/endorsements.ts';
-import type { PolicyResolver } from '../policy/policy-resolver.ts';
-import type { RoundCommitter } from '../result/commit.ts';
-import type { ChangeFeed } from '../result/feed.ts';
-import type { Change, ChangeCause, HostRecord, LogPart, LogState } from '../store/records.ts';
+import { Appraiser } from '../policy/appraiser.ts';
+import type { Change, HostRecord, LogPart, LogState } from '../store/records.ts';
 import { isOtherBoot } from '../store/enroll-rules.ts';
-import type { RoundInput, RoundOutcome, Store } from '../store/store.ts';
+import type { RoundInput, RoundOutcome } from '../store/store.ts';
 import { checkAnnouncements, collectLogs, withinTime } from '../verifier/collect-logs.ts';
 import type { LogChunk } from '../verifier/collect-logs.ts';
-import type { BootCache, KnownBoot } from '../verifier/boot-cache.ts';
-import type { LogBudget } from '../verifier/log-budget.ts';
+import type { KnownBoot } from '../verifier/boot-cache.ts';
 import { AttestationError } from './attestation-error.ts';
 import { CHALLENGE_LIFETIME, drawChallenge, grownLogs } from './challenge.ts';
 import { checkHost } from './check-host.ts';
-import type { AgentCaller } from './check-host.ts';
 import { Inbox } from './inbox.ts';
+import { isOutside } from './outside.ts';
 import type { Arrival } from './inbox.ts';
-import type { AgentMessage, Challenge, Hello, RoundEvidence, ServiceMessage } from './messages.ts';
+import type { Hello, Pause, RoundEvidence, ServiceMessage, StreamOptions } from './messages.ts';
+import type { AttestationServices } from './services.ts';
 import { readKnown } from './known.ts';
 import type { Known } from './known.ts';
 import { isTornBoot, loadBoot, proveBoot } from './round-boot.ts';
-import { isLaterBoot, judgeRound, proveRound, quoteRequirementsOf, tornRound, withLogs } from './round.ts';
-import type { RoundContext } from './round.ts';
+import { isLaterBoot, judgeRound, proveRound, quoteRequirementsOf, roundHostOf, tornRound, withLogs } from './round.ts';
+import type { RoundContext, RoundHost } from './round.ts';
 import { loadRuntime, movedRuntime, NO_RUNTIME, proveRuntime } from './round-runtime.ts';
 import type { KnownRuntime } from './round-runtime.ts';
-import type { RuntimeServices } from './runtime-services.ts';
 
 const HELLO_TIMEOUT = 30_000;
 /** A wish is heard this long after the last challenge, milliseconds. */
@@ -33,37 +29,6 @@ export const MAX_TORN = 3;
 const JITTER = 0.1;
 /** Verdicts that were overtaken in a row before the session takes a breath. */
 const MAX_FENCED = 5;
-
-export interface AttestationServices {
-  readonly store: Store;
-  readonly committer: RoundCommitter;
-  readonly feed: ChangeFeed;
-  readonly policies: PolicyResolver;
-  readonly endorsements: Pick<Endorsements, 'judge'>;
-  readonly boots: BootCache;
-  readonly runtimes: RuntimeServices;
-  readonly random: (size: number) => Buffer;
-  readonly logBudget: LogBudget;
-  readonly issueClientCertificate: (hostId: string, publicKey: Buffer) => Promise<Buffer>;
-}
-
-export interface StreamOptions {
-  readonly caller: AgentCaller;
-  readonly messages: AsyncIterable<AgentMessage>;
-  /** Aborts when the service stops: the stream ends between two rounds, and nothing is held against the host. */
-  readonly draining: AbortSignal;
-}
-
-/** Changes that somebody else made: what the stream knows of the host is out of date. */
-const OUTSIDE: ReadonlySet<ChangeCause> = new Set([
-  'updated',
-  'approved',
-  'revoked',
-  'ak_replaced',
-  'input_changed',
-  'deleted',
-  'enrolled',
-]);
 
 /** Attests one host for as long as its stream is open. Throws AttestationError, EvidenceError, LogError. */
 export async function* attestHost(
@@ -88,16 +53,19 @@ class AttestationSession {
   readonly #options: StreamOptions;
   readonly #inbox: Inbox;
   readonly #streamEpoch: number;
+  readonly #appraiser = new Appraiser();
   /** Of the hello, hex. */
   #akName = '';
   #accepted = false;
   #grace = 0;
-  #host: HostRecord | null = null;
+  #host: HostRecord | RoundHost | null = null;
   #known: Known | null = null;
   #logs: readonly LogState[] = [];
   #boot: KnownBoot | null = null;
   #runtime: KnownRuntime = NO_RUNTIME;
   #fenced = 0;
+  /** Takes the stream out of the line of those that are to be judged anew. */
+  #leaveLine: () => void = () => undefined;
 
   constructor(services: AttestationServices, options: StreamOptions) {
     this.#services = services;
@@ -111,9 +79,12 @@ class AttestationSession {
   }
 
   notice(change: Change): void {
-    if (!OUTSIDE.has(change.cause)) return;
+    if (!isOutside(change)) return;
     this.#forget();
-    this.wake();
+    if (change.cause !== 'input_changed') return this.wake();
+    // Its verdict has fallen already; what other hosts lost theirs with it is asked about one after another.
+    this.#leaveLine();
+    this.#leaveLine = this.#services.wakeUps.soon(() => this.wake());
   }
 
   async *run(): AsyncGenerator<ServiceMessage, void, undefined> {
@@ -121,47 +92,57 @@ class AttestationSession {
     for (;;) {
       if (this.#options.draining.aborted)
         throw new AttestationError('SHUTTING_DOWN', 'the service is stopping; connect again');
-      const host = await this.#currentHost();
-      if (host.state === 'pending') {
-        yield { kind: 'pending' };
-        if (!(await this.#waitForApproval())) return;
-        continue;
-      }
-      const known = await this.#knownOf(host);
-      const challenge = drawChallenge({
-        host,
-        applicable: known.applicable,
-        logs: this.#logs,
-        boot: hello.boot,
-        known: this.#boot,
-        runtime: this.#runtime,
-        now: this.#now(),
-        random: this.#services.random,
-      });
-      yield { kind: 'challenge', challenge };
-      const evidence = await this.#receiveEvidence();
-      if (evidence === null) return;
-      // The hint is for the first challenge: from now on the quotes tell.
-      hello.boot = null;
-      const delay = yield* this.#judge(
-        {
-          host,
-          ...known,
-          challenge,
-          tlsKeySha256: this.#options.caller.tlsKeySha256,
-          streamEpoch: this.#streamEpoch,
-          boot: this.#boot,
-          runtime: this.#runtime,
-          logs: this.#logs,
-        },
-        evidence,
-      );
-      if (!(await this.#pause(challenge, delay))) return;
+      // A generator of its own: one that waits for its next turn would hold the evidence of the last one as long.
+      const pause = yield* this.#round(hello);
+      if (pause === null || !(await this.#pause(pause))) return;
     }
+  }
+
+  /** Null when the agent ended the stream. */
+  async *#round(hello: { boot: Hello['boot'] | null }): AsyncGenerator<ServiceMessage, Pause | null, undefined> {
+    const host = await this.#currentHost();
+    if (host.state === 'pending') {
+      yield { kind: 'pending' };
+      return (await this.#waitForApproval()) ? { since: 0, delay: 0 } : null;
+    }
+    // Whoever is asked now need not be woken for what changed before.
+    this.#leaveLine();
+    const known = await this.#knownOf(host);
+    const challenge = drawChallenge({
+      host,
+      applicable: known.applicable,
+      logs: this.#logs,
+      boot: hello.boot,
+      known: this.#boot,
+      runtime: this.#runtime,
+      now: this.#now(),
+      random: this.#services.random,
+    });
+    yield { kind: 'challenge', challenge };
+    const evidence = await this.#receiveEvidence();
+    if (evidence === null) return null;
+    // The hint is for the first challenge: from now on the quotes tell.
+    hello.boot = null;
+    const delay = yield* this.#judge(
+      {
+        host,
+        ...known,
+        challenge,
+        appraiser: this.#appraiser,
+        tlsKeySha256: this.#options.caller.tlsKeySha256,
+        streamEpoch: this.#streamEpoch,
+        boot: this.#boot,
+        runtime: this.#runtime,
+        logs: this.#logs,
+      },
+      evidence,
+    );
+    return { since: challenge.time, delay };
   }
 
   /** A lost stream shortens the validity; a service that stops does not. */
   async close(): Promise<void> {
+    this.#leaveLine();
     if (!this.#accepted || this.#options.draining.aborted) return;
     await this.#services.store.streamLost(this.#options.caller.hostId, this.#streamEpoch, this.#grace);
     this.#services.feed.hint();
@@ -176,23 +157,25 @@ class AttestationSession {
     return { boot: arrival.message.boot };
   }
 
-  async #currentHost(): Promise<HostRecord> {
+  async #currentHost(): Promise<HostRecord | RoundHost> {
     this.#host ??= await this.#services.store.getHost(this.#options.caller.hostId);
     return this.#check(this.#host);
   }
 
-  #check(host: HostRecord | null): HostRecord {
+  #check<Host extends HostRecord | RoundHost>(host: Host | null): Host {
     return checkHost(host, { ...this.#options.caller, akName: this.#akName, now: this.#now() });
   }
 
-  async #knownOf(host: HostRecord): Promise<Known> {
+  async #knownOf(host: HostRecord | RoundHost): Promise<Known> {
     if (this.#known !== null && this.#now() < (this.#known.endorsementEnds ?? Infinity)) return this.#known;
-    const known = await readKnown(this.#services, host);
+    const whole = 'eks' in host ? host : this.#check(await this.#services.store.getHost(host.id));
+    const known = await readKnown(this.#services, whole);
     this.#logs = await this.#services.store.logStates(host.id);
     this.#boot = await loadBoot(this.#services.store, this.#services.boots, host.id);
     this.#runtime = await loadRuntime(this.#services.store, host.id);
     this.#grace = quoteRequirementsOf(known.applicable).disconnectGrace;
     this.#known = known;
+    if (this.#host === host) this.#host = roundHostOf(whole);
     return known;
   }
 
@@ -224,11 +207,15 @@ class AttestationSession {
     // Held until the round is committed: its logs are in memory so long.
     using _held = this.#services.logBudget.hold(context.host.id, evidence.logs);
     const logs = await this.#takeLogs(evidence);
-    const { challenge } = context;
     const proven =
       outcome.kind === 'torn'
         ? null
-        : await proveBoot(this.#services.boots, { challenge, evidence, verified: outcome.evidence, logs });
+        : await proveBoot(this.#services.boots, {
+            challenge: context.challenge,
+            evidence,
+            verified: outcome.evidence,
+            logs,
+          });
     const runtime =
       outcome.kind === 'torn'
         ? null
@@ -270,7 +257,7 @@ class AttestationSession {
     this.#fenced = 0;
     this.#accepted = true;
     // A change from outside that came while the round was written has made it forget: then the next round reads anew.
-    if (this.#host !== null) this.#host = { ...context.host, ...outcome.moved };
+    if (this.#host !== null) this.#host = { ...this.#host, ...outcome.moved };
     const rebooted = isOtherBoot(context.host.clock, round.clock);
     this.#logs = grownLogs(rebooted ? [] : this.#logs, round);
     this.#runtime = movedRuntime(this.#runtime, round.runtime);
@@ -285,8 +272,7 @@ class AttestationSession {
 
   #interval({ applicable }: RoundContext): number {
     const { interval } = quoteRequirementsOf(applicable);
-    const unit = this.#services.random(4).readUInt32BE() / 0xffff_ffff;
-    return Math.round(interval * (1 - JITTER * unit));
+    return Math.round(interval * (1 - (JITTER * this.#services.random(4).readUInt32BE()) / 0xffff_ffff));
   }
 
   async #takeLogs(evidence: RoundEvidence): Promise<readonly LogPart[]> {
@@ -330,8 +316,8 @@ class AttestationSession {
   }
 
   /** Waits for the interval, a wish or a change from outside. False when the agent ended the stream. */
-  async #pause(challenge: Challenge, delay: number): Promise<boolean> {
-    let until = Math.min(challenge.time + delay, this.#options.caller.expires);
+  async #pause({ since, delay }: Pause): Promise<boolean> {
+    let until = Math.min(since + delay, this.#options.caller.expires);
     // The service may have begun to stop while evidence was due.
     while (this.#now() < until && !this.#options.draining.aborted) {
       const arrival = await this.#inbox.next({ timeout: until - this.#now(), wakeable: true });
@@ -339,7 +325,7 @@ class AttestationSession {
       if (arrival.kind === 'woken' || arrival.kind === 'timeout') return true;
       if (arrival.message.kind !== 'wish')
         throw new AttestationError('MESSAGE_UNEXPECTED', `no ${arrival.message.kind} is due before a challenge`);
-      until = Math.min(until, challenge.time + MIN_INTERVAL);
+      until = Math.min(until, since + MIN_INTERVAL);
     }
     return true;
   }

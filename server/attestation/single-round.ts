@@ -1,5 +1,6 @@
 import { deriveKey, openWithMasters, seal, SealError } from '../identity/seal.ts';
 import type { SealingMaster } from '../identity/seal.ts';
+import { Appraiser } from '../policy/appraiser.ts';
 import type { ResultRecord } from '../store/records.ts';
 import { checkAnnouncements, collectLogs, withinTime } from '../verifier/collect-logs.ts';
 import type { LogChunk } from '../verifier/collect-logs.ts';
@@ -7,14 +8,14 @@ import { AttestationError } from './attestation-error.ts';
 import { CHALLENGE_LIFETIME, drawChallenge } from './challenge.ts';
 import { checkHost } from './check-host.ts';
 import type { AgentCaller } from './check-host.ts';
-import { endorsableEks } from './endorsable-eks.ts';
+import { readKnown } from './known.ts';
 import type { Challenge, Hello, Renewal, RoundEvidence } from './messages.ts';
 import { isTornBoot, loadBoot, proveBoot } from './round-boot.ts';
-import { attestationKeyOf, judgeRound, proveRound, withLogs } from './round.ts';
+import { judgeRound, proveRound, withLogs } from './round.ts';
 import { loadRuntime, proveRuntime } from './round-runtime.ts';
 import type { RoundContext } from './round.ts';
 import { MAX_TORN } from './session.ts';
-import type { AttestationServices } from './session.ts';
+import type { AttestationServices } from './services.ts';
 
 const USE = { purpose: 'attestation challenge', context: 'v1' } as const;
 
@@ -83,7 +84,7 @@ export async function submitEvidence(
     readonly nextChunk: () => Promise<LogChunk | null>;
   },
 ): Promise<{ readonly result: ResultRecord; readonly renewal: Renewal | null }> {
-  const { store, policies, endorsements, boots, committer } = services;
+  const { store, policies, boots, committer } = services;
   const { akName, round, ...sealed } = openChallenge(services.keys.current.tokenMasters, request.token, caller.hostId);
   const challenge: Challenge = { ...sealed, nonce: Buffer.from(sealed.nonce, 'hex') };
   const host = checkHost(await store.getHost(caller.hostId), { ...caller, akName, now: store.now() });
@@ -94,19 +95,12 @@ export async function submitEvidence(
   if (host.state === 'pending') throw new AttestationError('HOST_PENDING', 'the host waits for approval');
   if (host.round !== round)
     throw new AttestationError('HOST_CHANGED', 'the challenge has been answered, or another round came between');
-  const { applicable, epoch } = await policies.resolve(host);
-  const verdict = await endorsements.judge(endorsableEks(host));
   const { evidence } = request;
   const context: RoundContext = {
     host,
-    ak: attestationKeyOf(host),
+    ...(await readKnown(services, host)),
     challenge,
-    applicable,
-    endorsed: verdict.certified || verdict.registered,
-    certified: verdict.certified,
-    revoked: verdict.revoked?.detail ?? null,
-    endorsementEnds: verdict.endsAt,
-    epochs: { policy: epoch, endorsement: verdict.epoch },
+    appraiser: new Appraiser(),
     tlsKeySha256: caller.tlsKeySha256,
     streamEpoch: 0,
     boot: await loadBoot(store, boots, host.id),

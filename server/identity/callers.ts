@@ -34,6 +34,9 @@ export type Caller =
       readonly expires: number;
     };
 
+/** What of a certificate is asked for again: its key, as an object, is large. */
+type KnownLeaf = Pick<VerifiedLeaf, 'identity' | 'notAfter'>;
+
 export interface CallersOptions {
   readonly store: Pick<Store, 'getHost' | 'getIdentity' | 'now' | 'deployment'>;
   /** Certificates of the service's CA, DER; several while a rotation overlaps. */
@@ -46,7 +49,7 @@ export interface CallersOptions {
  */
 export class Callers {
   readonly #options: CallersOptions;
-  readonly #verified = new Map<string, VerifiedLeaf>();
+  readonly #verified = new Map<string, KnownLeaf>();
 
   constructor(options: CallersOptions) {
     this.#options = options;
@@ -69,20 +72,21 @@ export class Callers {
     return { kind: 'identity', name: record.name, roles: record.roles, scope: record.scope, expires };
   }
 
-  #verify(certificate: Buffer): VerifiedLeaf | 'CERTIFICATE_EXPIRED' | 'CERTIFICATE_INVALID' | '' {
+  #verify(certificate: Buffer): KnownLeaf | 'CERTIFICATE_EXPIRED' | 'CERTIFICATE_INVALID' | '' {
     const key = createHash('sha256').update(certificate).digest('base64');
     const now = new Date(this.#options.store.now());
     const known = this.#verified.get(key);
     if (known !== undefined) return known.notAfter > now ? known : 'CERTIFICATE_EXPIRED';
     try {
       const { authorities, store } = this.#options;
-      const leaf = verifyLeaf(certificate, {
+      const { identity, notAfter } = verifyLeaf(certificate, {
         authority: authorities,
         profile: 'client',
         now,
         deployment: store.deployment,
       });
       if (this.#verified.size >= CACHE_SIZE) this.#verified.clear();
+      const leaf = { identity, notAfter };
       this.#verified.set(key, leaf);
       return leaf;
     } catch (error) {

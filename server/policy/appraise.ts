@@ -251,6 +251,12 @@ function checkPcr(rule: PcrRule, pcrs: ProvenPcrValues, banks: ReadonlySet<numbe
   return failed(id, { reason: 'PCR_MISMATCH', observed: value, expected, message });
 }
 
+/** Bank and index of the PCR that a check is of; null for every other check. */
+export function readPcrCheckId(id: string): { readonly bank: string; readonly pcr: number } | null {
+  const [, bank, pcr] = /^pcr\.([a-z0-9]+)\.(\d{1,2})$/.exec(id) ?? [];
+  return bank === undefined ? null : { bank, pcr: Number(pcr) };
+}
+
 /** Which claim a PCR speaks for (PC Client Platform Firmware Profile §3.3.4); the rest speak for executables. */
 const CLAIM_OF_PCR: { readonly [index: number]: keyof VectorRecord } = {
   0: 'hardware',

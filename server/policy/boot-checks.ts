@@ -1,7 +1,7 @@
 import type { VectorRecord } from '../store/records.ts';
 import type { VerifiedBoot } from '../verifier/verify-boot.ts';
 import type { BootRule, BootRules, CommandLineRule, ImageRule, SbatRule, SignerRule } from './boot-rules.ts';
-import { argumentName, keptCommandLine, looseArguments, plainArgument, splitCommandLine } from './command-line.ts';
+import { findArgumentFault } from './command-line.ts';
 
 export interface BootFailure {
   readonly reason: string;
@@ -62,13 +62,7 @@ function checkSecureBoot({ secureBoot }: VerifiedBoot): RuleFinding {
     const message = 'Secure Boot was off when the host booted.';
     return { kind: 'failed', reason: 'SECURE_BOOT_OFF', observed: mode, expected, message };
   }
-  const flaws = [
-    ...(secureBoot.setupMode ? ['setup mode'] : []),
-    ...(secureBoot.auditMode ? ['audit mode'] : []),
-    ...(secureBoot.debugMode ? ['firmware debugger'] : []),
-    ...(secureBoot.unused ? ['no image verified with db'] : []),
-    ...(secureBoot.mokMeasurements.includes(SHIM_OFF) ? [SHIM_OFF] : []),
-  ];
+  const flaws = secureBootFlaws(secureBoot);
   if (flaws.length === 0) return { kind: 'passed', observed: mode, message: 'Secure Boot was on.' };
   return {
     kind: 'failed',
@@ -77,6 +71,17 @@ function checkSecureBoot({ secureBoot }: VerifiedBoot): RuleFinding {
     expected,
     message: 'Secure Boot was called on, and did not hold.',
   };
+}
+
+/** Why Secure Boot that is called on does not hold; empty where it does. */
+export function secureBootFlaws(secureBoot: VerifiedBoot['secureBoot']): readonly string[] {
+  return [
+    ...(secureBoot.setupMode ? ['setup mode'] : []),
+    ...(secureBoot.auditMode ? ['audit mode'] : []),
+    ...(secureBoot.debugMode ? ['firmware debugger'] : []),
+    ...(secureBoot.unused ? ['no image verified with db'] : []),
+    ...(secureBoot.mokMeasurements.includes(SHIM_OFF) ? [SHIM_OFF] : []),
+  ];
 }
 
 function checkAllowedSigners({ secureBoot }: VerifiedBoot, { certificates }: SignerRule): RuleFinding {
@@ -205,41 +210,23 @@ function checkCommandLine(boot: VerifiedBoot, rule: CommandLineRule): RuleFindin
   return { kind: 'passed', observed, message: "The kernel's command line is as the policy asks." };
 }
 
-function findFault(
-  text: string,
-  { allowed, required, forbidden }: CommandLineRule,
-): Pick<BootFailure, 'reason' | 'message'> | null {
+function findFault(text: string, rule: CommandLineRule): Pick<BootFailure, 'reason' | 'message'> | null {
+  const { allowed } = rule;
   if (allowed.length > 0 && !allowed.some((line) => line.trim() === text)) {
     return { reason: 'COMMAND_LINE_NOT_ALLOWED', message: "The kernel's command line is none of the allowed ones." };
   }
-  const { kernel, init } = splitCommandLine(text);
-  const found = kernel.map(plainArgument);
-  const kept = splitCommandLine(keptCommandLine(text)).kernel.map(plainArgument);
-  const wanted = new Set(required.map(plainArgument));
-  const names = new Set(required.map(argumentName));
-  const missing = [...wanted].find((argument) => !found.includes(argument) || !kept.includes(argument));
-  if (missing !== undefined) {
+  const fault = findArgumentFault(text, rule);
+  if (fault?.kind === 'missing') {
     return {
       reason: 'COMMAND_LINE_ARGUMENT_MISSING',
-      message: `The kernel's command line lacks the argument ${missing}.`,
+      message: `The kernel's command line lacks the argument ${fault.argument}.`,
     };
   }
-  // The last of several values counts for most arguments: another one beside the required takes it back.
-  const any = [...found, ...looseArguments(text).map(plainArgument)];
-  const other = any.find((argument) => names.has(argumentName(argument)) && !wanted.has(argument));
-  const banned = [...any, ...init.map(plainArgument)].find((argument) => isForbidden(argument, forbidden));
-  const excess = other ?? banned;
-  if (excess === undefined) return null;
+  if (fault === null) return null;
   return {
     reason: 'COMMAND_LINE_ARGUMENT_FORBIDDEN',
-    message: `The kernel's command line has the argument ${excess}, which the policy forbids.`,
+    message: `The kernel's command line has the argument ${fault.argument}, which the policy forbids.`,
   };
-}
-
-function isForbidden(argument: string, forbidden: readonly string[]): boolean {
-  return forbidden.some((entry) =>
-    entry.includes('=') ? plainArgument(entry) === argument : argumentName(entry) === argumentName(argument),
-  );
 }
 
 function describeCommandLine({ allowed, required, forbidden }: CommandLineRule): string {

@@ -1,7 +1,9 @@
+import { BOOT_CHECKS } from './boot-checks.ts';
+import type { BootRules } from './boot-rules.ts';
 import { describeBootRules } from './describe-boot-rules.ts';
 import type { ExpressionRule } from './expression-rules.ts';
 import { describeRule, nameValues } from './describe-rule.ts';
-import { describeRuntimeRules } from './describe-runtime-rules.ts';
+import { checksOfRuntimeRules, describeRuntimeRules } from './describe-runtime-rules.ts';
 import { bootRulesOf } from './policy.ts';
 import type { PcrRule, TrustPolicy } from './policy.ts';
 
@@ -19,6 +21,37 @@ const DESCRIPTIONS: readonly ((policy: TrustPolicy) => readonly string[])[] = [
 /** What a policy requires, in words, for people who do not read policies. */
 export function describePolicy(policy: TrustPolicy): readonly string[] {
   return DESCRIPTIONS.flatMap((describe) => describe(policy));
+}
+
+/** What a policy requires, with the id of the check that answers it; '' where none does. */
+export interface Requirement {
+  readonly description: string;
+  readonly check: string;
+}
+
+/** Ids of the checks behind the sentences of {@link describePolicy} that each row makes, in the same order. */
+const CHECKS: readonly ((policy: TrustPolicy) => readonly string[])[] = [
+  () => ['endorsement'],
+  () => ['pcr-banks'],
+  () => [''],
+  ({ pcrRules }) => pcrRules.map(({ bank, index }) => `pcr.${bank}.${index}`),
+  (policy) => bootChecks(bootRulesOf(policy)),
+  ({ runtime }) => checksOfRuntimeRules(runtime),
+  ({ expressions = [] }) => expressions.map(({ id }) => `expression.${id}`),
+];
+
+/** The same with the checks that answer. */
+export function requirementsOf(policy: TrustPolicy): readonly Requirement[] {
+  return DESCRIPTIONS.flatMap((describe, row) => {
+    const checks = CHECKS[row]?.(policy) ?? [];
+    return describe(policy).map((description, at) => ({ description, check: checks[at] ?? '' }));
+  });
+}
+
+function bootChecks(boot: BootRules | null): readonly string[] {
+  if (boot === null) return [];
+  const names = (Object.keys(BOOT_CHECKS) as (keyof BootRules)[]).filter((name) => boot[name] !== null);
+  return ['boot-log', ...names.map((name) => BOOT_CHECKS[name].id)];
 }
 
 function describeEndorsement({ quote }: TrustPolicy): readonly string[] {

@@ -18,6 +18,23 @@ export function describeRuntimeRules(rules: RuntimeRules | null | undefined): re
   ];
 }
 
+/** Ids of the checks that answer these sentences, in the same order. */
+export function checksOfRuntimeRules(rules: RuntimeRules | null | undefined): readonly string[] {
+  if (rules === null || rules === undefined) return [];
+  const { list, files, forbiddenFiles, invalidSignatures, violations, otherKernels } = rules;
+  const unless = ({ action }: Pick<RuntimeFindingRule, 'action'>, id: string): readonly string[] =>
+    action === 'ignore' ? [] : [id];
+  return [
+    'runtime.list',
+    ...(list === null ? [] : ['runtime.list']),
+    ...(files === null ? [] : unless({ action: files.unknown }, 'runtime.files')),
+    ...(forbiddenFiles === null ? [] : ['runtime.forbidden-files']),
+    ...(hasKeys(files) ? unless(invalidSignatures, 'runtime.signatures') : []),
+    ...unless(violations, 'runtime.violations'),
+    ...unless(otherKernels, 'runtime.kernels'),
+  ];
+}
+
 /** What a policy ignores it does not require. */
 function describeFinding(requirement: string, { action, message }: RuntimeFindingRule): readonly string[] {
   return action === 'ignore' ? [] : [describeRule(requirement, { severity: action, message })];

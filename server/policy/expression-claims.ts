@@ -1,7 +1,7 @@
 /** The claims of one appraisal, as expressions see them: nothing but what is proven, or set by operators. */
 import { algorithmName, hashAlgorithmByName } from '../../tpm/structures/constants.ts';
 import type { ProvenPcrValues } from '../../tpm/crypto/pcr.ts';
-import type { HostRecord } from '../store/records.ts';
+import type { EkRecord, HostRecord } from '../store/records.ts';
 import type { VerifiedBoot } from '../verifier/verify-boot.ts';
 import type { BootEvidence } from './appraise-boot.ts';
 import { parseSbatLevel } from './boot-checks.ts';
@@ -13,7 +13,10 @@ import type { ClaimValue } from './expression-value.ts';
 
 /** What is known of a host besides its evidence; nothing of it is what the host says of itself. */
 export interface HostFacts {
-  readonly host: Pick<HostRecord, 'nodeName' | 'labels' | 'admission' | 'eks'>;
+  readonly host: Pick<HostRecord, 'nodeName' | 'labels' | 'admission'> & {
+    /** The AK's parent first. */
+    readonly eks: readonly Pick<EkRecord, 'algorithm' | 'manufacturer' | 'model' | 'deviations'>[];
+  };
   /** Trust anchors certify every EK now. */
   readonly certified: boolean;
 }

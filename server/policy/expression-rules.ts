@@ -117,6 +117,11 @@ export function bootPcrsOfExpressions(policy: WithExpressions): readonly number[
   return looks ? named : null;
 }
 
+/** Whether what a quote says of the TPM decides: version, counters, banks. */
+export function looksAtTpm(policy: WithExpressions): boolean {
+  return compiledRules(policy).some(({ expression }) => expression?.roots.has('tpm') === true);
+}
+
 /** Whether labels or the name of a host decide: they are no evidence, and change by themselves. */
 export function looksAtHost(policy: WithExpressions): boolean {
   return compiledRules(policy).some(({ expression }) => expression?.roots.has('host') === true);

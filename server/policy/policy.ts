@@ -1,4 +1,5 @@
 import { IMPLEMENTATION_PCR, hashAlgorithmByName } from '../../tpm/structures/constants.ts';
+import { bootContradictions } from './boot-contradictions.ts';
 import { bootRuleProblems, NO_BOOT_RULES, resolveBootRules } from './boot-rules.ts';
 import type { BootRules, BootRulesDraft } from './boot-rules.ts';
 import { bootPcrsOfExpressions, expressionProblems, resolveExpressions } from './expression-rules.ts';
@@ -131,7 +132,7 @@ export function resolvePolicyDraft(
     ...identityProblems(policy),
     ...quoteProblems(policy.quote),
     ...ruleProblems(draft),
-    ...(draft.boot === undefined ? [] : bootRuleProblems(draft.boot)),
+    ...(draft.boot === undefined ? [] : [...bootRuleProblems(draft.boot), ...bootContradictions(draft.boot)]),
     ...(draft.runtime === undefined ? [] : runtimeRuleProblems(draft.runtime)),
     ...expressionProblems(draft.expressions ?? [], !hasOtherRules(draft)),
   ];

@@ -13,7 +13,7 @@ import { createChallenge, submitEvidence } from '../attestation/single-round.ts'
 import type { SingleRoundServices } from '../attestation/single-round.ts';
 import type { Access } from './access.ts';
 import { challengeToProto, logChunkFromProto, roundEvidenceFromProto } from './convert-evidence.ts';
-import { resultToProto } from './convert-result.ts';
+import { confirmationToProto, resultToProto } from './convert-result.ts';
 import { bytes, invalid, required, text } from './invalid.ts';
 import { nextChunk, nextPartOf } from './parts.ts';
 
@@ -33,12 +33,15 @@ export function attestationHandlers({
 }: AttestationHandlersOptions): Handlers<typeof AttestationService> {
   const renewalToProto = ({ clientCertificate }: Renewal) => ({ clientCertificate, authorityCertificate });
 
-  const messageToProto = (message: ServiceMessage): MessageInitShape<typeof AttestResponseSchema> => {
+  /** @param told revision that the stream has brought before: a result of it is told by what has moved alone */
+  const messageToProto = (message: ServiceMessage, told: number): MessageInitShape<typeof AttestResponseSchema> => {
     switch (message.kind) {
       case 'challenge':
         return { part: { case: 'challenge', value: challengeToProto(message.challenge) } };
       case 'result':
-        return { part: { case: 'result', value: resultToProto(message.result) } };
+        return message.result.revision === told
+          ? { part: { case: 'confirmation', value: confirmationToProto(message.result) } }
+          : { part: { case: 'result', value: resultToProto(message.result) } };
       case 'pending':
         return {
           part: {
@@ -61,7 +64,11 @@ export function attestationHandlers({
         messages: agentMessages(requests),
         draining: context.draining,
       });
-      for await (const message of stream) yield messageToProto(message);
+      let told = 0;
+      for await (const message of stream) {
+        yield messageToProto(message, told);
+        if (message.kind === 'result') told = message.result.revision;
+      }
     },
 
     async createChallenge(request, context) {
@@ -86,8 +93,14 @@ export function attestationHandlers({
   };
 }
 
-async function* agentMessages(requests: AsyncIterable<AttestRequest>): AsyncGenerator<AgentMessage, void, undefined> {
-  for await (const { part } of requests) yield agentMessage(part);
+/** No generator: that would hold each message until the next one comes. */
+function agentMessages(requests: AsyncIterable<AttestRequest>): AsyncIterable<AgentMessage> {
+  const source = requests[Symbol.asyncIterator]();
+  const next = async (): Promise<IteratorResult<AgentMessage>> => {
+    const request = await source.next();
+    return request.done === true ? request : { done: false, value: agentMessage(request.value.part) };
+  };
+  return { [Symbol.asyncIterator]: () => ({ next }) };
 }
 
 function agentMessage(part: AttestRequest['part']): AgentMessage {

@@ -4,7 +4,6 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import { BootEventSchema, BootLogState } from '../../proto/gen/assay/v1/attestation_result_pb.ts';
 import type {
   BootEvent as ProtoEvent,
-  BootReportSchema,
   GetBootReportResponseSchema,
 } from '../../proto/gen/assay/v1/attestation_result_pb.ts';
 import type { CheckedEvent } from '../../tpm/eventlog/check-events.ts';
@@ -14,21 +13,21 @@ import { eventTypeName } from '../../tpm/eventlog/event-types.ts';
 import type { EventLogReading } from '../../tpm/eventlog/read-event-log.ts';
 import { readSigners } from '../../tpm/eventlog/signers.ts';
 import { algorithmName } from '../../tpm/structures/constants.ts';
+import { secureBootFlaws } from '../policy/boot-checks.ts';
 import type { BootRecord, LogKind } from '../store/records.ts';
 import type { PageRequest, Store } from '../store/store.ts';
 import { bootKey, recordedPcrs } from '../verifier/boot-record.ts';
 import { readBootLog, verifyBoot } from '../verifier/verify-boot.ts';
-import type { BootOutcome } from '../verifier/verify-boot.ts';
+import type { BootOutcome, VerifiedBoot } from '../verifier/verify-boot.ts';
 import { checkToProto } from './convert-result.ts';
 import { fitPage, nextPageToken, pageOf } from './paging.ts';
 
 const MAX_LISTED = 64;
+const MAX_IMAGES = 256;
 const MAX_RECORDS = 256;
 const MAX_FINDINGS = 256;
 const MAX_TEXT = 4096;
 const MAX_DATA = 256;
-
-type Report = MessageInitShape<typeof BootReportSchema>;
 
 /** What a host booted: read anew from the kept log and the proven values, page by page. */
 export async function bootReport(
@@ -67,7 +66,11 @@ export async function bootReport(
         .slice(0, MAX_FINDINGS)
         .map(({ code, severity, message }) => ({ code, severity, message: cut(message, MAX_TEXT) })),
       ...(outcome.kind === 'verified'
-        ? { state: BootLogState.VERIFIED, ...claimsOf(reading, believed) }
+        ? {
+            state: BootLogState.VERIFIED,
+            ...claimsOf(reading, outcome.boot),
+            ...provenOf(record, reading, outcome.boot),
+          }
         : { state: BootLogState.UNVERIFIED, problem: checkToProto(outcome.finding) }),
       events: events.messages,
     },
@@ -88,8 +91,10 @@ async function readLogs(
 type Believed = (pcr: number | undefined) => boolean;
 
 function believedPcrs(outcome: BootOutcome): Believed {
-  if (outcome.kind !== 'verified') return () => false;
-  const { unexplained } = outcome.boot;
+  return outcome.kind === 'verified' ? believedOf(outcome.boot) : () => false;
+}
+
+function believedOf({ unexplained }: VerifiedBoot): Believed {
   return (pcr) => pcr !== undefined && !unexplained.includes(pcr);
 }
 
@@ -114,7 +119,25 @@ function eventToProto(event: CheckedEvent, believed: Believed): ProtoEvent {
   });
 }
 
-function claimsOf({ boot, secureBoot, userspace }: EventLogReading, believed: Believed): Report {
+/** What policies name, as rules see it: values of PCRs, images, and what keeps a rule from being evaluated. */
+function provenOf({ pcrs }: BootRecord, { boot }: EventLogReading, verified: VerifiedBoot) {
+  return {
+    provenPcrs: pcrs.flatMap(({ algorithm, values }) =>
+      values.map(([index, value]) => ({ bank: algorithmName(algorithm), index, value })),
+    ),
+    unexplainedPcrs: [...verified.unexplained],
+    images: boot.images.slice(0, MAX_IMAGES).map((image) => ({
+      index: image.index,
+      pcr: image.pcr,
+      digests: image.digests.map((digest) => digest?.toString('hex') ?? ''),
+      name: cut(describeEventData(decodeEventData(image)), MAX_DATA),
+    })),
+    contradictions: [...verified.contradictions],
+  };
+}
+
+function claimsOf({ boot, secureBoot, userspace }: EventLogReading, verified: VerifiedBoot) {
+  const believed = believedOf(verified);
   const signers = readSigners(secureBoot);
   return {
     secureBoot: {
@@ -137,6 +160,7 @@ function claimsOf({ boot, secureBoot, userspace }: EventLogReading, believed: Be
       })),
       sbatLevel: cut(secureBoot.sbatLevel ?? '', MAX_TEXT),
       mokMeasurements: secureBoot.mokMeasurements.slice(0, MAX_LISTED).map(({ name }) => cut(name, MAX_DATA)),
+      weaknesses: secureBoot.mode === 'enabled' ? [...secureBootFlaws(verified.secureBoot)] : [],
     },
     kernelCommandLines: boot.kernel.commandLines.slice(0, MAX_LISTED).map(({ event, pcr, source, text, verified }) => ({
       index: event,

@@ -3,25 +3,40 @@ import type { TrustPolicy as ProtoPolicy, TrustPolicyService } from '../../proto
 import type { Handlers } from '../../proto/service.ts';
 import { StatusError } from '../../proto/status.ts';
 import { attachmentOf } from '../policy/attachment.ts';
+import { isHostId } from '../../proto/certificate-profile.ts';
+import { explainHost } from '../attestation/explain-host.ts';
+import type { SimulationServices } from '../attestation/simulate.ts';
+import { readPolicies } from '../policy/policy-snapshot.ts';
 import { isPolicyId, referencesOf, resolvePolicyDraft } from '../policy/policy.ts';
 import type { TrustPolicy } from '../policy/policy.ts';
 import type { PolicyRecord } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 import type { Access } from './access.ts';
+import { explanationToProto } from './convert-explanation.ts';
 import { versionOfEtag } from './convert-host.ts';
 import { policyDraftFromProto, policyToProto } from './convert-policy.ts';
 import { idOf, required, safeInteger } from './invalid.ts';
 import { fitPage, nextPageToken, pageOf } from './paging.ts';
+import { Simulations } from './simulations.ts';
 
 export interface TrustPolicyHandlersOptions {
   readonly access: Access;
   readonly store: Store;
+  /** What rounds are judged with. */
+  readonly services: Pick<SimulationServices, 'endorsements' | 'boots' | 'runtimes'>;
 }
 
 export function trustPolicyHandlers({
   access,
   store,
+  services,
 }: TrustPolicyHandlersOptions): Handlers<typeof TrustPolicyService> {
+  const simulations = new Simulations({
+    access,
+    store,
+    services,
+    resolve: resolved,
+  });
   const put = async (policy: TrustPolicy, options: Parameters<Store['putPolicy']>[1]): Promise<PolicyRecord> => {
     const attachment = attachmentOf(policy);
     const references = referencesOf(policy);
@@ -80,6 +95,18 @@ export function trustPolicyHandlers({
     validateTrustPolicy({ trustPolicy }) {
       const outcome = resolvePolicyDraft(policyDraftFromProto(required(trustPolicy, 'trust_policy')));
       return { problems: 'problems' in outcome ? outcome.problems.map((problem) => ({ ...problem })) : [] };
+    },
+
+    simulateTrustPolicy: (request, context) => simulations.run(request, context),
+
+    async explainHost({ host: name }, context) {
+      const hostId = idOf(name, { collection: 'hosts', field: 'host', isId: isHostId });
+      const scope = access.scope(context);
+      const host = await store.findHost(hostId, scope);
+      const result = await store.findResult({ hostId }, scope);
+      if (host === null || result === null)
+        throw new StatusError({ code: 'NOT_FOUND', reason: 'NOT_FOUND', message: `${name} is not known` });
+      return { explanation: explanationToProto(explainHost({ host, result }, await readPolicies(store))) };
     },
   };
 }

@@ -52,7 +52,8 @@ export function matchesLabels(
   return Object.entries(wanted).every(([key, value]) => Object.hasOwn(labels, key) && labels[key] === value);
 }
 
-function attaches(policy: AttachedPolicy, labels: Readonly<Record<string, string>>): boolean {
+/** Whether the selector of a policy takes a host with these labels. */
+export function attaches(policy: AttachedPolicy, labels: Readonly<Record<string, string>>): boolean {
   const { allHosts, matchLabels } = policy.attachment;
   if (allHosts) return true;
   // An empty selector is a mistake far more often than a wish for every host: that wish has a name of its own.

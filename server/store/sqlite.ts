@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { type ClockSource, StoreClock } from './clock.ts';
 import { FaultLog } from './fault-log.ts';
-import type { LogPart } from './records.ts';
+import type { LogPart, Verdict } from './records.ts';
 import type { OpenInput } from './sqlite/open.ts';
 import type { OperationMethods, OperationName } from './sqlite/operations.ts';
 import { COMPACT_BATCH } from './sqlite/results.ts';
@@ -77,6 +77,8 @@ class SqliteStore implements Store {
   readonly deployment: string;
   readonly #link: WorkerLink;
   readonly #clock: StoreClock;
+  /** Rounds that confirm bring the verdict of before. */
+  readonly #verdictTexts = new WeakMap<Verdict, string>();
   #closing: Promise<void> | null = null;
 
   constructor(link: WorkerLink, clock: StoreClock, started: Started) {
@@ -169,7 +171,7 @@ class SqliteStore implements Store {
     const messages = rounds.map(({ verdict, ...round }) => {
       const copied = copyLogs(round.logs);
       transfer.push(...copied.transfer);
-      return { ...round, logs: copied.logs, status: verdict.status, verdictJson: verdictJson(verdict) };
+      return { ...round, logs: copied.logs, status: verdict.status, verdictJson: this.#textOf(verdict) };
     });
     const answers = await this.#call('commitRounds', [messages], transfer);
     return answers.map((answer, index) => {
@@ -183,6 +185,14 @@ class SqliteStore implements Store {
         moved: { ...answer.moved, torn: 0, clock, banks, banksProven, claimed },
       };
     });
+  }
+
+  #textOf(verdict: Verdict): string {
+    const known = this.#verdictTexts.get(verdict);
+    if (known !== undefined) return known;
+    const text = verdictJson(verdict);
+    this.#verdictTexts.set(verdict, text);
+    return text;
   }
 
   async openReferenceDraft(...args: Parameters<Store['openReferenceDraft']>): Promise<number> {

@@ -4,6 +4,7 @@ import type { Challenge, RoundEvidence } from '../../server/attestation/messages
 import { attestationKeyOf, judgeRound, proveRound } from '../../server/attestation/round.ts';
 import { NO_RUNTIME, UNASKED } from '../../server/attestation/round-runtime.ts';
 import type { RoundContext } from '../../server/attestation/round.ts';
+import { Appraiser } from '../../server/policy/appraiser.ts';
 import { completeEnrollment } from '../../server/enrollment/complete.ts';
 import { EnrollmentError } from '../../server/enrollment/enrollment-error.ts';
 import { proveEnrollment } from '../../server/enrollment/prove.ts';
@@ -61,9 +62,11 @@ beforeAll(async () => {
     host: enrolled.host,
     ak: attestationKeyOf(enrolled.host),
     challenge,
+    // One for all that follow: none is taken for another.
+    appraiser: new Appraiser(),
     applicable,
     endorsed: true,
-    certified: true,
+    facts: { host: enrolled.host, certified: true },
     revoked: null,
     endorsementEnds: null,
     epochs: { policy: epoch, endorsement: 0 },

@@ -2,11 +2,10 @@ import { join } from 'node:path';
 import { writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { Tpm } from '../../tpm/device/tpm.ts';
-import { EV_NO_ACTION, parseEventLog } from '../../tpm/eventlog/parse.ts';
-import { AttestedHost } from '../support/attested-host.ts';
+import type { AttestedHost } from '../support/attested-host.ts';
+import { bootHost, bootLogPath, joinWithLog, measureBoot } from '../support/booted-host.ts';
 import { COMMAND_LINE, NO_SECURE_BOOT, SECURE_BOOT, SIGNERS } from '../support/booted-machine.ts';
-import { dataIsHere, measuredBootPath } from '../support/data.ts';
+import { dataIsHere } from '../support/data.ts';
 import { Deployment, policy, reasons } from '../support/deployment.ts';
 import { measuredLog } from '../tpm/eventlog/real-logs.ts';
 import type { MeasuredBoot } from '../tpm/eventlog/real-logs.ts';
@@ -19,7 +18,6 @@ const BOOT = {
 };
 /** Asked for every second. */
 const bootPolicy = (boot: typeof BOOT) => policy('boot', { pcrRules: [], boot });
-const BANKS = { banks: 'sha1,sha256,sha384' };
 
 let deployment: Deployment;
 const hosts: AttestedHost[] = [];
@@ -34,41 +32,18 @@ afterAll(async () => {
   await deployment?.[Symbol.asyncDispose]();
 });
 
-/** A machine whose TPM is extended as a real boot extended its own. */
 async function boot(capture: MeasuredBoot): Promise<AttestedHost> {
-  const host = await AttestedHost.start(BANKS);
+  const host = await bootHost(deployment, capture);
   hosts.push(host);
-  await deployment.trust(host.tpm.caCertificates);
-  await measure(host, capture);
   return host;
 }
-
-async function measure(host: AttestedHost, capture: MeasuredBoot): Promise<void> {
-  const { banks, events } = parseEventLog(measuredLog(capture));
-  await using tpm = await Tpm.open({ tcti: host.tpm.tcti });
-  for (const { pcr, type, digests } of events) {
-    if (type === EV_NO_ACTION) continue;
-    const extended = banks.flatMap(({ alg }, bank) => {
-      const digest = digests[bank];
-      return digest === undefined ? [] : [{ hash: alg, digest }];
-    });
-    // oxlint-disable-next-line no-await-in-loop -- a TPM extends one after another
-    await tpm.pcrExtend(pcr, extended);
-  }
-}
-
-function enrol(host: AttestedHost, log: string) {
-  return host.join(deployment, '--boot-log', log, '--userspace-log', '/nowhere', '--ima-log', '/nowhere');
-}
-
-const logOf = (capture: MeasuredBoot): string => measuredBootPath(capture, 'binary_bios_measurements');
 
 describe.skipIf(!dataIsHere('measured-boot'))('a machine that booted with Secure Boot', () => {
   let host: AttestedHost;
 
   it('is admitted by its boot, and affirmed', async () => {
     host = await boot(SECURE_BOOT);
-    const { code, stderr } = await enrol(host, logOf(SECURE_BOOT));
+    const { code, stderr } = await joinWithLog(host, deployment, bootLogPath(SECURE_BOOT));
     expect(stderr).toBe('');
     expect(code).toBe(0);
     host.runAgent();
@@ -115,7 +90,7 @@ describe.skipIf(!dataIsHere('measured-boot'))('a machine that booted with Secure
 
   it('falls when it boots something else and shows the old log', async () => {
     await host.tpm.restart();
-    await measure(host, NO_SECURE_BOOT);
+    await measureBoot(host, NO_SECURE_BOOT);
     await host.agent.stop();
     host.runAgent();
     const fallen = await deployment.result(host.id, 'fallen host', ({ status }) => status === 'CONTRAINDICATED');
@@ -126,7 +101,7 @@ describe.skipIf(!dataIsHere('measured-boot'))('a machine that booted with Secure
 describe.skipIf(!dataIsHere('measured-boot'))('a machine that booted without Secure Boot', () => {
   it('is not admitted, and is told why', async () => {
     const host = await boot(NO_SECURE_BOOT);
-    const { code, stderr } = await enrol(host, logOf(NO_SECURE_BOOT));
+    const { code, stderr } = await joinWithLog(host, deployment, bootLogPath(NO_SECURE_BOOT));
     expect(code).not.toBe(0);
     expect(stderr).toMatch(/^assay: ADMISSION_BOOT_DENIED: .*boot\.secure-boot \(SECURE_BOOT_OFF\)/);
   });
@@ -135,7 +110,7 @@ describe.skipIf(!dataIsHere('measured-boot'))('a machine that booted without Sec
     const host = await boot(NO_SECURE_BOOT);
     const borrowed = join(host.state, '..', 'borrowed');
     await writeFile(borrowed, measuredLog(SECURE_BOOT));
-    const { stderr } = await enrol(host, borrowed);
+    const { stderr } = await joinWithLog(host, deployment, borrowed);
     expect(stderr).toMatch(/ADMISSION_BOOT_DENIED: .*boot-log \(BOOT_LOG_MISMATCH\)/);
   });
 });

@@ -8,6 +8,7 @@ import { enrollmentTranscript } from '../../proto/transcript.ts';
 import { objectName } from '../../tpm/crypto/name.ts';
 import { subjectPublicKeyInfo } from '../../tpm/crypto/public-key.ts';
 import { TPM_ALG_RSA } from '../../tpm/structures/constants.ts';
+import { WakeUps } from '../../server/attestation/wake-ups.ts';
 import type { SingleRoundServices } from '../../server/attestation/single-round.ts';
 import { parseCertificate } from '../../tpm/endorsement/certificate.ts';
 import { RuntimeServices } from '../../server/attestation/runtime-services.ts';
@@ -28,8 +29,8 @@ import type { ServiceKeys } from '../../server/identity/service-keys.ts';
 import type { SealingMaster } from '../../server/identity/seal.ts';
 import { PolicyResolver } from '../../server/policy/policy-resolver.ts';
 import { attachmentOf } from '../../server/policy/attachment.ts';
-import { referencesOf, resolvePolicyDraft } from '../../server/policy/policy.ts';
-import type { PolicyDraft } from '../../server/policy/policy.ts';
+import { referencesOf } from '../../server/policy/policy.ts';
+import type { TrustPolicy } from '../../server/policy/policy.ts';
 import { RoundCommitter } from '../../server/result/commit.ts';
 import { ChangeFeed } from '../../server/result/feed.ts';
 import type { Admission } from '../../server/store/records.ts';
@@ -39,6 +40,8 @@ import type { Store } from '../../server/store/store.ts';
 import { FakeClock } from '../server/store/contract/harness.ts';
 import { answerEnrollment, beginRequest, chunksOf, feedOf, makeTlsKey } from './evidence-builder.ts';
 import type { ProofOptions, TlsKey } from './evidence-builder.ts';
+import { makePolicy } from './make-policy.ts';
+import type { PolicyDeviation } from './make-policy.ts';
 import type { SoftwareAk, SoftwareTpm } from './software-tpm.ts';
 import { ekExtensions, makeEk, makeIntermediate, makeRoot } from './test-ek-pki.ts';
 import { ext } from './test-ca.ts';
@@ -164,6 +167,7 @@ async function furnish(
       endorsements,
       boots,
       runtimes: new RuntimeServices(store),
+      wakeUps: new WakeUps(),
       random,
       logBudget,
       issueClientCertificate: issueHost,
@@ -307,28 +311,11 @@ export async function dump(store: Store): Promise<unknown> {
 }
 
 /** Writes a policy for every host: PCR 7 of sha256 must be zero, unless told otherwise. */
-export async function putPolicy(
-  store: Store,
-  change: Partial<Omit<PolicyDraft, 'quote'>> & { readonly quote?: Partial<PolicyDraft['quote']> } = {},
-): Promise<void> {
-  const outcome = resolvePolicyDraft({
-    id: 'base',
-    description: '',
-    selector: { matchLabels: {}, allHosts: true },
-    precedence: 0,
-    pcrRules: [{ bank: 'sha256', index: 7, allowed: ['00'.repeat(32)], severity: undefined, message: '' }],
-    ...change,
-    quote: {
-      interval: 60_000,
-      validity: 180_000,
-      disconnectGrace: undefined,
-      allowUnprovenBanks: false,
-      allowUnendorsed: false,
-      ...change.quote,
-    },
-  });
-  if ('problems' in outcome) throw new Error(JSON.stringify(outcome.problems));
-  const { policy } = outcome;
+export function putPolicy(store: Store, change: PolicyDeviation = {}): Promise<void> {
+  return writePolicy(store, makePolicy(change));
+}
+
+export async function writePolicy(store: Store, policy: TrustPolicy): Promise<void> {
   const attachment = attachmentOf(policy);
   const references = referencesOf(policy);
   await store.putPolicy(

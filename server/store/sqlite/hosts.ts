@@ -5,8 +5,13 @@ import type { EkOwner, Page, PageRequest } from '../store.ts';
 import { boolean, type Database, integer, json, optionalJson, type Row, text } from './database.ts';
 import type { Transaction } from './transaction.ts';
 
-/** What of a host changes with its version only, and is large: it is parsed once for each version. */
+/** What of a host changes with its version only. */
 type Standing = Omit<HostRecord, keyof Moving>;
+/** What of it no round looks at: certificates are large. */
+type Certified = Pick<HostRecord, 'eks' | 'ak' | 'pendingAk'>;
+/** A host as rounds need it. */
+export type RoundHost = Omit<HostRecord, keyof Certified>;
+type RoundStanding = Omit<Standing, keyof Certified>;
 /** What each round moves. */
 type Moving = Pick<
   HostRecord,
@@ -16,10 +21,10 @@ type Moving = Pick<
 const MAX_CACHED = 10_000;
 
 /**
- * Parsed standing parts by host id. This process alone writes the database, so that a version names one content; what a rolled
- * back transaction may have left is dropped with {@link forgetHosts}.
+ * What rounds need of the standing parts, by host id: parsed once for each version. This process alone writes the database, so
+ * that a version names one content; what a rolled back transaction may have left is dropped with {@link forgetHosts}.
  */
-const cache = new Map<string, Standing>();
+const cache = new Map<string, RoundStanding>();
 
 export function forgetHosts(): void {
   cache.clear();
@@ -30,6 +35,15 @@ const MOVING =
 
 export function getHost(database: Database, id: string): HostRecord | null {
   const row = database.get(
+    `SELECT h.*, ${MOVING} FROM hosts h JOIN host_rounds r ON r.host_id = h.id WHERE h.id = ?`,
+    id,
+  );
+  return row === undefined ? null : { ...toStanding(row), ...toMoving(row) };
+}
+
+/** The same without what no round looks at. */
+export function getRoundHost(database: Database, id: string): RoundHost | null {
+  const row = database.get(
     `SELECT h.version, ${MOVING} FROM hosts h JOIN host_rounds r ON r.host_id = h.id WHERE h.id = ?`,
     id,
   );
@@ -38,7 +52,7 @@ export function getHost(database: Database, id: string): HostRecord | null {
   if (standing?.version !== integer(row, 'version')) {
     const whole = database.get('SELECT * FROM hosts WHERE id = ?', id);
     if (whole === undefined) return null;
-    standing = toStanding(whole);
+    standing = toRoundStanding(whole);
     if (cache.size >= MAX_CACHED) cache.clear();
     cache.set(id, standing);
   }
@@ -155,7 +169,7 @@ export function saveStanding(tx: Transaction, host: HostRecord): void {
   );
 }
 
-export function saveMoving(tx: Transaction, host: HostRecord): void {
+export function saveMoving(tx: Transaction, host: RoundHost): void {
   tx.run(
     `UPDATE host_rounds SET round = ?, stream_epoch = ?, connected = ?, torn = ?, banks_proven = ?, banks = ?, clock = ?,
       claimed = ? WHERE host_id = ?`,
@@ -211,7 +225,7 @@ function standingValues(host: HostRecord): (string | number | null)[] {
   ];
 }
 
-function movingValues(host: HostRecord): (string | number)[] {
+function movingValues(host: RoundHost): (string | number)[] {
   return [
     host.round,
     host.streamEpoch,
@@ -227,16 +241,22 @@ function movingValues(host: HostRecord): (string | number)[] {
 
 function toStanding(row: Row): Standing {
   return {
+    ...toRoundStanding(row),
+    eks: json<EkRecord[]>(row, 'eks'),
+    ak: json(row, 'ak'),
+    pendingAk: optionalJson(row, 'pending_ak'),
+  };
+}
+
+function toRoundStanding(row: Row): RoundStanding {
+  return {
     id: text(row, 'id'),
     version: integer(row, 'version'),
     state: text(row, 'state') as HostState,
     nodeName: text(row, 'node_name'),
     labels: json(row, 'labels'),
     trustPolicy: text(row, 'trust_policy'),
-    eks: json<EkRecord[]>(row, 'eks'),
-    ak: json(row, 'ak'),
     akGeneration: integer(row, 'ak_generation'),
-    pendingAk: optionalJson(row, 'pending_ak'),
     tlsKeySha256: text(row, 'tls_key'),
     nextTlsKeySha256: text(row, 'next_tls_key'),
     admission: text(row, 'admission') as HostRecord['admission'],

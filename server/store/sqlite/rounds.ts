@@ -1,9 +1,9 @@
 import { isOtherBoot } from '../enroll-rules.ts';
 import { isExpired } from '../own-verdicts.ts';
-import type { HostRecord, TrustStatus } from '../records.ts';
+import type { TrustStatus } from '../records.ts';
 import { StoreError, type RoundInput, type RoundMoves } from '../store.ts';
 import { type Database, integer, optionalInteger } from './database.ts';
-import { getHost, saveMoving, saveStanding } from './hosts.ts';
+import { getHost, getRoundHost, type RoundHost, saveMoving, saveStanding } from './hosts.ts';
 import { dropLogs, keepBoot, keepLogs } from './logs.ts';
 import { holdsRuntime, keepRuntime } from './runtimes.ts';
 import {
@@ -59,13 +59,14 @@ function compareHosts(a: RoundMessage | undefined, b: RoundMessage | undefined):
 }
 
 function commitRound(tx: Transaction, input: RoundMessage): RoundAnswer {
-  const before = getHost(tx.database, input.hostId);
+  const before = getRoundHost(tx.database, input.hostId);
   const present = readPresentHead(tx.database, input.hostId);
   if (before === null || present === null || !holdsFence(tx, before, input)) return { outcome: 'fenced' };
 
   const host = advance(before, input);
   saveMoving(tx, host);
-  if (host.version !== before.version) saveStanding(tx, host);
+  const whole = host.version === before.version ? null : getHost(tx.database, host.id);
+  if (whole !== null) saveStanding(tx, { ...whole, ...host });
   if (isOtherBoot(before.clock, input.clock)) dropLogs(tx, host.id);
   keepLogs(tx, host.id, input.logs, input.unreadable);
   keepBoot(tx, host.id, input.boot);
@@ -103,7 +104,7 @@ function commitRound(tx: Transaction, input: RoundMessage): RoundAnswer {
 /** A challenge of the future was drawn by a clock that has been set back since; a verdict that is over must not be told. */
 function holdsFence(
   tx: Transaction,
-  host: HostRecord,
+  host: RoundHost,
   { fence, challengeTime, validity, ...input }: RoundMessage,
 ): boolean {
   return (
@@ -132,7 +133,7 @@ function confirms(present: Present<ResultHead>, input: RoundMessage, now: number
 }
 
 /** The host after the round. Its version counts only what others fence on: findings and TLS keys. */
-function advance(host: HostRecord, input: RoundMessage): HostRecord {
+function advance(host: RoundHost, input: RoundMessage): RoundHost {
   const added = input.findings.filter(
     (finding, at) => !host.findings.includes(finding) && input.findings.indexOf(finding) === at,
   );
@@ -161,7 +162,7 @@ function advance(host: HostRecord, input: RoundMessage): HostRecord {
   };
 }
 
-function movesOf(host: HostRecord): StoredMoves {
+function movesOf(host: RoundHost): StoredMoves {
   const { version, round, streamEpoch, connected, findings, tlsKeySha256, nextTlsKeySha256 } = host;
   return { version, round, streamEpoch, connected, findings, tlsKeySha256, nextTlsKeySha256 };
 }

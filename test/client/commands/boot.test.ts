@@ -16,6 +16,7 @@ const REPORT: BootReport = {
     authorities: [{ variable: 'db', sha256: 'cd', subject: '' }],
     sbatLevel: 'sbat,1\n',
     mokMeasurements: ['MokList'],
+    weaknesses: ['setup mode'],
   },
   kernelCommandLines: [
     { index: 1, pcr: 8, source: 'grub', text: 'quiet', verified: true },
@@ -32,6 +33,10 @@ const REPORT: BootReport = {
   userspaceRecordCount: 1,
   userspaceRecords: [{ index: 0, pcr: 11, source: 'phase', text: 'ready', verified: true }],
   findings: [{ code: 'LOG_PADDING', severity: 'info', message: 'padding' }],
+  provenPcrs: [],
+  unexplainedPcrs: [],
+  images: [],
+  contradictions: [],
   json: {},
 };
 const plain = { colours: false };
@@ -40,6 +45,7 @@ describe('a boot report on a terminal', () => {
   it('says first whether the log can be believed, then what booted', () => {
     const text = describeBoot(REPORT, plain);
     expect(text).toMatch(/^host: .*\nboot log: +verified/);
+    expect(text).toMatch(/weakened by: +setup mode\n/);
     expect(text).toMatch(/kernel command line: +quiet\n/);
     expect(text).toMatch(/init=\/bin\/sh \(by grub, not verified\)/);
     expect(text).toContain('measured, and not in the log');
@@ -68,6 +74,7 @@ describe('a boot report on a terminal', () => {
         authorities: [{ variable: evil, sha256: evil, subject: evil }],
         sbatLevel: evil,
         mokMeasurements: [evil],
+        weaknesses: [evil],
       },
       kernelCommandLines: [{ index: 1, pcr: 8, source: evil, text: evil, verified: false }],
       initrds: [{ index: 1, pcr: 8, source: evil, text: evil, verified: false }],

@@ -106,7 +106,64 @@ test.each([
   },
   { name: 'no fields at all', text: 'policy\n', says: 'p.yaml:1:1: expected fields of TrustPolicy' },
   { name: 'broken YAML', text: 'name: [a\nquote: {\n', says: /^p\.yaml:\d+:\d+: / },
-  { name: 'a field twice', text: 'name: a\nname: b\n', says: /^p\.yaml:2:1: Map keys must be unique/ },
+  { name: 'a field twice', text: 'name: a\nname: b\n', says: 'p.yaml:2:1: name stands here twice' },
+  {
+    name: 'a field twice, deep inside',
+    text: good.replace('    index: 7\n', '    index: 7\n    index: 8\n'),
+    says: 'p.yaml:8:5: index stands here twice',
+  },
+  {
+    name: 'a field in both spellings',
+    text: `${good}pcrRules: []\n`,
+    says: 'p.yaml:10:1: pcrRules: is the same field as pcr_rules',
+  },
+  {
+    name: 'a slip of the pen, and what was meant',
+    text: good.replace('selector:', 'selectors:'),
+    says: 'p.yaml:2:1: selectors: TrustPolicy has no such field: did you mean selector?',
+  },
+  {
+    name: 'a slip of the pen deep inside',
+    text: good.replace('severity:', 'severty:'),
+    says: 'p.yaml:9:5: pcr_rules[0].severty: PcrRule has no such field: did you mean severity?',
+  },
+  {
+    name: 'an anchor',
+    text: good.replace('interval: 30s', 'interval: &time 30s'),
+    says: 'p.yaml:4:19: anchors are not taken: write each part out',
+  },
+  {
+    name: 'an alias',
+    text: good.replace('{ all_hosts: true }', '*all'),
+    says: /^p\.yaml:2:11: .*(alias|anchor)/i,
+  },
+  {
+    name: 'a tag',
+    text: good.replace('index: 7', 'index: !!int "7"'),
+    says: /^p\.yaml:7:\d+: tags are not taken/,
+  },
+  { name: 'a tag that nobody knows', text: good.replace('30s', '!secret 30s'), says: /tags are not taken/ },
+  { name: 'a merge', text: `${good}<<: {description: x}\n`, says: 'p.yaml:10:1: <<: TrustPolicy has no such field' },
+  {
+    name: 'a key that is a map',
+    text: `${good}? {a: b}\n: c\n`,
+    says: /^p\.yaml:10:\d: a field must have a name/,
+  },
+  {
+    name: 'YAML of before, to which yes is true',
+    text: `%YAML 1.1\n---\n${good}`,
+    says: /a policy is YAML 1\.2: leave the directive out/,
+  },
+  {
+    name: 'a second policy of the name',
+    text: `${good}---\n${good.replace('trustPolicies/base', 'base')}`,
+    says: 'p.yaml:11:1: name: is the name of another policy of this file',
+  },
+  {
+    name: 'more policies than a file may hold',
+    text: Array.from({ length: 101 }, (_, at) => good.replace('base', `p${at}`)).join('---\n'),
+    says: 'p.yaml holds more than 100 policies',
+  },
   { name: 'nothing', text: '# only a remark\n', says: 'p.yaml holds no policy' },
 ])('says where: $name', ({ text, says }) => {
   const [first] = problemsOf(text);
@@ -116,6 +173,22 @@ test.each([
 
 test('says every problem, not only the first', () => {
   expect(problemsOf(good.replace('index: 7', 'index: seven').replace('bank: sha256', 'bank: 256'))).toHaveLength(2);
+});
+
+test('names a hundred problems, and counts the rest', () => {
+  const problems = problemsOf(`${good}${Array.from({ length: 150 }, (_, at) => `x${at}: 1\n`).join('')}`);
+  expect(problems).toHaveLength(101);
+  expect(problems.at(-1)).toBe('and 50 more');
+});
+
+test.each([
+  { name: 'lists in lists', text: '['.repeat(100_000) },
+  { name: 'fields of one map', text: Array.from({ length: 60_000 }, (_, at) => `f${at}: 1\n`).join('') },
+  { name: 'documents', text: '---\na: 1\n'.repeat(30_000) },
+])('is done in time with many $name', ({ text }) => {
+  const started = performance.now();
+  expect(() => parsePolicyFile('p.yaml', text)).toThrow(UsageError);
+  expect(performance.now() - started).toBeLessThan(20_000);
 });
 
 test('refuses aliases that would make a small file large', () => {

@@ -96,6 +96,7 @@ export class Shell {
       },
       exists: async (path) => this.files.has(path),
       writeSecretFile: async (path, text) => void this.files.set(path, text),
+      writeTextFile: async (path, text) => void this.files.set(path, text),
       connect: () => ({ close: () => undefined, ...this.client }) as unknown as AssayClient,
       now: () => this.time,
       fetchJwks: async (url) => {

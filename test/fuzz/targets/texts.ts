@@ -32,6 +32,22 @@ name: trustPolicies/other
 selector: {allHosts: true}
 pcrRules: [{bank: sha256, index: 0, allowed: ["${'11'.repeat(32)}"]}]
 `;
+const BOOT_POLICY = `%YAML 1.2
+---
+name: trustPolicies/boot # what a boot must be
+pcr_rules:
+  - bank: sha256
+    index: 4
+    allowed:
+      # firmware 1
+      - ${'ab'.repeat(32)}
+boot:
+  secure_boot: {message: "no"}
+  allowed_signers: {certificates: ['${'cd'.repeat(32)}']}
+  forbidden_images: {digests: [${'ef'.repeat(32)}]}
+  sbat_level: {minimum: {shim: 4}}
+  command_line: {allowed: [/vmlinuz quiet], required: [quiet], forbidden: [init, "a=b"]}
+`;
 const CONFIG = `listen: 127.0.0.1:8443
 data_directory: /var/lib/assay
 admission: [certificate, inventory]
@@ -64,7 +80,7 @@ export function textTargets(): Readonly<Record<string, () => Target>> {
   return {
     /** As the command reads it, and then as the service does. */
     policy: () =>
-      reader(texts(POLICY), [UsageError], (input) => {
+      reader(texts(POLICY, BOOT_POLICY), [UsageError], (input) => {
         for (const { json } of parsePolicyFile('p.yaml', input.toString('utf8'))) {
           const message = fromJson(TrustPolicySchema, json as JsonValue);
           const outcome = resolvePolicyDraft(policyDraftFromProto(message));

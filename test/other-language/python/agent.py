@@ -67,14 +67,16 @@ class Agent:
             self.keep()
         with self._channel() as channel:
             stream = attestation_pb2_grpc.AttestationServiceStub(channel).Attest(iter(requests.get, None))
+            result = None
             for response in stream:
                 part = response.WhichOneof("part")
                 if part == "challenge":
                     for request in self._answer(response.challenge, new_key):
                         requests.put(request)
-                elif part == "result":
+                elif part in ("result", "confirmation"):
+                    result = response.result if part == "result" else self._confirmed(result, response.confirmation)
                     rounds -= 1
-                    say(result=MessageToDict(response.result))
+                    say(result=MessageToDict(result))
                 elif part == "renewal":
                     self._renew(response.renewal, new_key)
                     new_key = None
@@ -82,6 +84,18 @@ class Agent:
                     say(**{part: MessageToDict(getattr(response, part))})
                 if rounds <= 0 and new_key is None:
                     requests.put(None)
+
+    @staticmethod
+    def _confirmed(result, confirmation):
+        """The last result of the stream, with what has moved of it."""
+        if result is None or result.revision != confirmation.revision:
+            raise ValueError("a result is confirmed that the stream did not bring")
+        for field in ("challenge_time", "valid_until"):
+            if confirmation.HasField(field):
+                getattr(result, field).CopyFrom(getattr(confirmation, field))
+        result.evidence_digest = confirmation.evidence_digest
+        result.confirmations = confirmation.confirmations
+        return result
 
     def attest_once(self) -> None:
         """One round without a stream."""

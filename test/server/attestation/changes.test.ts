@@ -202,6 +202,42 @@ describe('a change of policy', () => {
     expect((await agent.round()).status).toBe('contraindicated');
   });
 
+  it('that concerns more hosts than are asked at once brings the challenge when it is its turn', async () => {
+    await using agent = new StreamAgent(house, machine);
+    await agent.round();
+    let others = 0;
+    for (let index = 0; index < 75; index++) house.services.wakeUps.soon(() => (others += 1));
+    await putPolicy(house.store, strict);
+    await caughtUp(house);
+    expect(await house.store.getResult(machine.id)).toMatchObject({ status: 'none' });
+    const challenge = await agent.challenge();
+    expect(others).toBe(75);
+    agent.answer(challenge);
+    expect((await agent.expect('result')).result).toMatchObject({ status: 'contraindicated', policyVersion: 2 });
+  });
+
+  it('is not asked about again by a stream that was asked before its turn', async () => {
+    await using agent = new StreamAgent(house, machine);
+    await agent.round();
+    const { wakeUps } = house.services;
+    for (let index = 0; index < 75; index++) wakeUps.soon(() => undefined);
+    await putPolicy(house.store, strict);
+    await caughtUp(house);
+    hurry(agent);
+    agent.answer(await agent.challenge());
+    expect((await agent.expect('result')).result.policyVersion).toBe(2);
+    const behind = Promise.withResolvers<void>();
+    wakeUps.soon(behind.resolve);
+    await behind.promise;
+    const asked = Promise.withResolvers<string>();
+    void agent.challenge().then(
+      () => asked.resolve('asked'),
+      () => asked.resolve('ended'),
+    );
+    setTimeout(() => asked.resolve('left alone'), 100);
+    expect(await asked.promise).toBe('left alone');
+  });
+
   it('that gives a host its first one brings a challenge at once', async () => {
     await house.store.deletePolicy('base', { ...OPERATOR, expected: 'any' });
     await using agent = new StreamAgent(house, machine);

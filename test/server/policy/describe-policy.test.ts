@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 
-import { describePolicy } from '../../../server/policy/describe-policy.ts';
+import { describePolicy, requirementsOf } from '../../../server/policy/describe-policy.ts';
 import { resolvePolicyDraft } from '../../../server/policy/policy.ts';
 import type { PolicyDraft, TrustPolicy } from '../../../server/policy/policy.ts';
+import { FILES, NO_RUNTIME_RULES } from '../../support/runtime-policy.ts';
 
 const VALUES = ['00', '11', '22', '33', '44'].map((byte) => byte.repeat(32));
 
@@ -79,12 +80,13 @@ describe('a policy in words', () => {
   it('has a sentence for each boot rule', () => {
     const rule = { severity: undefined, message: '' } as const;
     const digest = VALUES[1] ?? '';
+    const other = 'ee'.repeat(32);
     const boot = {
       secureBoot: { ...rule, message: 'No exceptions.' },
       allowedSigners: { ...rule, certificates: [digest] },
-      forbiddenSigners: { ...rule, certificates: [digest] },
+      forbiddenSigners: { ...rule, certificates: [other] },
       allowedImages: { ...rule, digests: VALUES },
-      forbiddenImages: { severity: 'warning', message: '', digests: [digest] },
+      forbiddenImages: { severity: 'warning', message: '', digests: [other] },
       sbatLevel: { ...rule, minimum: { shim: 4, grub: 5 } },
       commandLine: { ...rule, allowed: [], required: ['ima_policy=tcb'], forbidden: ['init'] },
     } as const;
@@ -94,9 +96,9 @@ describe('a policy in words', () => {
       'A boot log explains the PCR values that the TPM signed, in every active bank.',
       'Secure Boot was on when the host booted; else the host is contraindicated. No exceptions.',
       `Only these signers vouch for what booted: ${digest}; else the host is contraindicated.`,
-      `None of these signers vouches for what booted: ${digest}; else the host is contraindicated.`,
+      `None of these signers vouches for what booted: ${other}; else the host is contraindicated.`,
       `Only 5 listed images boot (${VALUES.slice(0, 3).join(', ')} and 2 more); else the host is contraindicated.`,
-      `None of 1 listed images boots (${digest}); else that is a warning.`,
+      `None of 1 listed images boots (${other}); else that is a warning.`,
       "shim's revocation level is at least shim 4, grub 5; else the host is contraindicated.",
       "The kernel's command line has ima_policy=tcb and does not have init; else the host is contraindicated.",
     ]);
@@ -128,6 +130,51 @@ describe('a policy in words', () => {
       'None of 5 forbidden files was used; else the host is contraindicated.',
       'Every signature on a file is valid; else the host is contraindicated.',
       'No other kernel was loaded; else that is a warning.',
+    ]);
+  });
+});
+
+describe('the check that answers a requirement', () => {
+  it('stands beside its sentence, for every kind of rule', () => {
+    const rule = { severity: undefined, message: '' } as const;
+    const certificates = ['ab'.repeat(32)];
+    const requirements = requirementsOf(
+      policy({
+        boot: {
+          secureBoot: rule,
+          allowedSigners: { ...rule, certificates },
+          forbiddenSigners: undefined,
+          allowedImages: undefined,
+          forbiddenImages: { ...rule, digests: ['cd'.repeat(32)] },
+          sbatLevel: { ...rule, minimum: { shim: 4 } },
+          commandLine: { ...rule, allowed: [], required: ['quiet'], forbidden: [] },
+        },
+        runtime: {
+          ...NO_RUNTIME_RULES,
+          list: rule,
+          files: { ...FILES, keyrings: ['keyrings/vendor'] },
+          forbiddenFiles: { ...rule, digests: ['ef'.repeat(32)] },
+        },
+      }),
+    );
+    expect(requirements.map(({ check, description }) => [check, description.slice(0, 24)])).toEqual([
+      ['endorsement', 'The TPM is certified by '],
+      ['pcr-banks', 'The TPM has proven which'],
+      ['', 'Evidence is asked for ev'],
+      ['pcr.sha256.7', 'PCR 7 of the sha256 bank'],
+      ['boot-log', 'A boot log explains the '],
+      ['boot.secure-boot', 'Secure Boot was on when '],
+      ['boot.allowed-signers', 'Only these signers vouch'],
+      ['boot.forbidden-images', 'None of 1 listed images '],
+      ['boot.sbat-level', "shim's revocation level "],
+      ['boot.command-line', "The kernel's command lin"],
+      ['runtime.list', 'What ran since the boot '],
+      ['runtime.list', 'There is such a list, an'],
+      ['runtime.files', 'Every file that was used'],
+      ['runtime.forbidden-files', 'None of 1 forbidden file'],
+      ['runtime.signatures', 'Every signature on a fil'],
+      ['runtime.violations', 'No file was written whil'],
+      ['runtime.kernels', 'No other kernel was load'],
     ]);
   });
 });

@@ -139,7 +139,7 @@ describe('access', () => {
     for (const method of METHODS) {
       const { roles } = getOption(method, access);
       if (changing.test(method.name)) expect(roles, method.name).toEqual([Role.OPERATOR]);
-      if (roles.includes(Role.AUDITOR)) expect(method.name).toMatch(/^(?:Get|List|Watch|Validate)/);
+      if (roles.includes(Role.AUDITOR)) expect(method.name).toMatch(/^(?:Get|List|Watch|Validate|Simulate|Explain)/);
       const open = method.parent.typeName === 'assay.v1.EnrollmentService' || method.name === 'ListTokenKeys';
       expect(roles.includes(Role.ANONYMOUS), method.name).toBe(open);
     }

@@ -1,12 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { AttestationService } from '../../../proto/gen/assay/v1/attestation_pb.ts';
+import type { AttestResponse } from '../../../proto/gen/assay/v1/attestation_pb.ts';
 import { AttestationResultService, TrustStatus } from '../../../proto/gen/assay/v1/attestation_result_pb.ts';
 import { EnrollmentService } from '../../../proto/gen/assay/v1/enrollment_pb.ts';
 import { LogKind } from '../../../proto/gen/assay/v1/evidence_pb.ts';
 import { FACTS } from '../../support/evidence-builder.ts';
 import { failure } from '../../support/rpc.ts';
-import { dump } from '../../support/test-service.ts';
+import { dump, putPolicy } from '../../support/test-service.ts';
 import { answerTo, goOnline } from './agent-online.ts';
 import type { AgentOnline, AttestPart, EvidenceMessage } from './agent-online.ts';
 
@@ -64,6 +65,44 @@ describe('a round over the wire', () => {
     expect((await messages.next()).value).toMatchObject({
       part: { case: 'result', value: { status: TrustStatus.AFFIRMING } },
     });
+    await messages.return?.();
+  });
+
+  it('over a stream is told in full once, and then by what has moved', async () => {
+    const outbox = new TransformStream<AttestPart, AttestPart>();
+    const writer = outbox.writable.getWriter();
+    void writer.write(helloPart());
+    const messages = unary().attest(outbox.readable.values())[Symbol.asyncIterator]();
+    const next = async (): Promise<AttestResponse['part'] | undefined> => {
+      const message = await messages.next();
+      return message.done === true ? undefined : message.value.part;
+    };
+    const round = async () => {
+      const challenge = await next();
+      if (challenge?.case !== 'challenge') throw new TypeError('no challenge');
+      void writer.write({ part: { case: 'evidence', value: answerTo(online, challenge.value) } });
+      const verdict = await next();
+      // The next challenge comes at once, not after the interval.
+      void writer.write({ part: { case: 'wish', value: {} } });
+      return verdict;
+    };
+    const first = await round();
+    if (first?.case !== 'result') throw new TypeError('no result');
+    const second = await round();
+    if (second?.case !== 'confirmation') throw new TypeError('no confirmation');
+    expect(second.value).toMatchObject({
+      revision: first.value.revision,
+      confirmations: first.value.confirmations + 1n,
+    });
+    expect(second.value.evidenceDigest).not.toBe(first.value.evidenceDigest);
+    const party = online.running.connect(await online.running.identity('reader', ['relying_party']));
+    const { result } = await party
+      .client(AttestationResultService)
+      .getAttestationResult({ host: `hosts/${online.hostId}` });
+    const { evidenceDigest, challengeTime, validUntil, confirmations } = second.value;
+    expect(result).toEqual({ ...first.value, evidenceDigest, challengeTime, validUntil, confirmations });
+    await putPolicy(online.running.house.store, { description: 'another version' });
+    expect(await round()).toMatchObject({ case: 'result', value: { trustPolicyVersion: 2n } });
     await messages.return?.();
   });
 

@@ -7,6 +7,7 @@ import {
   bootedTpm,
   bootLog,
   COMMAND_LINE,
+  IMAGES,
   NO_SECURE_BOOT,
   SECURE_BOOT,
   SIGNERS,
@@ -17,6 +18,7 @@ import { failure } from '../../support/rpc.ts';
 import { startAssay } from '../../support/running-service.ts';
 import type { Running } from '../../support/running-service.ts';
 import { enroll } from '../../support/test-service.ts';
+import { measuredPcrs } from '../../tpm/eventlog/real-logs.ts';
 
 let running: Running;
 let channel: Channel;
@@ -72,6 +74,21 @@ describe.skipIf(!dataIsHere('measured-boot'))('a boot report', () => {
     });
   });
 
+  it('has what policies name: proven values, images as rules see them, and nothing in their way', async () => {
+    const host = await enrolled([bootLog(SECURE_BOOT)]);
+    const { report } = await client().getBootReport({ host });
+    const bank = new Map(
+      report?.provenPcrs.filter((pcr) => pcr.bank === 'sha256').map((pcr) => [pcr.index, pcr.value]),
+    );
+    const captured = measuredPcrs(SECURE_BOOT).get('sha256');
+    for (const pcr of [0, 2, 4, 7]) expect(bank.get(pcr)).toBe(captured?.get(pcr));
+    expect(bank.has(10)).toBe(false);
+    const applications = report?.images.filter(({ pcr }) => pcr === 4) ?? [];
+    expect(new Set(applications.map(({ digests }) => digests[1]))).toEqual(new Set(IMAGES));
+    expect(applications[0]?.name).toContain('BOOTX64.EFI');
+    expect(report).toMatchObject({ contradictions: [], unexplainedPcrs: [], secureBoot: { weaknesses: [] } });
+  });
+
   it('gives its events page by page, and a token is good for this boot alone', async () => {
     const host = await enrolled([bootLog(SECURE_BOOT)]);
     const seen: BootEvent[] = [];
@@ -99,6 +116,8 @@ describe.skipIf(!dataIsHere('measured-boot'))('a boot report', () => {
       problem: { id: 'boot-log', reason: 'BOOT_LOG_MISMATCH' },
       kernelCommandLines: [],
       phases: [],
+      provenPcrs: [],
+      images: [],
     });
     expect(report?.secureBoot).toBeUndefined();
     expect(report?.events.length).toBeGreaterThan(10);

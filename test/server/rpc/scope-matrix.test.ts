@@ -40,6 +40,12 @@ type Kind =
   /** Is for hosts themselves. */
   | { readonly kind: 'agents' };
 
+/** For every host. */
+const CANDIDATE = {
+  name: 'trustPolicies/candidate',
+  selector: { allHosts: true },
+  pcrRules: [{ bank: 'sha256', index: 7, allowed: ['00'.repeat(32)] }],
+};
 const named = (host: string) => ({ name: host, etag: 'v1' });
 const ASKS: Readonly<Record<string, Kind>> = {
   'AttestationResultService.GetAttestationResult': { kind: 'one host', ask: (host) => ({ host, token: {} }) },
@@ -73,6 +79,11 @@ const ASKS: Readonly<Record<string, Kind>> = {
   'ReferenceValueService.ListReferenceSets': { kind: 'no host' },
   'ReportService.GetPlatformReport': { kind: 'hosts', ask: { maxExceptions: 500 } },
   'TokenKeyService.ListTokenKeys': { kind: 'no host' },
+  'TrustPolicyService.ExplainHost': { kind: 'one host', ask: (host) => ({ host }) },
+  'TrustPolicyService.SimulateTrustPolicy': {
+    kind: 'hosts',
+    ask: { change: { case: 'trustPolicy', value: CANDIDATE } },
+  },
   'TrustPolicyService.GetTrustPolicy': { kind: 'no host' },
   'TrustPolicyService.ListTrustPolicies': { kind: 'no host' },
   'TrustPolicyService.ValidateTrustPolicy': { kind: 'no host' },

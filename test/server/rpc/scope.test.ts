@@ -16,7 +16,7 @@ import { failure } from '../../support/rpc.ts';
 import { startAssay } from '../../support/running-service.ts';
 import type { Running } from '../../support/running-service.ts';
 import { SoftwareTpm } from '../../support/software-tpm.ts';
-import { dump, enroll, OPERATOR } from '../../support/test-service.ts';
+import { dump, enroll, OPERATOR, putPolicy } from '../../support/test-service.ts';
 
 const RED = { tenant: 'red' };
 const READERS: readonly IdentityRole[] = ['operator', 'orchestrator', 'relying_party', 'auditor'];
@@ -34,6 +34,7 @@ beforeAll(async () => {
     await running.house.store.updateHost(host.id, { labels }, { ...OPERATOR, version: null });
     return `hosts/${host.id}`;
   };
+  await putPolicy(running.house.store, { id: 'every' });
   red = await enrolled(RED);
   blue = await enrolled({ tenant: 'blue' });
   for (const role of READERS) channels.set(role, running.connect(await running.identity(`red-${role}`, [role], RED)));
@@ -61,6 +62,15 @@ const ONE_HOST: readonly (readonly [string, readonly IdentityRole[], Act])[] = [
   ['GetAttestationResult', READERS, (c, host) => c.client(AttestationResultService).getAttestationResult({ host })],
   ['GetBootReport', READERS, (c, host) => c.client(AttestationResultService).getBootReport({ host })],
   ['GetRuntimeReport', READERS, (c, host) => c.client(AttestationResultService).getRuntimeReport({ host })],
+  ['ExplainHost', ['operator', 'auditor'], (c, host) => c.client(TrustPolicyService).explainHost({ host })],
+  [
+    'SimulateTrustPolicy',
+    ['operator', 'auditor'],
+    async (c, host) => {
+      const change = { case: 'deletedTrustPolicy', value: 'trustPolicies/every' } as const;
+      for await (const _ of c.client(TrustPolicyService).simulateTrustPolicy({ change, hosts: [host] }));
+    },
+  ],
   ['GetHost', ['operator', 'auditor'], (c, name) => c.client(HostService).getHost({ name })],
   [
     'UpdateHost',

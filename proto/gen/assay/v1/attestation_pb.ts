@@ -9,13 +9,15 @@ import type { AttestationResult } from "./attestation_result_pb.ts";
 import { file_assay_v1_attestation_result } from "./attestation_result_pb.ts";
 import type { Challenge, Evidence, LogChunk } from "./evidence_pb.ts";
 import { file_assay_v1_evidence } from "./evidence_pb.ts";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file assay/v1/attestation.proto.
  */
 export const file_assay_v1_attestation: GenFile = /*@__PURE__*/
-  fileDesc("Chphc3NheS92MS9hdHRlc3RhdGlvbi5wcm90bxIIYXNzYXkudjEiNwoJQm9vdFN0YXRlEhMKC3Jlc2V0X2NvdW50GAEgASgNEhUKDXJlc3RhcnRfY291bnQYAiABKA0iXgoLQXR0ZXN0SGVsbG8SDwoHYWtfbmFtZRgBIAEoDBInCgpib290X3N0YXRlGAIgASgLMhMuYXNzYXkudjEuQm9vdFN0YXRlEhUKDWFnZW50X3ZlcnNpb24YAyABKAkiHwoNQ2hhbGxlbmdlV2lzaBIOCgZyZWFzb24YASABKAkitQEKDUF0dGVzdFJlcXVlc3QSJgoFaGVsbG8YASABKAsyFS5hc3NheS52MS5BdHRlc3RIZWxsb0gAEiYKCGV2aWRlbmNlGAIgASgLMhIuYXNzYXkudjEuRXZpZGVuY2VIABIjCgVjaHVuaxgDIAEoCzISLmFzc2F5LnYxLkxvZ0NodW5rSAASJwoEd2lzaBgEIAEoCzIXLmFzc2F5LnYxLkNoYWxsZW5nZVdpc2hIAEIGCgRwYXJ0Ih4KC0hvc3RQZW5kaW5nEg8KB21lc3NhZ2UYASABKAkiLwoMRXZpZGVuY2VUb3JuEg4KBnJlYXNvbhgBIAEoCRIPCgdhdHRlbXB0GAIgASgNIk8KEkNlcnRpZmljYXRlUmVuZXdhbBIaChJjbGllbnRfY2VydGlmaWNhdGUYASABKAwSHQoVYXV0aG9yaXR5X2NlcnRpZmljYXRlGAIgASgMIvQBCg5BdHRlc3RSZXNwb25zZRIoCgljaGFsbGVuZ2UYASABKAsyEy5hc3NheS52MS5DaGFsbGVuZ2VIABItCgZyZXN1bHQYAiABKAsyGy5hc3NheS52MS5BdHRlc3RhdGlvblJlc3VsdEgAEigKB3BlbmRpbmcYAyABKAsyFS5hc3NheS52MS5Ib3N0UGVuZGluZ0gAEiYKBHRvcm4YBCABKAsyFi5hc3NheS52MS5FdmlkZW5jZVRvcm5IABIvCgdyZW5ld2FsGAUgASgLMhwuYXNzYXkudjEuQ2VydGlmaWNhdGVSZW5ld2FsSABCBgoEcGFydCJSChZDcmVhdGVDaGFsbGVuZ2VSZXF1ZXN0Eg8KB2FrX25hbWUYASABKAwSJwoKYm9vdF9zdGF0ZRgCIAEoCzITLmFzc2F5LnYxLkJvb3RTdGF0ZSJQChdDcmVhdGVDaGFsbGVuZ2VSZXNwb25zZRImCgljaGFsbGVuZ2UYASABKAsyEy5hc3NheS52MS5DaGFsbGVuZ2USDQoFdG9rZW4YAiABKAwiSQoSRXZpZGVuY2VTdWJtaXNzaW9uEg0KBXRva2VuGAEgASgMEiQKCGV2aWRlbmNlGAIgASgLMhIuYXNzYXkudjEuRXZpZGVuY2UieAoVU3VibWl0RXZpZGVuY2VSZXF1ZXN0EjIKCnN1Ym1pc3Npb24YASABKAsyHC5hc3NheS52MS5FdmlkZW5jZVN1Ym1pc3Npb25IABIjCgVjaHVuaxgCIAEoCzISLmFzc2F5LnYxLkxvZ0NodW5rSABCBgoEcGFydCJ0ChZTdWJtaXRFdmlkZW5jZVJlc3BvbnNlEisKBnJlc3VsdBgBIAEoCzIbLmFzc2F5LnYxLkF0dGVzdGF0aW9uUmVzdWx0Ei0KB3JlbmV3YWwYAiABKAsyHC5hc3NheS52MS5DZXJ0aWZpY2F0ZVJlbmV3YWwynwIKEkF0dGVzdGF0aW9uU2VydmljZRJICgZBdHRlc3QSFy5hc3NheS52MS5BdHRlc3RSZXF1ZXN0GhguYXNzYXkudjEuQXR0ZXN0UmVzcG9uc2UiB4rPGAMKAQIoATABEl8KD0NyZWF0ZUNoYWxsZW5nZRIgLmFzc2F5LnYxLkNyZWF0ZUNoYWxsZW5nZVJlcXVlc3QaIS5hc3NheS52MS5DcmVhdGVDaGFsbGVuZ2VSZXNwb25zZSIHis8YAwoBAhJeCg5TdWJtaXRFdmlkZW5jZRIfLmFzc2F5LnYxLlN1Ym1pdEV2aWRlbmNlUmVxdWVzdBogLmFzc2F5LnYxLlN1Ym1pdEV2aWRlbmNlUmVzcG9uc2UiB4rPGAMKAQIoAWIGcHJvdG8z", [file_assay_v1_access, file_assay_v1_attestation_result, file_assay_v1_evidence]);
+  fileDesc("Chphc3NheS92MS9hdHRlc3RhdGlvbi5wcm90bxIIYXNzYXkudjEiNwoJQm9vdFN0YXRlEhMKC3Jlc2V0X2NvdW50GAEgASgNEhUKDXJlc3RhcnRfY291bnQYAiABKA0iXgoLQXR0ZXN0SGVsbG8SDwoHYWtfbmFtZRgBIAEoDBInCgpib290X3N0YXRlGAIgASgLMhMuYXNzYXkudjEuQm9vdFN0YXRlEhUKDWFnZW50X3ZlcnNpb24YAyABKAkiHwoNQ2hhbGxlbmdlV2lzaBIOCgZyZWFzb24YASABKAkitQEKDUF0dGVzdFJlcXVlc3QSJgoFaGVsbG8YASABKAsyFS5hc3NheS52MS5BdHRlc3RIZWxsb0gAEiYKCGV2aWRlbmNlGAIgASgLMhIuYXNzYXkudjEuRXZpZGVuY2VIABIjCgVjaHVuaxgDIAEoCzISLmFzc2F5LnYxLkxvZ0NodW5rSAASJwoEd2lzaBgEIAEoCzIXLmFzc2F5LnYxLkNoYWxsZW5nZVdpc2hIAEIGCgRwYXJ0Ih4KC0hvc3RQZW5kaW5nEg8KB21lc3NhZ2UYASABKAkiLwoMRXZpZGVuY2VUb3JuEg4KBnJlYXNvbhgBIAEoCRIPCgdhdHRlbXB0GAIgASgNIrwBChNWZXJkaWN0Q29uZmlybWF0aW9uEhAKCHJldmlzaW9uGAEgASgEEhcKD2V2aWRlbmNlX2RpZ2VzdBgCIAEoCRIyCg5jaGFsbGVuZ2VfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdmFsaWRfdW50aWwYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDWNvbmZpcm1hdGlvbnMYBSABKAQiTwoSQ2VydGlmaWNhdGVSZW5ld2FsEhoKEmNsaWVudF9jZXJ0aWZpY2F0ZRgBIAEoDBIdChVhdXRob3JpdHlfY2VydGlmaWNhdGUYAiABKAwiqwIKDkF0dGVzdFJlc3BvbnNlEigKCWNoYWxsZW5nZRgBIAEoCzITLmFzc2F5LnYxLkNoYWxsZW5nZUgAEi0KBnJlc3VsdBgCIAEoCzIbLmFzc2F5LnYxLkF0dGVzdGF0aW9uUmVzdWx0SAASKAoHcGVuZGluZxgDIAEoCzIVLmFzc2F5LnYxLkhvc3RQZW5kaW5nSAASJgoEdG9ybhgEIAEoCzIWLmFzc2F5LnYxLkV2aWRlbmNlVG9ybkgAEi8KB3JlbmV3YWwYBSABKAsyHC5hc3NheS52MS5DZXJ0aWZpY2F0ZVJlbmV3YWxIABI1Cgxjb25maXJtYXRpb24YBiABKAsyHS5hc3NheS52MS5WZXJkaWN0Q29uZmlybWF0aW9uSABCBgoEcGFydCJSChZDcmVhdGVDaGFsbGVuZ2VSZXF1ZXN0Eg8KB2FrX25hbWUYASABKAwSJwoKYm9vdF9zdGF0ZRgCIAEoCzITLmFzc2F5LnYxLkJvb3RTdGF0ZSJQChdDcmVhdGVDaGFsbGVuZ2VSZXNwb25zZRImCgljaGFsbGVuZ2UYASABKAsyEy5hc3NheS52MS5DaGFsbGVuZ2USDQoFdG9rZW4YAiABKAwiSQoSRXZpZGVuY2VTdWJtaXNzaW9uEg0KBXRva2VuGAEgASgMEiQKCGV2aWRlbmNlGAIgASgLMhIuYXNzYXkudjEuRXZpZGVuY2UieAoVU3VibWl0RXZpZGVuY2VSZXF1ZXN0EjIKCnN1Ym1pc3Npb24YASABKAsyHC5hc3NheS52MS5FdmlkZW5jZVN1Ym1pc3Npb25IABIjCgVjaHVuaxgCIAEoCzISLmFzc2F5LnYxLkxvZ0NodW5rSABCBgoEcGFydCJ0ChZTdWJtaXRFdmlkZW5jZVJlc3BvbnNlEisKBnJlc3VsdBgBIAEoCzIbLmFzc2F5LnYxLkF0dGVzdGF0aW9uUmVzdWx0Ei0KB3JlbmV3YWwYAiABKAsyHC5hc3NheS52MS5DZXJ0aWZpY2F0ZVJlbmV3YWwynwIKEkF0dGVzdGF0aW9uU2VydmljZRJICgZBdHRlc3QSFy5hc3NheS52MS5BdHRlc3RSZXF1ZXN0GhguYXNzYXkudjEuQXR0ZXN0UmVzcG9uc2UiB4rPGAMKAQIoATABEl8KD0NyZWF0ZUNoYWxsZW5nZRIgLmFzc2F5LnYxLkNyZWF0ZUNoYWxsZW5nZVJlcXVlc3QaIS5hc3NheS52MS5DcmVhdGVDaGFsbGVuZ2VSZXNwb25zZSIHis8YAwoBAhJeCg5TdWJtaXRFdmlkZW5jZRIfLmFzc2F5LnYxLlN1Ym1pdEV2aWRlbmNlUmVxdWVzdBogLmFzc2F5LnYxLlN1Ym1pdEV2aWRlbmNlUmVzcG9uc2UiB4rPGAMKAQIoAWIGcHJvdG8z", [file_assay_v1_access, file_assay_v1_attestation_result, file_assay_v1_evidence, file_google_protobuf_timestamp]);
 
 /**
  * The state of the TPM's counters as the agent reads them: a hint which logs to ask for, proven by the quote only.
@@ -204,6 +206,55 @@ export const EvidenceTornSchema: GenMessage<EvidenceTorn> = /*@__PURE__*/
   messageDesc(file_assay_v1_attestation, 5);
 
 /**
+ * The verdict of the last result of this stream holds still: of that result only this has moved.
+ *
+ * @generated from message assay.v1.VerdictConfirmation
+ */
+export type VerdictConfirmation = Message<"assay.v1.VerdictConfirmation"> & {
+  /**
+   * Revision of that result.
+   *
+   * @generated from field: uint64 revision = 1;
+   */
+  revision: bigint;
+
+  /**
+   * SHA-256 (hex) of the evidence.
+   *
+   * @generated from field: string evidence_digest = 2;
+   */
+  evidenceDigest: string;
+
+  /**
+   * When the challenge was drawn.
+   *
+   * @generated from field: google.protobuf.Timestamp challenge_time = 3;
+   */
+  challengeTime?: Timestamp | undefined;
+
+  /**
+   * Until when the verdict holds.
+   *
+   * @generated from field: google.protobuf.Timestamp valid_until = 4;
+   */
+  validUntil?: Timestamp | undefined;
+
+  /**
+   * How often the host has confirmed the verdict since it was made.
+   *
+   * @generated from field: uint64 confirmations = 5;
+   */
+  confirmations: bigint;
+};
+
+/**
+ * Describes the message assay.v1.VerdictConfirmation.
+ * Use `create(VerdictConfirmationSchema)` to create a new message.
+ */
+export const VerdictConfirmationSchema: GenMessage<VerdictConfirmation> = /*@__PURE__*/
+  messageDesc(file_assay_v1_attestation, 6);
+
+/**
  * Certificates that replace the host's present ones.
  *
  * @generated from message assay.v1.CertificateRenewal
@@ -229,7 +280,7 @@ export type CertificateRenewal = Message<"assay.v1.CertificateRenewal"> & {
  * Use `create(CertificateRenewalSchema)` to create a new message.
  */
 export const CertificateRenewalSchema: GenMessage<CertificateRenewal> = /*@__PURE__*/
-  messageDesc(file_assay_v1_attestation, 6);
+  messageDesc(file_assay_v1_attestation, 7);
 
 /**
  * Response of Attest.
@@ -282,6 +333,14 @@ export type AttestResponse = Message<"assay.v1.AttestResponse"> & {
      */
     value: CertificateRenewal;
     case: "renewal";
+  } | {
+    /**
+     * In place of a result that this stream has brought before, durable before it is sent.
+     *
+     * @generated from field: assay.v1.VerdictConfirmation confirmation = 6;
+     */
+    value: VerdictConfirmation;
+    case: "confirmation";
   } | { case: undefined; value?: undefined };
 };
 
@@ -290,7 +349,7 @@ export type AttestResponse = Message<"assay.v1.AttestResponse"> & {
  * Use `create(AttestResponseSchema)` to create a new message.
  */
 export const AttestResponseSchema: GenMessage<AttestResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_attestation, 7);
+  messageDesc(file_assay_v1_attestation, 8);
 
 /**
  * Request of CreateChallenge.
@@ -318,7 +377,7 @@ export type CreateChallengeRequest = Message<"assay.v1.CreateChallengeRequest"> 
  * Use `create(CreateChallengeRequestSchema)` to create a new message.
  */
 export const CreateChallengeRequestSchema: GenMessage<CreateChallengeRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_attestation, 8);
+  messageDesc(file_assay_v1_attestation, 9);
 
 /**
  * Response of CreateChallenge.
@@ -346,7 +405,7 @@ export type CreateChallengeResponse = Message<"assay.v1.CreateChallengeResponse"
  * Use `create(CreateChallengeResponseSchema)` to create a new message.
  */
 export const CreateChallengeResponseSchema: GenMessage<CreateChallengeResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_attestation, 9);
+  messageDesc(file_assay_v1_attestation, 10);
 
 /**
  * The first message of SubmitEvidence.
@@ -374,7 +433,7 @@ export type EvidenceSubmission = Message<"assay.v1.EvidenceSubmission"> & {
  * Use `create(EvidenceSubmissionSchema)` to create a new message.
  */
 export const EvidenceSubmissionSchema: GenMessage<EvidenceSubmission> = /*@__PURE__*/
-  messageDesc(file_assay_v1_attestation, 10);
+  messageDesc(file_assay_v1_attestation, 11);
 
 /**
  * Request of SubmitEvidence: first the evidence, then the logs' chunks.
@@ -411,7 +470,7 @@ export type SubmitEvidenceRequest = Message<"assay.v1.SubmitEvidenceRequest"> & 
  * Use `create(SubmitEvidenceRequestSchema)` to create a new message.
  */
 export const SubmitEvidenceRequestSchema: GenMessage<SubmitEvidenceRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_attestation, 11);
+  messageDesc(file_assay_v1_attestation, 12);
 
 /**
  * Response of SubmitEvidence.
@@ -439,7 +498,7 @@ export type SubmitEvidenceResponse = Message<"assay.v1.SubmitEvidenceResponse"> 
  * Use `create(SubmitEvidenceResponseSchema)` to create a new message.
  */
 export const SubmitEvidenceResponseSchema: GenMessage<SubmitEvidenceResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_attestation, 12);
+  messageDesc(file_assay_v1_attestation, 13);
 
 /**
  * Attests enrolled hosts.

@@ -17,7 +17,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file assay/v1/attestation_result.proto.
  */
 export const file_assay_v1_attestation_result: GenFile = /*@__PURE__*/
-  fileDesc("CiFhc3NheS92MS9hdHRlc3RhdGlvbl9yZXN1bHQucHJvdG8SCGFzc2F5LnYxIoEBCgVDaGVjaxIKCgJpZBgBIAEoCRInCgdvdXRjb21lGAIgASgOMhYuYXNzYXkudjEuQ2hlY2tPdXRjb21lEg4KBnJlYXNvbhgDIAEoCRIQCghvYnNlcnZlZBgEIAEoCRIQCghleHBlY3RlZBgFIAEoCRIPCgdtZXNzYWdlGAYgASgJInAKFVRydXN0d29ydGhpbmVzc1ZlY3RvchIZChFpbnN0YW5jZV9pZGVudGl0eRgBIAEoERIVCg1jb25maWd1cmF0aW9uGAIgASgREhMKC2V4ZWN1dGFibGVzGAMgASgREhAKCGhhcmR3YXJlGAQgASgRIrwFChFBdHRlc3RhdGlvblJlc3VsdBIMCgRuYW1lGAEgASgJEgwKBGhvc3QYAiABKAkSEAoIcmV2aXNpb24YAyABKAQSJQoGc3RhdHVzGAQgASgOMhUuYXNzYXkudjEuVHJ1c3RTdGF0dXMSLwoGdmVjdG9yGAUgASgLMh8uYXNzYXkudjEuVHJ1c3R3b3J0aGluZXNzVmVjdG9yEh8KBmNoZWNrcxgGIAMoCzIPLmFzc2F5LnYxLkNoZWNrEhQKDHRydXN0X3BvbGljeRgHIAEoCRIcChR0cnVzdF9wb2xpY3lfdmVyc2lvbhgIIAEoBBIeChZhcHByYWlzYWxfaW5wdXRfZGlnZXN0GAkgASgJEhcKD2V2aWRlbmNlX2RpZ2VzdBgKIAEoCRIPCgdha19uYW1lGAsgASgJEjIKDmNoYWxsZW5nZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt2YWxpZF91bnRpbBgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNY29uZmlybWF0aW9ucxgOIAEoBBIsCgxjb25uZWN0aXZpdHkYDyABKA4yFi5hc3NheS52MS5Db25uZWN0aXZpdHkSEwoLcmVzZXRfY291bnQYECABKA0SFQoNcmVzdGFydF9jb3VudBgRIAEoDRIRCglub2RlX25hbWUYEiABKAkSNwoGbGFiZWxzGBMgAygLMicuYXNzYXkudjEuQXR0ZXN0YXRpb25SZXN1bHQuTGFiZWxzRW50cnkSMQoNcmV2aXNpb25fdGltZRgUIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJSChtHZXRBdHRlc3RhdGlvblJlc3VsdFJlcXVlc3QSDAoEaG9zdBgBIAEoCRIlCgV0b2tlbhgCIAEoCzIWLmFzc2F5LnYxLlRva2VuUmVxdWVzdCJrChxHZXRBdHRlc3RhdGlvblJlc3VsdFJlc3BvbnNlEisKBnJlc3VsdBgBIAEoCzIbLmFzc2F5LnYxLkF0dGVzdGF0aW9uUmVzdWx0Eh4KBXRva2VuGAIgASgLMg8uYXNzYXkudjEuVG9rZW4i0QEKDFJlc3VsdEZpbHRlchINCgVob3N0cxgBIAMoCRInCghzdGF0dXNlcxgCIAMoDjIVLmFzc2F5LnYxLlRydXN0U3RhdHVzEj0KDG1hdGNoX2xhYmVscxgDIAMoCzInLmFzc2F5LnYxLlJlc3VsdEZpbHRlci5NYXRjaExhYmVsc0VudHJ5EhYKDnRydXN0X3BvbGljaWVzGAQgAygJGjIKEE1hdGNoTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJ/Ch1MaXN0QXR0ZXN0YXRpb25SZXN1bHRzUmVxdWVzdBImCgZmaWx0ZXIYASABKAsyFi5hc3NheS52MS5SZXN1bHRGaWx0ZXISDwoHaGlzdG9yeRgCIAEoCBIRCglwYWdlX3NpemUYAyABKAUSEgoKcGFnZV90b2tlbhgEIAEoCSJnCh5MaXN0QXR0ZXN0YXRpb25SZXN1bHRzUmVzcG9uc2USLAoHcmVzdWx0cxgBIAMoCzIbLmFzc2F5LnYxLkF0dGVzdGF0aW9uUmVzdWx0EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJeCh5XYXRjaEF0dGVzdGF0aW9uUmVzdWx0c1JlcXVlc3QSJgoGZmlsdGVyGAEgASgLMhYuYXNzYXkudjEuUmVzdWx0RmlsdGVyEhQKDHJlc3VtZV90b2tlbhgCIAEoCSJMCgxSZXN1bHRDaGFuZ2USKwoGcmVzdWx0GAEgASgLMhsuYXNzYXkudjEuQXR0ZXN0YXRpb25SZXN1bHQSDwoHaW5pdGlhbBgCIAEoCCItCg1SZXN1bHRSZW1vdmFsEgwKBGhvc3QYASABKAkSDgoGcmVhc29uGAIgASgJIngKDlJlc3VsdFZhbGlkaXR5EgwKBGhvc3QYASABKAkSEAoIcmV2aXNpb24YAiABKAQSLwoLdmFsaWRfdW50aWwYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDWNvbmZpcm1hdGlvbnMYBCABKAQiGgoIQm9va21hcmsSDgoGc3luY2VkGAEgASgIIuwBCh9XYXRjaEF0dGVzdGF0aW9uUmVzdWx0c1Jlc3BvbnNlEigKBmNoYW5nZRgBIAEoCzIWLmFzc2F5LnYxLlJlc3VsdENoYW5nZUgAEioKB3JlbW92YWwYAiABKAsyFy5hc3NheS52MS5SZXN1bHRSZW1vdmFsSAASLAoIdmFsaWRpdHkYAyABKAsyGC5hc3NheS52MS5SZXN1bHRWYWxpZGl0eUgAEiYKCGJvb2ttYXJrGAQgASgLMhIuYXNzYXkudjEuQm9va21hcmtIABIUCgxyZXN1bWVfdG9rZW4YBSABKAlCBwoFZXZlbnQiSwoUR2V0Qm9vdFJlcG9ydFJlcXVlc3QSDAoEaG9zdBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJWChVHZXRCb290UmVwb3J0UmVzcG9uc2USJAoGcmVwb3J0GAEgASgLMhQuYXNzYXkudjEuQm9vdFJlcG9ydBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiogQKCkJvb3RSZXBvcnQSDAoEaG9zdBgBIAEoCRIlCgVzdGF0ZRgCIAEoDjIWLmFzc2F5LnYxLkJvb3RMb2dTdGF0ZRIgCgdwcm9ibGVtGAMgASgLMg8uYXNzYXkudjEuQ2hlY2sSFwoPYm9vdF9sb2dfZGlnZXN0GAQgASgJEg4KBmZvcm1hdBgFIAEoCRINCgViYW5rcxgGIAMoCRIvCgtzZWN1cmVfYm9vdBgHIAEoCzIaLmFzc2F5LnYxLlNlY3VyZUJvb3RSZXBvcnQSNAoUa2VybmVsX2NvbW1hbmRfbGluZXMYCCADKAsyFi5hc3NheS52MS5NZWFzdXJlZFRleHQSJwoHaW5pdHJkcxgJIAMoCzIWLmFzc2F5LnYxLk1lYXN1cmVkVGV4dBIaChJleGl0X2Jvb3Rfc2VydmljZXMYCiABKAkSIwoGcGhhc2VzGAsgAygLMhMuYXNzYXkudjEuQm9vdFBoYXNlEhMKC2V2ZW50X2NvdW50GAwgASgNEiMKBmV2ZW50cxgNIAMoCzITLmFzc2F5LnYxLkJvb3RFdmVudBIeChZ1c2Vyc3BhY2VfcmVjb3JkX2NvdW50GA4gASgNEjEKEXVzZXJzcGFjZV9yZWNvcmRzGA8gAygLMhYuYXNzYXkudjEuTWVhc3VyZWRUZXh0EicKCGZpbmRpbmdzGBAgAygLMhUuYXNzYXkudjEuQm9vdEZpbmRpbmcisgEKEFNlY3VyZUJvb3RSZXBvcnQSDAoEbW9kZRgBIAEoCRI0CglkYXRhYmFzZXMYAiADKAsyIS5hc3NheS52MS5TaWduYXR1cmVEYXRhYmFzZVJlcG9ydBIsCgthdXRob3JpdGllcxgDIAMoCzIXLmFzc2F5LnYxLkJvb3RBdXRob3JpdHkSEgoKc2JhdF9sZXZlbBgEIAEoCRIYChBtb2tfbWVhc3VyZW1lbnRzGAUgAygJIkcKF1NpZ25hdHVyZURhdGFiYXNlUmVwb3J0EgwKBG5hbWUYASABKAkSDQoFc3RhdGUYAiABKAkSDwoHZW50cmllcxgDIAEoDSJCCg1Cb290QXV0aG9yaXR5EhAKCHZhcmlhYmxlGAEgASgJEg4KBnNoYTI1NhgCIAEoCRIPCgdzdWJqZWN0GAMgASgJIloKDE1lYXN1cmVkVGV4dBINCgVpbmRleBgBIAEoDRILCgNwY3IYAiABKA0SDgoGc291cmNlGAMgASgJEgwKBHRleHQYBCABKAkSEAoIdmVyaWZpZWQYBSABKAgiQwoJQm9vdFBoYXNlEgwKBG5hbWUYASABKAkSEwoLZmlyc3RfZXZlbnQYAiABKA0SEwoLZXZlbnRfY291bnQYAyABKA0idgoJQm9vdEV2ZW50Eg0KBWluZGV4GAEgASgNEgsKA3BjchgCIAEoDRIMCgR0eXBlGAMgASgJEg8KB2RpZ2VzdHMYBCADKAkSEAoIdmVyaWZpZWQYBSABKAgSDgoGY292ZXJzGAYgASgJEgwKBGRhdGEYByABKAkiPgoLQm9vdEZpbmRpbmcSDAoEY29kZRgBIAEoCRIQCghzZXZlcml0eRgCIAEoCRIPCgdtZXNzYWdlGAMgASgJKpoBCgtUcnVzdFN0YXR1cxIcChhUUlVTVF9TVEFUVVNfVU5TUEVDSUZJRUQQABIVChFUUlVTVF9TVEFUVVNfTk9ORRABEhoKFlRSVVNUX1NUQVRVU19BRkZJUk1JTkcQAhIYChRUUlVTVF9TVEFUVVNfV0FSTklORxADEiAKHFRSVVNUX1NUQVRVU19DT05UUkFJTkRJQ0FURUQQBCqDAQoMQ29ubmVjdGl2aXR5EhwKGENPTk5FQ1RJVklUWV9VTlNQRUNJRklFRBAAEhsKF0NPTk5FQ1RJVklUWV9ORVZFUl9TRUVOEAESGgoWQ09OTkVDVElWSVRZX0NPTk5FQ1RFRBACEhwKGENPTk5FQ1RJVklUWV9VTlJFQUNIQUJMRRADKnoKDENoZWNrT3V0Y29tZRIdChlDSEVDS19PVVRDT01FX1VOU1BFQ0lGSUVEEAASGAoUQ0hFQ0tfT1VUQ09NRV9QQVNTRUQQARIYChRDSEVDS19PVVRDT01FX0ZBSUxFRBACEhcKE0NIRUNLX09VVENPTUVfRVJST1IQAyqjAQoMQm9vdExvZ1N0YXRlEh4KGkJPT1RfTE9HX1NUQVRFX1VOU1BFQ0lGSUVEEAASGwoXQk9PVF9MT0dfU1RBVEVfVkVSSUZJRUQQARIdChlCT09UX0xPR19TVEFURV9VTlZFUklGSUVEEAISGgoWQk9PVF9MT0dfU1RBVEVfTUlTU0lORxADEhsKF0JPT1RfTE9HX1NUQVRFX1VOUFJPVkVOEAQyyQQKGEF0dGVzdGF0aW9uUmVzdWx0U2VydmljZRJxChRHZXRBdHRlc3RhdGlvblJlc3VsdBIlLmFzc2F5LnYxLkdldEF0dGVzdGF0aW9uUmVzdWx0UmVxdWVzdBomLmFzc2F5LnYxLkdldEF0dGVzdGF0aW9uUmVzdWx0UmVzcG9uc2UiCorPGAYKBAMEBQcSdwoWTGlzdEF0dGVzdGF0aW9uUmVzdWx0cxInLmFzc2F5LnYxLkxpc3RBdHRlc3RhdGlvblJlc3VsdHNSZXF1ZXN0GiguYXNzYXkudjEuTGlzdEF0dGVzdGF0aW9uUmVzdWx0c1Jlc3BvbnNlIgqKzxgGCgQDBAUHElwKDUdldEJvb3RSZXBvcnQSHi5hc3NheS52MS5HZXRCb290UmVwb3J0UmVxdWVzdBofLmFzc2F5LnYxLkdldEJvb3RSZXBvcnRSZXNwb25zZSIKis8YBgoEAwQFBxJlChBHZXRSdW50aW1lUmVwb3J0EiEuYXNzYXkudjEuR2V0UnVudGltZVJlcG9ydFJlcXVlc3QaIi5hc3NheS52MS5HZXRSdW50aW1lUmVwb3J0UmVzcG9uc2UiCorPGAYKBAMEBQcSfAoXV2F0Y2hBdHRlc3RhdGlvblJlc3VsdHMSKC5hc3NheS52MS5XYXRjaEF0dGVzdGF0aW9uUmVzdWx0c1JlcXVlc3QaKS5hc3NheS52MS5XYXRjaEF0dGVzdGF0aW9uUmVzdWx0c1Jlc3BvbnNlIgqKzxgGCgQDBAUHMAFiBnByb3RvMw", [file_assay_v1_access, file_assay_v1_runtime_report, file_assay_v1_token, file_google_protobuf_timestamp]);
+  fileDesc("CiFhc3NheS92MS9hdHRlc3RhdGlvbl9yZXN1bHQucHJvdG8SCGFzc2F5LnYxIoEBCgVDaGVjaxIKCgJpZBgBIAEoCRInCgdvdXRjb21lGAIgASgOMhYuYXNzYXkudjEuQ2hlY2tPdXRjb21lEg4KBnJlYXNvbhgDIAEoCRIQCghvYnNlcnZlZBgEIAEoCRIQCghleHBlY3RlZBgFIAEoCRIPCgdtZXNzYWdlGAYgASgJInAKFVRydXN0d29ydGhpbmVzc1ZlY3RvchIZChFpbnN0YW5jZV9pZGVudGl0eRgBIAEoERIVCg1jb25maWd1cmF0aW9uGAIgASgREhMKC2V4ZWN1dGFibGVzGAMgASgREhAKCGhhcmR3YXJlGAQgASgRIrwFChFBdHRlc3RhdGlvblJlc3VsdBIMCgRuYW1lGAEgASgJEgwKBGhvc3QYAiABKAkSEAoIcmV2aXNpb24YAyABKAQSJQoGc3RhdHVzGAQgASgOMhUuYXNzYXkudjEuVHJ1c3RTdGF0dXMSLwoGdmVjdG9yGAUgASgLMh8uYXNzYXkudjEuVHJ1c3R3b3J0aGluZXNzVmVjdG9yEh8KBmNoZWNrcxgGIAMoCzIPLmFzc2F5LnYxLkNoZWNrEhQKDHRydXN0X3BvbGljeRgHIAEoCRIcChR0cnVzdF9wb2xpY3lfdmVyc2lvbhgIIAEoBBIeChZhcHByYWlzYWxfaW5wdXRfZGlnZXN0GAkgASgJEhcKD2V2aWRlbmNlX2RpZ2VzdBgKIAEoCRIPCgdha19uYW1lGAsgASgJEjIKDmNoYWxsZW5nZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt2YWxpZF91bnRpbBgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNY29uZmlybWF0aW9ucxgOIAEoBBIsCgxjb25uZWN0aXZpdHkYDyABKA4yFi5hc3NheS52MS5Db25uZWN0aXZpdHkSEwoLcmVzZXRfY291bnQYECABKA0SFQoNcmVzdGFydF9jb3VudBgRIAEoDRIRCglub2RlX25hbWUYEiABKAkSNwoGbGFiZWxzGBMgAygLMicuYXNzYXkudjEuQXR0ZXN0YXRpb25SZXN1bHQuTGFiZWxzRW50cnkSMQoNcmV2aXNpb25fdGltZRgUIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJSChtHZXRBdHRlc3RhdGlvblJlc3VsdFJlcXVlc3QSDAoEaG9zdBgBIAEoCRIlCgV0b2tlbhgCIAEoCzIWLmFzc2F5LnYxLlRva2VuUmVxdWVzdCJrChxHZXRBdHRlc3RhdGlvblJlc3VsdFJlc3BvbnNlEisKBnJlc3VsdBgBIAEoCzIbLmFzc2F5LnYxLkF0dGVzdGF0aW9uUmVzdWx0Eh4KBXRva2VuGAIgASgLMg8uYXNzYXkudjEuVG9rZW4i0QEKDFJlc3VsdEZpbHRlchINCgVob3N0cxgBIAMoCRInCghzdGF0dXNlcxgCIAMoDjIVLmFzc2F5LnYxLlRydXN0U3RhdHVzEj0KDG1hdGNoX2xhYmVscxgDIAMoCzInLmFzc2F5LnYxLlJlc3VsdEZpbHRlci5NYXRjaExhYmVsc0VudHJ5EhYKDnRydXN0X3BvbGljaWVzGAQgAygJGjIKEE1hdGNoTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJ/Ch1MaXN0QXR0ZXN0YXRpb25SZXN1bHRzUmVxdWVzdBImCgZmaWx0ZXIYASABKAsyFi5hc3NheS52MS5SZXN1bHRGaWx0ZXISDwoHaGlzdG9yeRgCIAEoCBIRCglwYWdlX3NpemUYAyABKAUSEgoKcGFnZV90b2tlbhgEIAEoCSJnCh5MaXN0QXR0ZXN0YXRpb25SZXN1bHRzUmVzcG9uc2USLAoHcmVzdWx0cxgBIAMoCzIbLmFzc2F5LnYxLkF0dGVzdGF0aW9uUmVzdWx0EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJeCh5XYXRjaEF0dGVzdGF0aW9uUmVzdWx0c1JlcXVlc3QSJgoGZmlsdGVyGAEgASgLMhYuYXNzYXkudjEuUmVzdWx0RmlsdGVyEhQKDHJlc3VtZV90b2tlbhgCIAEoCSJMCgxSZXN1bHRDaGFuZ2USKwoGcmVzdWx0GAEgASgLMhsuYXNzYXkudjEuQXR0ZXN0YXRpb25SZXN1bHQSDwoHaW5pdGlhbBgCIAEoCCItCg1SZXN1bHRSZW1vdmFsEgwKBGhvc3QYASABKAkSDgoGcmVhc29uGAIgASgJIngKDlJlc3VsdFZhbGlkaXR5EgwKBGhvc3QYASABKAkSEAoIcmV2aXNpb24YAiABKAQSLwoLdmFsaWRfdW50aWwYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDWNvbmZpcm1hdGlvbnMYBCABKAQiGgoIQm9va21hcmsSDgoGc3luY2VkGAEgASgIIuwBCh9XYXRjaEF0dGVzdGF0aW9uUmVzdWx0c1Jlc3BvbnNlEigKBmNoYW5nZRgBIAEoCzIWLmFzc2F5LnYxLlJlc3VsdENoYW5nZUgAEioKB3JlbW92YWwYAiABKAsyFy5hc3NheS52MS5SZXN1bHRSZW1vdmFsSAASLAoIdmFsaWRpdHkYAyABKAsyGC5hc3NheS52MS5SZXN1bHRWYWxpZGl0eUgAEiYKCGJvb2ttYXJrGAQgASgLMhIuYXNzYXkudjEuQm9va21hcmtIABIUCgxyZXN1bWVfdG9rZW4YBSABKAlCBwoFZXZlbnQiSwoUR2V0Qm9vdFJlcG9ydFJlcXVlc3QSDAoEaG9zdBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJWChVHZXRCb290UmVwb3J0UmVzcG9uc2USJAoGcmVwb3J0GAEgASgLMhQuYXNzYXkudjEuQm9vdFJlcG9ydBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiowUKCkJvb3RSZXBvcnQSDAoEaG9zdBgBIAEoCRIlCgVzdGF0ZRgCIAEoDjIWLmFzc2F5LnYxLkJvb3RMb2dTdGF0ZRIgCgdwcm9ibGVtGAMgASgLMg8uYXNzYXkudjEuQ2hlY2sSFwoPYm9vdF9sb2dfZGlnZXN0GAQgASgJEg4KBmZvcm1hdBgFIAEoCRINCgViYW5rcxgGIAMoCRIvCgtzZWN1cmVfYm9vdBgHIAEoCzIaLmFzc2F5LnYxLlNlY3VyZUJvb3RSZXBvcnQSNAoUa2VybmVsX2NvbW1hbmRfbGluZXMYCCADKAsyFi5hc3NheS52MS5NZWFzdXJlZFRleHQSJwoHaW5pdHJkcxgJIAMoCzIWLmFzc2F5LnYxLk1lYXN1cmVkVGV4dBIaChJleGl0X2Jvb3Rfc2VydmljZXMYCiABKAkSIwoGcGhhc2VzGAsgAygLMhMuYXNzYXkudjEuQm9vdFBoYXNlEhMKC2V2ZW50X2NvdW50GAwgASgNEiMKBmV2ZW50cxgNIAMoCzITLmFzc2F5LnYxLkJvb3RFdmVudBIeChZ1c2Vyc3BhY2VfcmVjb3JkX2NvdW50GA4gASgNEjEKEXVzZXJzcGFjZV9yZWNvcmRzGA8gAygLMhYuYXNzYXkudjEuTWVhc3VyZWRUZXh0EicKCGZpbmRpbmdzGBAgAygLMhUuYXNzYXkudjEuQm9vdEZpbmRpbmcSKAoLcHJvdmVuX3BjcnMYESADKAsyEy5hc3NheS52MS5Qcm92ZW5QY3ISGAoQdW5leHBsYWluZWRfcGNycxgSIAMoDRIjCgZpbWFnZXMYEyADKAsyEy5hc3NheS52MS5Cb290SW1hZ2USFgoOY29udHJhZGljdGlvbnMYFCADKAkiNwoJUHJvdmVuUGNyEgwKBGJhbmsYASABKAkSDQoFaW5kZXgYAiABKA0SDQoFdmFsdWUYAyABKAkiRgoJQm9vdEltYWdlEg0KBWluZGV4GAEgASgNEgsKA3BjchgCIAEoDRIPCgdkaWdlc3RzGAMgAygJEgwKBG5hbWUYBCABKAkixgEKEFNlY3VyZUJvb3RSZXBvcnQSDAoEbW9kZRgBIAEoCRI0CglkYXRhYmFzZXMYAiADKAsyIS5hc3NheS52MS5TaWduYXR1cmVEYXRhYmFzZVJlcG9ydBIsCgthdXRob3JpdGllcxgDIAMoCzIXLmFzc2F5LnYxLkJvb3RBdXRob3JpdHkSEgoKc2JhdF9sZXZlbBgEIAEoCRIYChBtb2tfbWVhc3VyZW1lbnRzGAUgAygJEhIKCndlYWtuZXNzZXMYBiADKAkiRwoXU2lnbmF0dXJlRGF0YWJhc2VSZXBvcnQSDAoEbmFtZRgBIAEoCRINCgVzdGF0ZRgCIAEoCRIPCgdlbnRyaWVzGAMgASgNIkIKDUJvb3RBdXRob3JpdHkSEAoIdmFyaWFibGUYASABKAkSDgoGc2hhMjU2GAIgASgJEg8KB3N1YmplY3QYAyABKAkiWgoMTWVhc3VyZWRUZXh0Eg0KBWluZGV4GAEgASgNEgsKA3BjchgCIAEoDRIOCgZzb3VyY2UYAyABKAkSDAoEdGV4dBgEIAEoCRIQCgh2ZXJpZmllZBgFIAEoCCJDCglCb290UGhhc2USDAoEbmFtZRgBIAEoCRITCgtmaXJzdF9ldmVudBgCIAEoDRITCgtldmVudF9jb3VudBgDIAEoDSJ2CglCb290RXZlbnQSDQoFaW5kZXgYASABKA0SCwoDcGNyGAIgASgNEgwKBHR5cGUYAyABKAkSDwoHZGlnZXN0cxgEIAMoCRIQCgh2ZXJpZmllZBgFIAEoCBIOCgZjb3ZlcnMYBiABKAkSDAoEZGF0YRgHIAEoCSI+CgtCb290RmluZGluZxIMCgRjb2RlGAEgASgJEhAKCHNldmVyaXR5GAIgASgJEg8KB21lc3NhZ2UYAyABKAkqmgEKC1RydXN0U3RhdHVzEhwKGFRSVVNUX1NUQVRVU19VTlNQRUNJRklFRBAAEhUKEVRSVVNUX1NUQVRVU19OT05FEAESGgoWVFJVU1RfU1RBVFVTX0FGRklSTUlORxACEhgKFFRSVVNUX1NUQVRVU19XQVJOSU5HEAMSIAocVFJVU1RfU1RBVFVTX0NPTlRSQUlORElDQVRFRBAEKoMBCgxDb25uZWN0aXZpdHkSHAoYQ09OTkVDVElWSVRZX1VOU1BFQ0lGSUVEEAASGwoXQ09OTkVDVElWSVRZX05FVkVSX1NFRU4QARIaChZDT05ORUNUSVZJVFlfQ09OTkVDVEVEEAISHAoYQ09OTkVDVElWSVRZX1VOUkVBQ0hBQkxFEAMqegoMQ2hlY2tPdXRjb21lEh0KGUNIRUNLX09VVENPTUVfVU5TUEVDSUZJRUQQABIYChRDSEVDS19PVVRDT01FX1BBU1NFRBABEhgKFENIRUNLX09VVENPTUVfRkFJTEVEEAISFwoTQ0hFQ0tfT1VUQ09NRV9FUlJPUhADKqMBCgxCb290TG9nU3RhdGUSHgoaQk9PVF9MT0dfU1RBVEVfVU5TUEVDSUZJRUQQABIbChdCT09UX0xPR19TVEFURV9WRVJJRklFRBABEh0KGUJPT1RfTE9HX1NUQVRFX1VOVkVSSUZJRUQQAhIaChZCT09UX0xPR19TVEFURV9NSVNTSU5HEAMSGwoXQk9PVF9MT0dfU1RBVEVfVU5QUk9WRU4QBDLJBAoYQXR0ZXN0YXRpb25SZXN1bHRTZXJ2aWNlEnEKFEdldEF0dGVzdGF0aW9uUmVzdWx0EiUuYXNzYXkudjEuR2V0QXR0ZXN0YXRpb25SZXN1bHRSZXF1ZXN0GiYuYXNzYXkudjEuR2V0QXR0ZXN0YXRpb25SZXN1bHRSZXNwb25zZSIKis8YBgoEAwQFBxJ3ChZMaXN0QXR0ZXN0YXRpb25SZXN1bHRzEicuYXNzYXkudjEuTGlzdEF0dGVzdGF0aW9uUmVzdWx0c1JlcXVlc3QaKC5hc3NheS52MS5MaXN0QXR0ZXN0YXRpb25SZXN1bHRzUmVzcG9uc2UiCorPGAYKBAMEBQcSXAoNR2V0Qm9vdFJlcG9ydBIeLmFzc2F5LnYxLkdldEJvb3RSZXBvcnRSZXF1ZXN0Gh8uYXNzYXkudjEuR2V0Qm9vdFJlcG9ydFJlc3BvbnNlIgqKzxgGCgQDBAUHEmUKEEdldFJ1bnRpbWVSZXBvcnQSIS5hc3NheS52MS5HZXRSdW50aW1lUmVwb3J0UmVxdWVzdBoiLmFzc2F5LnYxLkdldFJ1bnRpbWVSZXBvcnRSZXNwb25zZSIKis8YBgoEAwQFBxJ8ChdXYXRjaEF0dGVzdGF0aW9uUmVzdWx0cxIoLmFzc2F5LnYxLldhdGNoQXR0ZXN0YXRpb25SZXN1bHRzUmVxdWVzdBopLmFzc2F5LnYxLldhdGNoQXR0ZXN0YXRpb25SZXN1bHRzUmVzcG9uc2UiCorPGAYKBAMEBQcwAWIGcHJvdG8z", [file_assay_v1_access, file_assay_v1_runtime_report, file_assay_v1_token, file_google_protobuf_timestamp]);
 
 /**
  * One check of an appraisal.
@@ -827,6 +827,34 @@ export type BootReport = Message<"assay.v1.BootReport"> & {
    * @generated from field: repeated assay.v1.BootFinding findings = 16;
    */
   findings: BootFinding[];
+
+  /**
+   * What the TPM proved of this boot in every active bank, PCR 10 left out. Only with the state VERIFIED.
+   *
+   * @generated from field: repeated assay.v1.ProvenPcr proven_pcrs = 17;
+   */
+  provenPcrs: ProvenPcr[];
+
+  /**
+   * PCRs that were extended by more than the log says: a boot rule that rests on one of them cannot be evaluated.
+   *
+   * @generated from field: repeated uint32 unexplained_pcrs = 18;
+   */
+  unexplainedPcrs: number[];
+
+  /**
+   * What firmware and loaders ran, as image rules see it. At most 256.
+   *
+   * @generated from field: repeated assay.v1.BootImage images = 19;
+   */
+  images: BootImage[];
+
+  /**
+   * Codes of what a sound boot does not tell of: a policy with boot rules does not affirm this boot.
+   *
+   * @generated from field: repeated string contradictions = 20;
+   */
+  contradictions: string[];
 };
 
 /**
@@ -835,6 +863,83 @@ export type BootReport = Message<"assay.v1.BootReport"> & {
  */
 export const BootReportSchema: GenMessage<BootReport> = /*@__PURE__*/
   messageDesc(file_assay_v1_attestation_result, 16);
+
+/**
+ * The value of a PCR that the TPM signed.
+ *
+ * @generated from message assay.v1.ProvenPcr
+ */
+export type ProvenPcr = Message<"assay.v1.ProvenPcr"> & {
+  /**
+   * Bank, such as "sha256".
+   *
+   * @generated from field: string bank = 1;
+   */
+  bank: string;
+
+  /**
+   * PCR index.
+   *
+   * @generated from field: uint32 index = 2;
+   */
+  index: number;
+
+  /**
+   * The value (hex).
+   *
+   * @generated from field: string value = 3;
+   */
+  value: string;
+};
+
+/**
+ * Describes the message assay.v1.ProvenPcr.
+ * Use `create(ProvenPcrSchema)` to create a new message.
+ */
+export const ProvenPcrSchema: GenMessage<ProvenPcr> = /*@__PURE__*/
+  messageDesc(file_assay_v1_attestation_result, 17);
+
+/**
+ * Something that firmware or a loader ran.
+ *
+ * @generated from message assay.v1.BootImage
+ */
+export type BootImage = Message<"assay.v1.BootImage"> & {
+  /**
+   * Index of the event.
+   *
+   * @generated from field: uint32 index = 1;
+   */
+  index: number;
+
+  /**
+   * 4 for boot applications, 2 for drivers.
+   *
+   * @generated from field: uint32 pcr = 2;
+   */
+  pcr: number;
+
+  /**
+   * Authenticode digests (hex) in the order of the report's banks; empty where it has none for a bank.
+   *
+   * @generated from field: repeated string digests = 3;
+   */
+  digests: string[];
+
+  /**
+   * Where it was loaded from, cut after 256 characters: the log's word, never verified.
+   *
+   * @generated from field: string name = 4;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message assay.v1.BootImage.
+ * Use `create(BootImageSchema)` to create a new message.
+ */
+export const BootImageSchema: GenMessage<BootImage> = /*@__PURE__*/
+  messageDesc(file_assay_v1_attestation_result, 18);
 
 /**
  * State of Secure Boot.
@@ -876,6 +981,13 @@ export type SecureBootReport = Message<"assay.v1.SecureBootReport"> & {
    * @generated from field: repeated string mok_measurements = 5;
    */
   mokMeasurements: string[];
+
+  /**
+   * Why Secure Boot did not hold although it was enabled, such as "setup mode"; empty where it held.
+   *
+   * @generated from field: repeated string weaknesses = 6;
+   */
+  weaknesses: string[];
 };
 
 /**
@@ -883,7 +995,7 @@ export type SecureBootReport = Message<"assay.v1.SecureBootReport"> & {
  * Use `create(SecureBootReportSchema)` to create a new message.
  */
 export const SecureBootReportSchema: GenMessage<SecureBootReport> = /*@__PURE__*/
-  messageDesc(file_assay_v1_attestation_result, 17);
+  messageDesc(file_assay_v1_attestation_result, 19);
 
 /**
  * A measured database of signatures.
@@ -918,7 +1030,7 @@ export type SignatureDatabaseReport = Message<"assay.v1.SignatureDatabaseReport"
  * Use `create(SignatureDatabaseReportSchema)` to create a new message.
  */
 export const SignatureDatabaseReportSchema: GenMessage<SignatureDatabaseReport> = /*@__PURE__*/
-  messageDesc(file_assay_v1_attestation_result, 18);
+  messageDesc(file_assay_v1_attestation_result, 20);
 
 /**
  * What an image was verified with.
@@ -953,7 +1065,7 @@ export type BootAuthority = Message<"assay.v1.BootAuthority"> & {
  * Use `create(BootAuthoritySchema)` to create a new message.
  */
 export const BootAuthoritySchema: GenMessage<BootAuthority> = /*@__PURE__*/
-  messageDesc(file_assay_v1_attestation_result, 19);
+  messageDesc(file_assay_v1_attestation_result, 21);
 
 /**
  * A text of the log.
@@ -1002,7 +1114,7 @@ export type MeasuredText = Message<"assay.v1.MeasuredText"> & {
  * Use `create(MeasuredTextSchema)` to create a new message.
  */
 export const MeasuredTextSchema: GenMessage<MeasuredText> = /*@__PURE__*/
-  messageDesc(file_assay_v1_attestation_result, 20);
+  messageDesc(file_assay_v1_attestation_result, 22);
 
 /**
  * A phase of a boot.
@@ -1037,7 +1149,7 @@ export type BootPhase = Message<"assay.v1.BootPhase"> & {
  * Use `create(BootPhaseSchema)` to create a new message.
  */
 export const BootPhaseSchema: GenMessage<BootPhase> = /*@__PURE__*/
-  messageDesc(file_assay_v1_attestation_result, 21);
+  messageDesc(file_assay_v1_attestation_result, 23);
 
 /**
  * One event of a boot log.
@@ -1100,7 +1212,7 @@ export type BootEvent = Message<"assay.v1.BootEvent"> & {
  * Use `create(BootEventSchema)` to create a new message.
  */
 export const BootEventSchema: GenMessage<BootEvent> = /*@__PURE__*/
-  messageDesc(file_assay_v1_attestation_result, 22);
+  messageDesc(file_assay_v1_attestation_result, 24);
 
 /**
  * Something odd about a log.
@@ -1135,7 +1247,7 @@ export type BootFinding = Message<"assay.v1.BootFinding"> & {
  * Use `create(BootFindingSchema)` to create a new message.
  */
 export const BootFindingSchema: GenMessage<BootFinding> = /*@__PURE__*/
-  messageDesc(file_assay_v1_attestation_result, 23);
+  messageDesc(file_assay_v1_attestation_result, 25);
 
 /**
  * Overall status (AR4SI trustworthiness tier).

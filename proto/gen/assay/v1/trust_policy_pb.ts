@@ -5,6 +5,10 @@
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_assay_v1_access } from "./access_pb.ts";
+import type { HostExplanation } from "./host_explanation_pb.ts";
+import { file_assay_v1_host_explanation } from "./host_explanation_pb.ts";
+import type { SimulatedVerdict, SimulationProgress, SimulationSummary } from "./simulation_pb.ts";
+import { file_assay_v1_simulation } from "./simulation_pb.ts";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
@@ -13,7 +17,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file assay/v1/trust_policy.proto.
  */
 export const file_assay_v1_trust_policy: GenFile = /*@__PURE__*/
-  fileDesc("Chthc3NheS92MS90cnVzdF9wb2xpY3kucHJvdG8SCGFzc2F5LnYxIpQBCgxIb3N0U2VsZWN0b3ISPQoMbWF0Y2hfbGFiZWxzGAEgAygLMicuYXNzYXkudjEuSG9zdFNlbGVjdG9yLk1hdGNoTGFiZWxzRW50cnkSEQoJYWxsX2hvc3RzGAIgASgIGjIKEE1hdGNoTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASLaAQoRUXVvdGVSZXF1aXJlbWVudHMSKwoIaW50ZXJ2YWwYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKwoIdmFsaWRpdHkYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMwoQZGlzY29ubmVjdF9ncmFjZRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIcChRhbGxvd191bnByb3Zlbl9iYW5rcxgEIAEoCBIYChBhbGxvd191bmVuZG9yc2VkGAUgASgIInIKB1BjclJ1bGUSDAoEYmFuaxgBIAEoCRINCgVpbmRleBgCIAEoDRIPCgdhbGxvd2VkGAMgAygJEigKCHNldmVyaXR5GAQgASgOMhYuYXNzYXkudjEuUnVsZVNldmVyaXR5Eg8KB21lc3NhZ2UYBSABKAkizwIKCUJvb3RSdWxlcxItCgtzZWN1cmVfYm9vdBgBIAEoCzIYLmFzc2F5LnYxLlNlY3VyZUJvb3RSdWxlEi0KD2FsbG93ZWRfc2lnbmVycxgCIAEoCzIULmFzc2F5LnYxLlNpZ25lclJ1bGUSLwoRZm9yYmlkZGVuX3NpZ25lcnMYAyABKAsyFC5hc3NheS52MS5TaWduZXJSdWxlEisKDmFsbG93ZWRfaW1hZ2VzGAQgASgLMhMuYXNzYXkudjEuSW1hZ2VSdWxlEi0KEGZvcmJpZGRlbl9pbWFnZXMYBSABKAsyEy5hc3NheS52MS5JbWFnZVJ1bGUSJgoKc2JhdF9sZXZlbBgGIAEoCzISLmFzc2F5LnYxLlNiYXRSdWxlEi8KDGNvbW1hbmRfbGluZRgHIAEoCzIZLmFzc2F5LnYxLkNvbW1hbmRMaW5lUnVsZSJLCg5TZWN1cmVCb290UnVsZRIoCghzZXZlcml0eRgBIAEoDjIWLmFzc2F5LnYxLlJ1bGVTZXZlcml0eRIPCgdtZXNzYWdlGAIgASgJIl0KClNpZ25lclJ1bGUSFAoMY2VydGlmaWNhdGVzGAEgAygJEigKCHNldmVyaXR5GAIgASgOMhYuYXNzYXkudjEuUnVsZVNldmVyaXR5Eg8KB21lc3NhZ2UYAyABKAkiVwoJSW1hZ2VSdWxlEg8KB2RpZ2VzdHMYASADKAkSKAoIc2V2ZXJpdHkYAiABKA4yFi5hc3NheS52MS5SdWxlU2V2ZXJpdHkSDwoHbWVzc2FnZRgDIAEoCSKnAQoIU2JhdFJ1bGUSMAoHbWluaW11bRgBIAMoCzIfLmFzc2F5LnYxLlNiYXRSdWxlLk1pbmltdW1FbnRyeRIoCghzZXZlcml0eRgCIAEoDjIWLmFzc2F5LnYxLlJ1bGVTZXZlcml0eRIPCgdtZXNzYWdlGAMgASgJGi4KDE1pbmltdW1FbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKA06AjgBIoIBCg9Db21tYW5kTGluZVJ1bGUSDwoHYWxsb3dlZBgBIAMoCRIQCghyZXF1aXJlZBgCIAMoCRIRCglmb3JiaWRkZW4YAyADKAkSKAoIc2V2ZXJpdHkYBCABKA4yFi5hc3NheS52MS5SdWxlU2V2ZXJpdHkSDwoHbWVzc2FnZRgFIAEoCSKsAgoMUnVudGltZVJ1bGVzEicKBGxpc3QYASABKAsyGS5hc3NheS52MS5SdW50aW1lTGlzdFJ1bGUSIQoFZmlsZXMYAiABKAsyEi5hc3NheS52MS5GaWxlUnVsZRI0Cg9mb3JiaWRkZW5fZmlsZXMYAyABKAsyGy5hc3NheS52MS5Gb3JiaWRkZW5GaWxlUnVsZRI4ChJpbnZhbGlkX3NpZ25hdHVyZXMYBCABKAsyHC5hc3NheS52MS5SdW50aW1lRmluZGluZ1J1bGUSKwoKdmlvbGF0aW9ucxgFIAEoCzIXLmFzc2F5LnYxLlZpb2xhdGlvblJ1bGUSMwoNb3RoZXJfa2VybmVscxgGIAEoCzIcLmFzc2F5LnYxLlJ1bnRpbWVGaW5kaW5nUnVsZSJMCg9SdW50aW1lTGlzdFJ1bGUSKAoIc2V2ZXJpdHkYASABKA4yFi5hc3NheS52MS5SdWxlU2V2ZXJpdHkSDwoHbWVzc2FnZRgCIAEoCSK1AQoIRmlsZVJ1bGUSFgoOcmVmZXJlbmNlX3NldHMYASADKAkSEAoIa2V5cmluZ3MYAiADKAkSGQoRcmVxdWlyZV9zaWduYXR1cmUYAyABKAgSFwoPdHJ1c3RfaG9zdF9rZXlzGAQgASgIEhAKCGV4Y2x1ZGVzGAUgAygJEigKB3Vua25vd24YBiABKA4yFy5hc3NheS52MS5SdW50aW1lQWN0aW9uEg8KB21lc3NhZ2UYByABKAkiXwoRRm9yYmlkZGVuRmlsZVJ1bGUSDwoHZGlnZXN0cxgBIAMoCRIoCghzZXZlcml0eRgCIAEoDjIWLmFzc2F5LnYxLlJ1bGVTZXZlcml0eRIPCgdtZXNzYWdlGAMgASgJIk4KElJ1bnRpbWVGaW5kaW5nUnVsZRInCgZhY3Rpb24YASABKA4yFy5hc3NheS52MS5SdW50aW1lQWN0aW9uEg8KB21lc3NhZ2UYAiABKAkiYQoNVmlvbGF0aW9uUnVsZRInCgZhY3Rpb24YASABKA4yFy5hc3NheS52MS5SdW50aW1lQWN0aW9uEhYKDmFwcGx5X2V4Y2x1ZGVzGAIgASgIEg8KB21lc3NhZ2UYAyABKAkikQEKDkV4cHJlc3Npb25SdWxlEgoKAmlkGAEgASgJEhIKCmV4cHJlc3Npb24YAiABKAkSJAoFY2xhaW0YAyABKA4yFS5hc3NheS52MS5WZWN0b3JDbGFpbRIoCghzZXZlcml0eRgEIAEoDjIWLmFzc2F5LnYxLlJ1bGVTZXZlcml0eRIPCgdtZXNzYWdlGAUgASgJIosDCgtUcnVzdFBvbGljeRIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKAQSEwoLZGVzY3JpcHRpb24YAyABKAkSKAoIc2VsZWN0b3IYBCABKAsyFi5hc3NheS52MS5Ib3N0U2VsZWN0b3ISEgoKcHJlY2VkZW5jZRgFIAEoBRIqCgVxdW90ZRgGIAEoCzIbLmFzc2F5LnYxLlF1b3RlUmVxdWlyZW1lbnRzEiQKCXBjcl9ydWxlcxgHIAMoCzIRLmFzc2F5LnYxLlBjclJ1bGUSLwoLY3JlYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBGV0YWcYCSABKAkSIQoEYm9vdBgKIAEoCzITLmFzc2F5LnYxLkJvb3RSdWxlcxInCgdydW50aW1lGAsgASgLMhYuYXNzYXkudjEuUnVudGltZVJ1bGVzEi0KC2V4cHJlc3Npb25zGAwgAygLMhguYXNzYXkudjEuRXhwcmVzc2lvblJ1bGUiRwoYQ3JlYXRlVHJ1c3RQb2xpY3lSZXF1ZXN0EisKDHRydXN0X3BvbGljeRgBIAEoCzIVLmFzc2F5LnYxLlRydXN0UG9saWN5IkgKGUNyZWF0ZVRydXN0UG9saWN5UmVzcG9uc2USKwoMdHJ1c3RfcG9saWN5GAEgASgLMhUuYXNzYXkudjEuVHJ1c3RQb2xpY3kiNgoVR2V0VHJ1c3RQb2xpY3lSZXF1ZXN0EgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoBCJFChZHZXRUcnVzdFBvbGljeVJlc3BvbnNlEisKDHRydXN0X3BvbGljeRgBIAEoCzIVLmFzc2F5LnYxLlRydXN0UG9saWN5IkEKGExpc3RUcnVzdFBvbGljaWVzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJjChlMaXN0VHJ1c3RQb2xpY2llc1Jlc3BvbnNlEi0KDnRydXN0X3BvbGljaWVzGAEgAygLMhUuYXNzYXkudjEuVHJ1c3RQb2xpY3kSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIkcKGFVwZGF0ZVRydXN0UG9saWN5UmVxdWVzdBIrCgx0cnVzdF9wb2xpY3kYASABKAsyFS5hc3NheS52MS5UcnVzdFBvbGljeSJIChlVcGRhdGVUcnVzdFBvbGljeVJlc3BvbnNlEisKDHRydXN0X3BvbGljeRgBIAEoCzIVLmFzc2F5LnYxLlRydXN0UG9saWN5IjYKGERlbGV0ZVRydXN0UG9saWN5UmVxdWVzdBIMCgRuYW1lGAEgASgJEgwKBGV0YWcYAiABKAkiGwoZRGVsZXRlVHJ1c3RQb2xpY3lSZXNwb25zZSJJChpWYWxpZGF0ZVRydXN0UG9saWN5UmVxdWVzdBIrCgx0cnVzdF9wb2xpY3kYASABKAsyFS5hc3NheS52MS5UcnVzdFBvbGljeSIvCg1Qb2xpY3lQcm9ibGVtEg0KBWZpZWxkGAEgASgJEg8KB21lc3NhZ2UYAiABKAkiSAobVmFsaWRhdGVUcnVzdFBvbGljeVJlc3BvbnNlEikKCHByb2JsZW1zGAEgAygLMhcuYXNzYXkudjEuUG9saWN5UHJvYmxlbSqKAQoNUnVudGltZUFjdGlvbhIeChpSVU5USU1FX0FDVElPTl9VTlNQRUNJRklFRBAAEhkKFVJVTlRJTUVfQUNUSU9OX0lHTk9SRRABEhoKFlJVTlRJTUVfQUNUSU9OX1dBUk5JTkcQAhIiCh5SVU5USU1FX0FDVElPTl9DT05UUkFJTkRJQ0FURUQQAyprCgxSdWxlU2V2ZXJpdHkSHQoZUlVMRV9TRVZFUklUWV9VTlNQRUNJRklFRBAAEhkKFVJVTEVfU0VWRVJJVFlfV0FSTklORxABEiEKHVJVTEVfU0VWRVJJVFlfQ09OVFJBSU5ESUNBVEVEEAIqqAEKC1ZlY3RvckNsYWltEhwKGFZFQ1RPUl9DTEFJTV9VTlNQRUNJRklFRBAAEiIKHlZFQ1RPUl9DTEFJTV9JTlNUQU5DRV9JREVOVElUWRABEh4KGlZFQ1RPUl9DTEFJTV9DT05GSUdVUkFUSU9OEAISHAoYVkVDVE9SX0NMQUlNX0VYRUNVVEFCTEVTEAMSGQoVVkVDVE9SX0NMQUlNX0hBUkRXQVJFEAQyhAUKElRydXN0UG9saWN5U2VydmljZRJnChFDcmVhdGVUcnVzdFBvbGljeRIiLmFzc2F5LnYxLkNyZWF0ZVRydXN0UG9saWN5UmVxdWVzdBojLmFzc2F5LnYxLkNyZWF0ZVRydXN0UG9saWN5UmVzcG9uc2UiCYrPGAUKAQMQARJdCg5HZXRUcnVzdFBvbGljeRIfLmFzc2F5LnYxLkdldFRydXN0UG9saWN5UmVxdWVzdBogLmFzc2F5LnYxLkdldFRydXN0UG9saWN5UmVzcG9uc2UiCIrPGAQKAgMHEmYKEUxpc3RUcnVzdFBvbGljaWVzEiIuYXNzYXkudjEuTGlzdFRydXN0UG9saWNpZXNSZXF1ZXN0GiMuYXNzYXkudjEuTGlzdFRydXN0UG9saWNpZXNSZXNwb25zZSIIis8YBAoCAwcSZwoRVXBkYXRlVHJ1c3RQb2xpY3kSIi5hc3NheS52MS5VcGRhdGVUcnVzdFBvbGljeVJlcXVlc3QaIy5hc3NheS52MS5VcGRhdGVUcnVzdFBvbGljeVJlc3BvbnNlIgmKzxgFCgEDEAESZwoRRGVsZXRlVHJ1c3RQb2xpY3kSIi5hc3NheS52MS5EZWxldGVUcnVzdFBvbGljeVJlcXVlc3QaIy5hc3NheS52MS5EZWxldGVUcnVzdFBvbGljeVJlc3BvbnNlIgmKzxgFCgEDEAESbAoTVmFsaWRhdGVUcnVzdFBvbGljeRIkLmFzc2F5LnYxLlZhbGlkYXRlVHJ1c3RQb2xpY3lSZXF1ZXN0GiUuYXNzYXkudjEuVmFsaWRhdGVUcnVzdFBvbGljeVJlc3BvbnNlIgiKzxgECgIDB2IGcHJvdG8z", [file_assay_v1_access, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("Chthc3NheS92MS90cnVzdF9wb2xpY3kucHJvdG8SCGFzc2F5LnYxIpQBCgxIb3N0U2VsZWN0b3ISPQoMbWF0Y2hfbGFiZWxzGAEgAygLMicuYXNzYXkudjEuSG9zdFNlbGVjdG9yLk1hdGNoTGFiZWxzRW50cnkSEQoJYWxsX2hvc3RzGAIgASgIGjIKEE1hdGNoTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASLaAQoRUXVvdGVSZXF1aXJlbWVudHMSKwoIaW50ZXJ2YWwYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKwoIdmFsaWRpdHkYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMwoQZGlzY29ubmVjdF9ncmFjZRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIcChRhbGxvd191bnByb3Zlbl9iYW5rcxgEIAEoCBIYChBhbGxvd191bmVuZG9yc2VkGAUgASgIInIKB1BjclJ1bGUSDAoEYmFuaxgBIAEoCRINCgVpbmRleBgCIAEoDRIPCgdhbGxvd2VkGAMgAygJEigKCHNldmVyaXR5GAQgASgOMhYuYXNzYXkudjEuUnVsZVNldmVyaXR5Eg8KB21lc3NhZ2UYBSABKAkizwIKCUJvb3RSdWxlcxItCgtzZWN1cmVfYm9vdBgBIAEoCzIYLmFzc2F5LnYxLlNlY3VyZUJvb3RSdWxlEi0KD2FsbG93ZWRfc2lnbmVycxgCIAEoCzIULmFzc2F5LnYxLlNpZ25lclJ1bGUSLwoRZm9yYmlkZGVuX3NpZ25lcnMYAyABKAsyFC5hc3NheS52MS5TaWduZXJSdWxlEisKDmFsbG93ZWRfaW1hZ2VzGAQgASgLMhMuYXNzYXkudjEuSW1hZ2VSdWxlEi0KEGZvcmJpZGRlbl9pbWFnZXMYBSABKAsyEy5hc3NheS52MS5JbWFnZVJ1bGUSJgoKc2JhdF9sZXZlbBgGIAEoCzISLmFzc2F5LnYxLlNiYXRSdWxlEi8KDGNvbW1hbmRfbGluZRgHIAEoCzIZLmFzc2F5LnYxLkNvbW1hbmRMaW5lUnVsZSJLCg5TZWN1cmVCb290UnVsZRIoCghzZXZlcml0eRgBIAEoDjIWLmFzc2F5LnYxLlJ1bGVTZXZlcml0eRIPCgdtZXNzYWdlGAIgASgJIl0KClNpZ25lclJ1bGUSFAoMY2VydGlmaWNhdGVzGAEgAygJEigKCHNldmVyaXR5GAIgASgOMhYuYXNzYXkudjEuUnVsZVNldmVyaXR5Eg8KB21lc3NhZ2UYAyABKAkiVwoJSW1hZ2VSdWxlEg8KB2RpZ2VzdHMYASADKAkSKAoIc2V2ZXJpdHkYAiABKA4yFi5hc3NheS52MS5SdWxlU2V2ZXJpdHkSDwoHbWVzc2FnZRgDIAEoCSKnAQoIU2JhdFJ1bGUSMAoHbWluaW11bRgBIAMoCzIfLmFzc2F5LnYxLlNiYXRSdWxlLk1pbmltdW1FbnRyeRIoCghzZXZlcml0eRgCIAEoDjIWLmFzc2F5LnYxLlJ1bGVTZXZlcml0eRIPCgdtZXNzYWdlGAMgASgJGi4KDE1pbmltdW1FbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKA06AjgBIoIBCg9Db21tYW5kTGluZVJ1bGUSDwoHYWxsb3dlZBgBIAMoCRIQCghyZXF1aXJlZBgCIAMoCRIRCglmb3JiaWRkZW4YAyADKAkSKAoIc2V2ZXJpdHkYBCABKA4yFi5hc3NheS52MS5SdWxlU2V2ZXJpdHkSDwoHbWVzc2FnZRgFIAEoCSKsAgoMUnVudGltZVJ1bGVzEicKBGxpc3QYASABKAsyGS5hc3NheS52MS5SdW50aW1lTGlzdFJ1bGUSIQoFZmlsZXMYAiABKAsyEi5hc3NheS52MS5GaWxlUnVsZRI0Cg9mb3JiaWRkZW5fZmlsZXMYAyABKAsyGy5hc3NheS52MS5Gb3JiaWRkZW5GaWxlUnVsZRI4ChJpbnZhbGlkX3NpZ25hdHVyZXMYBCABKAsyHC5hc3NheS52MS5SdW50aW1lRmluZGluZ1J1bGUSKwoKdmlvbGF0aW9ucxgFIAEoCzIXLmFzc2F5LnYxLlZpb2xhdGlvblJ1bGUSMwoNb3RoZXJfa2VybmVscxgGIAEoCzIcLmFzc2F5LnYxLlJ1bnRpbWVGaW5kaW5nUnVsZSJMCg9SdW50aW1lTGlzdFJ1bGUSKAoIc2V2ZXJpdHkYASABKA4yFi5hc3NheS52MS5SdWxlU2V2ZXJpdHkSDwoHbWVzc2FnZRgCIAEoCSK1AQoIRmlsZVJ1bGUSFgoOcmVmZXJlbmNlX3NldHMYASADKAkSEAoIa2V5cmluZ3MYAiADKAkSGQoRcmVxdWlyZV9zaWduYXR1cmUYAyABKAgSFwoPdHJ1c3RfaG9zdF9rZXlzGAQgASgIEhAKCGV4Y2x1ZGVzGAUgAygJEigKB3Vua25vd24YBiABKA4yFy5hc3NheS52MS5SdW50aW1lQWN0aW9uEg8KB21lc3NhZ2UYByABKAkiXwoRRm9yYmlkZGVuRmlsZVJ1bGUSDwoHZGlnZXN0cxgBIAMoCRIoCghzZXZlcml0eRgCIAEoDjIWLmFzc2F5LnYxLlJ1bGVTZXZlcml0eRIPCgdtZXNzYWdlGAMgASgJIk4KElJ1bnRpbWVGaW5kaW5nUnVsZRInCgZhY3Rpb24YASABKA4yFy5hc3NheS52MS5SdW50aW1lQWN0aW9uEg8KB21lc3NhZ2UYAiABKAkiYQoNVmlvbGF0aW9uUnVsZRInCgZhY3Rpb24YASABKA4yFy5hc3NheS52MS5SdW50aW1lQWN0aW9uEhYKDmFwcGx5X2V4Y2x1ZGVzGAIgASgIEg8KB21lc3NhZ2UYAyABKAkikQEKDkV4cHJlc3Npb25SdWxlEgoKAmlkGAEgASgJEhIKCmV4cHJlc3Npb24YAiABKAkSJAoFY2xhaW0YAyABKA4yFS5hc3NheS52MS5WZWN0b3JDbGFpbRIoCghzZXZlcml0eRgEIAEoDjIWLmFzc2F5LnYxLlJ1bGVTZXZlcml0eRIPCgdtZXNzYWdlGAUgASgJIosDCgtUcnVzdFBvbGljeRIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKAQSEwoLZGVzY3JpcHRpb24YAyABKAkSKAoIc2VsZWN0b3IYBCABKAsyFi5hc3NheS52MS5Ib3N0U2VsZWN0b3ISEgoKcHJlY2VkZW5jZRgFIAEoBRIqCgVxdW90ZRgGIAEoCzIbLmFzc2F5LnYxLlF1b3RlUmVxdWlyZW1lbnRzEiQKCXBjcl9ydWxlcxgHIAMoCzIRLmFzc2F5LnYxLlBjclJ1bGUSLwoLY3JlYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBGV0YWcYCSABKAkSIQoEYm9vdBgKIAEoCzITLmFzc2F5LnYxLkJvb3RSdWxlcxInCgdydW50aW1lGAsgASgLMhYuYXNzYXkudjEuUnVudGltZVJ1bGVzEi0KC2V4cHJlc3Npb25zGAwgAygLMhguYXNzYXkudjEuRXhwcmVzc2lvblJ1bGUiRwoYQ3JlYXRlVHJ1c3RQb2xpY3lSZXF1ZXN0EisKDHRydXN0X3BvbGljeRgBIAEoCzIVLmFzc2F5LnYxLlRydXN0UG9saWN5IkgKGUNyZWF0ZVRydXN0UG9saWN5UmVzcG9uc2USKwoMdHJ1c3RfcG9saWN5GAEgASgLMhUuYXNzYXkudjEuVHJ1c3RQb2xpY3kiNgoVR2V0VHJ1c3RQb2xpY3lSZXF1ZXN0EgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoBCJFChZHZXRUcnVzdFBvbGljeVJlc3BvbnNlEisKDHRydXN0X3BvbGljeRgBIAEoCzIVLmFzc2F5LnYxLlRydXN0UG9saWN5IkEKGExpc3RUcnVzdFBvbGljaWVzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJjChlMaXN0VHJ1c3RQb2xpY2llc1Jlc3BvbnNlEi0KDnRydXN0X3BvbGljaWVzGAEgAygLMhUuYXNzYXkudjEuVHJ1c3RQb2xpY3kSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIkcKGFVwZGF0ZVRydXN0UG9saWN5UmVxdWVzdBIrCgx0cnVzdF9wb2xpY3kYASABKAsyFS5hc3NheS52MS5UcnVzdFBvbGljeSJIChlVcGRhdGVUcnVzdFBvbGljeVJlc3BvbnNlEisKDHRydXN0X3BvbGljeRgBIAEoCzIVLmFzc2F5LnYxLlRydXN0UG9saWN5IjYKGERlbGV0ZVRydXN0UG9saWN5UmVxdWVzdBIMCgRuYW1lGAEgASgJEgwKBGV0YWcYAiABKAkiGwoZRGVsZXRlVHJ1c3RQb2xpY3lSZXNwb25zZSJJChpWYWxpZGF0ZVRydXN0UG9saWN5UmVxdWVzdBIrCgx0cnVzdF9wb2xpY3kYASABKAsyFS5hc3NheS52MS5UcnVzdFBvbGljeSIvCg1Qb2xpY3lQcm9ibGVtEg0KBWZpZWxkGAEgASgJEg8KB21lc3NhZ2UYAiABKAkiSAobVmFsaWRhdGVUcnVzdFBvbGljeVJlc3BvbnNlEikKCHByb2JsZW1zGAEgAygLMhcuYXNzYXkudjEuUG9saWN5UHJvYmxlbSKbAgoaU2ltdWxhdGVUcnVzdFBvbGljeVJlcXVlc3QSLQoMdHJ1c3RfcG9saWN5GAEgASgLMhUuYXNzYXkudjEuVHJ1c3RQb2xpY3lIABIeChRkZWxldGVkX3RydXN0X3BvbGljeRgCIAEoCUgAEg0KBWhvc3RzGAMgAygJEksKDG1hdGNoX2xhYmVscxgEIAMoCzI1LmFzc2F5LnYxLlNpbXVsYXRlVHJ1c3RQb2xpY3lSZXF1ZXN0Lk1hdGNoTGFiZWxzRW50cnkSFAoMbWF4X3ZlcmRpY3RzGAUgASgFGjIKEE1hdGNoTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIICgZjaGFuZ2UitwEKG1NpbXVsYXRlVHJ1c3RQb2xpY3lSZXNwb25zZRItCgd2ZXJkaWN0GAEgASgLMhouYXNzYXkudjEuU2ltdWxhdGVkVmVyZGljdEgAEjAKCHByb2dyZXNzGAIgASgLMhwuYXNzYXkudjEuU2ltdWxhdGlvblByb2dyZXNzSAASLgoHc3VtbWFyeRgDIAEoCzIbLmFzc2F5LnYxLlNpbXVsYXRpb25TdW1tYXJ5SABCBwoFZXZlbnQiIgoSRXhwbGFpbkhvc3RSZXF1ZXN0EgwKBGhvc3QYASABKAkiRQoTRXhwbGFpbkhvc3RSZXNwb25zZRIuCgtleHBsYW5hdGlvbhgBIAEoCzIZLmFzc2F5LnYxLkhvc3RFeHBsYW5hdGlvbiqKAQoNUnVudGltZUFjdGlvbhIeChpSVU5USU1FX0FDVElPTl9VTlNQRUNJRklFRBAAEhkKFVJVTlRJTUVfQUNUSU9OX0lHTk9SRRABEhoKFlJVTlRJTUVfQUNUSU9OX1dBUk5JTkcQAhIiCh5SVU5USU1FX0FDVElPTl9DT05UUkFJTkRJQ0FURUQQAyprCgxSdWxlU2V2ZXJpdHkSHQoZUlVMRV9TRVZFUklUWV9VTlNQRUNJRklFRBAAEhkKFVJVTEVfU0VWRVJJVFlfV0FSTklORxABEiEKHVJVTEVfU0VWRVJJVFlfQ09OVFJBSU5ESUNBVEVEEAIqqAEKC1ZlY3RvckNsYWltEhwKGFZFQ1RPUl9DTEFJTV9VTlNQRUNJRklFRBAAEiIKHlZFQ1RPUl9DTEFJTV9JTlNUQU5DRV9JREVOVElUWRABEh4KGlZFQ1RPUl9DTEFJTV9DT05GSUdVUkFUSU9OEAISHAoYVkVDVE9SX0NMQUlNX0VYRUNVVEFCTEVTEAMSGQoVVkVDVE9SX0NMQUlNX0hBUkRXQVJFEAQyygYKElRydXN0UG9saWN5U2VydmljZRJnChFDcmVhdGVUcnVzdFBvbGljeRIiLmFzc2F5LnYxLkNyZWF0ZVRydXN0UG9saWN5UmVxdWVzdBojLmFzc2F5LnYxLkNyZWF0ZVRydXN0UG9saWN5UmVzcG9uc2UiCYrPGAUKAQMQARJdCg5HZXRUcnVzdFBvbGljeRIfLmFzc2F5LnYxLkdldFRydXN0UG9saWN5UmVxdWVzdBogLmFzc2F5LnYxLkdldFRydXN0UG9saWN5UmVzcG9uc2UiCIrPGAQKAgMHEmYKEUxpc3RUcnVzdFBvbGljaWVzEiIuYXNzYXkudjEuTGlzdFRydXN0UG9saWNpZXNSZXF1ZXN0GiMuYXNzYXkudjEuTGlzdFRydXN0UG9saWNpZXNSZXNwb25zZSIIis8YBAoCAwcSZwoRVXBkYXRlVHJ1c3RQb2xpY3kSIi5hc3NheS52MS5VcGRhdGVUcnVzdFBvbGljeVJlcXVlc3QaIy5hc3NheS52MS5VcGRhdGVUcnVzdFBvbGljeVJlc3BvbnNlIgmKzxgFCgEDEAESZwoRRGVsZXRlVHJ1c3RQb2xpY3kSIi5hc3NheS52MS5EZWxldGVUcnVzdFBvbGljeVJlcXVlc3QaIy5hc3NheS52MS5EZWxldGVUcnVzdFBvbGljeVJlc3BvbnNlIgmKzxgFCgEDEAESbAoTVmFsaWRhdGVUcnVzdFBvbGljeRIkLmFzc2F5LnYxLlZhbGlkYXRlVHJ1c3RQb2xpY3lSZXF1ZXN0GiUuYXNzYXkudjEuVmFsaWRhdGVUcnVzdFBvbGljeVJlc3BvbnNlIgiKzxgECgIDBxJuChNTaW11bGF0ZVRydXN0UG9saWN5EiQuYXNzYXkudjEuU2ltdWxhdGVUcnVzdFBvbGljeVJlcXVlc3QaJS5hc3NheS52MS5TaW11bGF0ZVRydXN0UG9saWN5UmVzcG9uc2UiCIrPGAQKAgMHMAESVAoLRXhwbGFpbkhvc3QSHC5hc3NheS52MS5FeHBsYWluSG9zdFJlcXVlc3QaHS5hc3NheS52MS5FeHBsYWluSG9zdFJlc3BvbnNlIgiKzxgECgIDB2IGcHJvdG8z", [file_assay_v1_access, file_assay_v1_host_explanation, file_assay_v1_simulation, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * Which hosts a policy is for. A policy without a selector judges only hosts whose trust_policy names it.
@@ -1085,6 +1089,151 @@ export const ValidateTrustPolicyResponseSchema: GenMessage<ValidateTrustPolicyRe
   messageDesc(file_assay_v1_trust_policy, 29);
 
 /**
+ * Request of SimulateTrustPolicy.
+ *
+ * @generated from message assay.v1.SimulateTrustPolicyRequest
+ */
+export type SimulateTrustPolicyRequest = Message<"assay.v1.SimulateTrustPolicyRequest"> & {
+  /**
+   * What would be done.
+   *
+   * @generated from oneof assay.v1.SimulateTrustPolicyRequest.change
+   */
+  change: {
+    /**
+     * The policy as it would be applied: a new one, or the next version of the one of its name.
+     *
+     * @generated from field: assay.v1.TrustPolicy trust_policy = 1;
+     */
+    value: TrustPolicy;
+    case: "trustPolicy";
+  } | {
+    /**
+     * Resource name of a policy that would be deleted.
+     *
+     * @generated from field: string deleted_trust_policy = 2;
+     */
+    value: string;
+    case: "deletedTrustPolicy";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * Only these hosts, "hosts/{host}"; at most 100. Empty: every host in the caller's scope.
+   *
+   * @generated from field: repeated string hosts = 3;
+   */
+  hosts: string[];
+
+  /**
+   * Only hosts with these labels; at most 16.
+   *
+   * @generated from field: map<string, string> match_labels = 4;
+   */
+  matchLabels: { [key: string]: string };
+
+  /**
+   * List at most so many verdicts: default 1000, maximum 10,000. The summary counts them all.
+   *
+   * @generated from field: int32 max_verdicts = 5;
+   */
+  maxVerdicts: number;
+};
+
+/**
+ * Describes the message assay.v1.SimulateTrustPolicyRequest.
+ * Use `create(SimulateTrustPolicyRequestSchema)` to create a new message.
+ */
+export const SimulateTrustPolicyRequestSchema: GenMessage<SimulateTrustPolicyRequest> = /*@__PURE__*/
+  messageDesc(file_assay_v1_trust_policy, 30);
+
+/**
+ * Response of SimulateTrustPolicy.
+ *
+ * @generated from message assay.v1.SimulateTrustPolicyResponse
+ */
+export type SimulateTrustPolicyResponse = Message<"assay.v1.SimulateTrustPolicyResponse"> & {
+  /**
+   * What is told.
+   *
+   * @generated from oneof assay.v1.SimulateTrustPolicyResponse.event
+   */
+  event: {
+    /**
+     * A host whose verdict would change, or of which that cannot be said.
+     *
+     * @generated from field: assay.v1.SimulatedVerdict verdict = 1;
+     */
+    value: SimulatedVerdict;
+    case: "verdict";
+  } | {
+    /**
+     * How far the simulation has come.
+     *
+     * @generated from field: assay.v1.SimulationProgress progress = 2;
+     */
+    value: SimulationProgress;
+    case: "progress";
+  } | {
+    /**
+     * What it came to; the last message.
+     *
+     * @generated from field: assay.v1.SimulationSummary summary = 3;
+     */
+    value: SimulationSummary;
+    case: "summary";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message assay.v1.SimulateTrustPolicyResponse.
+ * Use `create(SimulateTrustPolicyResponseSchema)` to create a new message.
+ */
+export const SimulateTrustPolicyResponseSchema: GenMessage<SimulateTrustPolicyResponse> = /*@__PURE__*/
+  messageDesc(file_assay_v1_trust_policy, 31);
+
+/**
+ * Request of ExplainHost.
+ *
+ * @generated from message assay.v1.ExplainHostRequest
+ */
+export type ExplainHostRequest = Message<"assay.v1.ExplainHostRequest"> & {
+  /**
+   * The host's resource name.
+   *
+   * @generated from field: string host = 1;
+   */
+  host: string;
+};
+
+/**
+ * Describes the message assay.v1.ExplainHostRequest.
+ * Use `create(ExplainHostRequestSchema)` to create a new message.
+ */
+export const ExplainHostRequestSchema: GenMessage<ExplainHostRequest> = /*@__PURE__*/
+  messageDesc(file_assay_v1_trust_policy, 32);
+
+/**
+ * Response of ExplainHost.
+ *
+ * @generated from message assay.v1.ExplainHostResponse
+ */
+export type ExplainHostResponse = Message<"assay.v1.ExplainHostResponse"> & {
+  /**
+   * What judges the host.
+   *
+   * @generated from field: assay.v1.HostExplanation explanation = 1;
+   */
+  explanation?: HostExplanation | undefined;
+};
+
+/**
+ * Describes the message assay.v1.ExplainHostResponse.
+ * Use `create(ExplainHostResponseSchema)` to create a new message.
+ */
+export const ExplainHostResponseSchema: GenMessage<ExplainHostResponse> = /*@__PURE__*/
+  messageDesc(file_assay_v1_trust_policy, 33);
+
+/**
  * What something that was measured means.
  *
  * @generated from enum assay.v1.RuntimeAction
@@ -1293,6 +1442,27 @@ export const TrustPolicyService: GenService<{
     methodKind: "unary";
     input: typeof ValidateTrustPolicyRequestSchema;
     output: typeof ValidateTrustPolicyResponseSchema;
+  },
+  /**
+   * Says whose verdict would change if a policy were applied or deleted, by the evidence that is kept; stores nothing and changes
+   * nothing. Verdicts and progress come as they are found, a summary at the end. One simulation at a time for each caller.
+   *
+   * @generated from rpc assay.v1.TrustPolicyService.SimulateTrustPolicy
+   */
+  simulateTrustPolicy: {
+    methodKind: "server_streaming";
+    input: typeof SimulateTrustPolicyRequestSchema;
+    output: typeof SimulateTrustPolicyResponseSchema;
+  },
+  /**
+   * Says which policy judges a host and why, and what of it holds.
+   *
+   * @generated from rpc assay.v1.TrustPolicyService.ExplainHost
+   */
+  explainHost: {
+    methodKind: "unary";
+    input: typeof ExplainHostRequestSchema;
+    output: typeof ExplainHostResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_assay_v1_trust_policy, 0);

@@ -1,0 +1,117 @@
+import { InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
+import { describeFailure, EXIT, UsageError } from '../failure.ts';
+import type { AssayClient } from '../sdk/client.ts';
+import type { JsonObject } from '../sdk/resources.ts';
+import type { SimulatedVerdict, SimulationSummary } from '../sdk/simulation.ts';
+import { collectLabel, collectText, operatorCommand, withService, writeJson } from './context.ts';
+import type { Context, OperatorOptions } from './context.ts';
+import { describeExplanation } from './explanation-text.ts';
+import { located, readPolicies } from './policy-file.ts';
+import { describeSimulation } from './simulation-text.ts';
+
+interface SimulateOptions extends OperatorOptions {
+  readonly filename?: string;
+  readonly delete?: string;
+  readonly host?: string[];
+  readonly label?: Record<string, string>;
+  readonly limit?: number;
+}
+
+/** `assay policy simulate` and `assay policy explain`. */
+export function addJudgementCommands(context: Context, policy: Command): void {
+  operatorCommand(
+    context,
+    policy,
+    'simulate',
+    'say whose verdict would change if a policy were applied or deleted; changes nothing. ' +
+      'Exit code 0: no host gets worse; 1: some would, or it cannot be said of a host that is trusted now; 2 and above: error',
+  )
+    .option('-f, --filename <file>', 'YAML or JSON of the policy as it would be applied; - is standard input')
+    .option('--delete <policy>', 'what would come of deleting this policy')
+    .option('--host <host>', 'only this host; may be repeated', collectText)
+    .option('--label <key=value>', 'only hosts with this label; may be repeated', collectLabel)
+    .option('--limit <number>', 'list at most so many hosts (default 1000)', parseLimit)
+    .action(async (options: SimulateOptions) => {
+      try {
+        await simulate(context, options);
+      } catch (error) {
+        // 1 says that hosts get worse, and a script acts on it: a failure must not look like that.
+        const { exitCode, lines } = describeFailure(error);
+        if (exitCode !== EXIT.failed || context.signal.aborted) throw error;
+        for (const line of lines) context.writeError(`${line}\n`);
+        context.setExitCode(EXIT.usage);
+      }
+    });
+
+  operatorCommand(
+    context,
+    policy,
+    'explain <host>',
+    'say which policy judges a host and why, and what of it holds',
+  ).action((host: string, options: OperatorOptions) =>
+    withService(context, options, async (client) => {
+      const explanation = await client.policies.explain(host, { signal: context.signal });
+      if (options.output === 'json') return writeJson(context, explanation.json);
+      context.write(describeExplanation(explanation, context.style));
+    }),
+  );
+}
+
+type Simulated = { readonly verdicts: readonly SimulatedVerdict[]; readonly summary: SimulationSummary };
+
+async function simulate(context: Context, options: SimulateOptions): Promise<void> {
+  const { filename, delete: deleted } = options;
+  if ((filename === undefined) === (deleted === undefined)) {
+    throw new UsageError('give either --filename or --delete');
+  }
+  const documents = filename === undefined ? [] : await readPolicies(context, filename);
+  if (documents.length > 1)
+    throw new UsageError('one policy at a time: a simulation judges the effect of a single change');
+  const [document] = documents;
+  await withService(context, options, async (client) => {
+    const found =
+      document === undefined
+        ? await run(context, client, { change: { deleted: deleted ?? '' }, options })
+        : await located(document, () => run(context, client, { change: { policy: document.json }, options }));
+    const { worseCount, unknownTrustedCount } = found.summary;
+    if (worseCount > 0n || unknownTrustedCount > 0n) context.setExitCode(EXIT.failed);
+    if (options.output === 'json') {
+      return writeJson(context, { verdicts: found.verdicts.map(({ json }) => json), summary: found.summary.json });
+    }
+    context.write(describeSimulation(found, context.style));
+  });
+}
+
+async function run(
+  context: Context,
+  client: AssayClient,
+  {
+    change,
+    options,
+  }: {
+    readonly change: { readonly policy: JsonObject } | { readonly deleted: string };
+    readonly options: SimulateOptions;
+  },
+): Promise<Simulated> {
+  const { host: hosts = [], label: matchLabels = {}, limit = 0 } = options;
+  const verdicts: SimulatedVerdict[] = [];
+  let summary: SimulationSummary | undefined;
+  const events = client.policies.simulate(
+    change,
+    { hosts, matchLabels, maxVerdicts: limit },
+    { signal: context.signal },
+  );
+  for await (const event of events) {
+    if (event.kind === 'verdict') verdicts.push(event.verdict);
+    if (event.kind === 'summary') ({ summary } = event);
+  }
+  if (summary === undefined) throw new UsageError('the service ended the simulation before it was complete');
+  return { verdicts, summary };
+}
+
+function parseLimit(text: string): number {
+  if (!/^[1-9]\d{0,4}$/.test(text) || Number(text) > 10_000)
+    throw new InvalidArgumentError('It must be from 1 to 10000.');
+  return Number(text);
+}

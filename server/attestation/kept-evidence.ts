@@ -1,0 +1,151 @@
+import { algorithmName, hashAlgorithmByName } from '../../tpm/structures/constants.ts';
+import type { ProvenPcrValues } from '../../tpm/crypto/pcr.ts';
+import type { ApplicablePolicy } from '../policy/appraise.ts';
+import { readPcrCheckId } from '../policy/appraise.ts';
+import { pcrsOfExpressions } from '../policy/expression-rules.ts';
+import { selectBootPcrs } from '../policy/select-pcrs.ts';
+import type { HostRecord, ResultRecord } from '../store/records.ts';
+import type { KnownBoot } from '../verifier/boot-cache.ts';
+import { recordedPcrs } from '../verifier/boot-record.ts';
+import { unevaluated } from '../verifier/finding.ts';
+import type { Finding } from '../verifier/finding.ts';
+
+/** What is kept of a host between two rounds. */
+export interface KeptEvidence {
+  readonly host: HostRecord;
+  /** The present result, as it reads now. */
+  readonly result: ResultRecord;
+  /** What the host proved of its present boot; null when nothing. */
+  readonly boot: KnownBoot | null;
+}
+
+/** A PCR in one bank. */
+export interface BankPcr {
+  /** TPM_ALG_ID. */
+  readonly hash: number;
+  readonly pcr: number;
+}
+
+/** What of a verdict is the verifier's, and stands whatever policy judges. */
+const VERIFIER_CHECKS: ReadonlySet<string> = new Set(['quote', 'clock', 'pcr-selection', 'pcr-digest']);
+
+/** The findings of the round that the present result is of. */
+export function keptFindings({ checks }: Pick<ResultRecord, 'checks'>): readonly Finding[] {
+  return checks.filter(({ id }) => VERIFIER_CHECKS.has(id));
+}
+
+/** Why nothing can be judged by what is kept; null where it can. */
+export function checkKept({ host, result }: KeptEvidence): Finding | null {
+  const proven = ['quote', 'pcr-digest'].every((id) =>
+    result.checks.some((check) => check.id === id && check.outcome === 'passed'),
+  );
+  const { resetCount, restartCount } = host.clock;
+  const present =
+    result.akName === host.ak.name && result.resetCount === resetCount && result.restartCount === restartCount;
+  if (!proven || !present || result.challengeTime === 0) {
+    return unevaluated('kept-evidence', {
+      reason: 'KEPT_EVIDENCE_MISSING',
+      observed: result.checks.find(({ outcome }) => outcome !== 'passed')?.reason ?? 'evidence of another boot',
+      expected: 'a verdict on a quote of the present boot',
+      message: 'The present verdict of this host does not rest on a quote whose values are kept.',
+    });
+  }
+  if (result.validUntil === null && result.connectivity !== 'connected') {
+    return unevaluated('kept-evidence', {
+      reason: 'KEPT_EVIDENCE_STALE',
+      observed: `last challenge ${new Date(result.challengeTime).toISOString()}`,
+      expected: 'evidence that still holds',
+      message: 'The last evidence of this host is too old, so nothing is known of what it is now.',
+    });
+  }
+  return null;
+}
+
+/** PCR values as the rounds of the present boot proved them. */
+export class KeptPcrs {
+  /** Of the last round. */
+  readonly #last = new Map<string, Buffer>();
+  /** Of the first quote of this boot. */
+  readonly #first: ReturnType<typeof recordedPcrs>;
+  /** PCRs of which some bank is known to have moved since. */
+  readonly #moved = new Set<number>();
+
+  /** `judged` is the policy that the present result is of; null where that is not known any more. */
+  constructor({ host, result, boot }: KeptEvidence, judged: ApplicablePolicy | null) {
+    this.#first = boot === null ? new Map() : recordedPcrs(boot.record);
+    for (const { id, outcome, observed } of result.checks) {
+      const place = outcome === 'error' ? null : readPcrCheckId(id);
+      const hash = place === null ? undefined : hashAlgorithmByName(place.bank);
+      // A rule's check says what the quote held: a confirming round has the same, or it would not confirm.
+      if (place !== null && hash !== undefined)
+        this.#last.set(keyOf(hash.alg, place.pcr), Buffer.from(observed, 'hex'));
+    }
+    // Boot rules rest on these as long as they hold what the log was replayed against.
+    const resting = judged === null || boot?.outcome.kind !== 'verified' ? null : selectBootPcrs(judged, banksOf(host));
+    for (const pcr of resting?.pcrs ?? []) {
+      const value = this.#first.get(resting?.hash ?? 0)?.get(pcr);
+      if (resting !== null && value !== undefined) this.#last.set(keyOf(resting.hash, pcr), value);
+    }
+    for (const [hash, bank] of this.#first) {
+      for (const [pcr, value] of bank) {
+        const last = this.#last.get(keyOf(hash, pcr));
+        if (last !== undefined && !last.equals(value)) this.#moved.add(pcr);
+      }
+    }
+  }
+
+  /**
+   * The values that a policy needs, and which of them the last quote did not cover; or why one of them is not known. A PCR that moved
+   * in one bank has no known value in another.
+   */
+  read(
+    needed: readonly BankPcr[],
+  ): { readonly values: ProvenPcrValues; readonly assumed: readonly BankPcr[] } | { readonly finding: Finding } {
+    const values = new Map<number, Map<number, Buffer>>();
+    const assumed: BankPcr[] = [];
+    for (const each of needed) {
+      const { hash, pcr } = each;
+      const last = this.#last.get(keyOf(hash, pcr));
+      const value = last ?? (this.#moved.has(pcr) ? undefined : this.#first.get(hash)?.get(pcr));
+      if (value === undefined) return { finding: unknownPcr(each, this.#moved.has(pcr)) };
+      if (last === undefined) assumed.push(each);
+      values.set(hash, (values.get(hash) ?? new Map<number, Buffer>()).set(pcr, value));
+    }
+    // They were proven in the rounds that they were kept from.
+    return { values: values as unknown as ProvenPcrValues, assumed };
+  }
+}
+
+/** What the rules of a policy look at, in banks that are active. Boot rules do where there is a boot that may have moved away. */
+export function neededPcrs(
+  applicable: ApplicablePolicy,
+  { host, boot: known }: Pick<KeptEvidence, 'host' | 'boot'>,
+): readonly BankPcr[] {
+  if (applicable.kind !== 'policy') return [];
+  const banks = banksOf(host);
+  const boot = known?.outcome.kind === 'verified' ? selectBootPcrs(applicable, banks) : null;
+  return banks.flatMap(({ hash, pcrs }) => {
+    const named = [...applicable.policy.pcrRules, ...pcrsOfExpressions(applicable.policy)].flatMap(({ bank, index }) =>
+      hashAlgorithmByName(bank)?.alg === hash ? [index] : [],
+    );
+    const all = new Set([...named, ...(boot?.hash === hash ? boot.pcrs : [])]);
+    return [...all].filter((pcr) => pcrs.includes(pcr)).map((pcr) => ({ hash, pcr }));
+  });
+}
+
+function banksOf({ banks }: Pick<HostRecord, 'banks'>) {
+  return banks.map(({ algorithm, pcrs }) => ({ hash: algorithm, pcrs }));
+}
+
+function keyOf(hash: number, pcr: number): string {
+  return `${hash}:${pcr}`;
+}
+
+function unknownPcr({ hash, pcr }: BankPcr, moved: boolean): Finding {
+  return unevaluated('kept-evidence', {
+    reason: 'KEPT_PCR_UNKNOWN',
+    observed: moved ? 'moved since the first quote of this boot' : 'not quoted in this boot',
+    expected: `PCR ${pcr} of the ${algorithmName(hash)} bank`,
+    message: 'A rule looks at a PCR whose present value no kept evidence tells. The next quote will.',
+  });
+}

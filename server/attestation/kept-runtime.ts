@@ -1,0 +1,85 @@
+import type { ProvenPcrValues } from '../../tpm/crypto/pcr.ts';
+import { EMPTY_CHECKPOINT, parseCheckpoint } from '../../tpm/ima/checkpoint.ts';
+import type { ApplicablePolicy } from '../policy/appraise.ts';
+import type { RuntimeEvidence } from '../policy/appraise-runtime.ts';
+import type { RuntimeJudge } from '../policy/judge-entry.ts';
+import type { RuntimeState } from '../policy/runtime-state.ts';
+import { EMPTY_TALLY, withFormerFaults } from '../policy/runtime-tally.ts';
+import type { RuntimeTally } from '../policy/runtime-tally.ts';
+import type { LogStore } from '../store/log-store.ts';
+import { unevaluated } from '../verifier/finding.ts';
+import type { Finding } from '../verifier/finding.ts';
+import { followList } from '../verifier/follow-list.ts';
+import { checkBootOfList } from './boot-of-list.ts';
+import type { KeptEvidence } from './kept-evidence.ts';
+import { listBytes } from './list-bytes.ts';
+import { loadRuntime } from './round-runtime.ts';
+import type { RuntimeServices } from './runtime-services.ts';
+
+/** What the kept list of a host comes to under a policy, or why it does not say. */
+export type KeptRuntime = { readonly evidence: RuntimeEvidence | null } | { readonly finding: Finding };
+
+export interface KeptRuntimeServices {
+  readonly store: Pick<LogStore, 'getRuntime' | 'readLog'>;
+  readonly runtimes: RuntimeServices;
+}
+
+/**
+ * Judges the kept list of run-time measurements, as far as the last round proved it. Another judge than that of the rounds judges
+ * every entry anew, against the values that they proved.
+ */
+export async function judgeKeptRuntime(
+  services: KeptRuntimeServices,
+  { host, result, boot }: KeptEvidence,
+  applicable: ApplicablePolicy,
+): Promise<KeptRuntime> {
+  const rules = applicable.kind === 'policy' ? (applicable.policy.runtime ?? null) : null;
+  if (applicable.kind !== 'policy' || rules === null) return { evidence: null };
+  const proven = result.checks.some(({ id, outcome }) => id === 'runtime.list' && outcome === 'passed');
+  const { state } = await loadRuntime(services.store, host.id);
+  if (!proven || state === null) return unknown('no list that the last quote proved');
+  const { resetCount, restartCount } = host.clock;
+  if (state.resetCount !== resetCount || state.restartCount !== restartCount) return unknown('a list of another boot');
+  const outcome = await services.runtimes.judges.of(applicable, rules);
+  if (outcome.kind === 'missing') return unknown(`not there: ${outcome.names.join(', ')}`);
+  const tally = await tallyOf(services, { hostId: host.id, state, judge: outcome.judge });
+  if (tally === null) return unknown('a list that does not lead to the values that were proven');
+  return { evidence: { kind: 'proven', tally, boot: checkBootOfList(tally.bootAggregate, boot) } };
+}
+
+async function tallyOf(
+  { store, runtimes }: KeptRuntimeServices,
+  { hostId, state, judge }: { readonly hostId: string; readonly state: RuntimeState; readonly judge: RuntimeJudge },
+): Promise<RuntimeTally | null> {
+  if (state.judge === judge.digest) return withFormerFaults(state.tally, state.former);
+  const { offset, pcrs } = parseCheckpoint(state.checkpoint);
+  const values = new Map<number, Map<number, Buffer>>();
+  for (const { bank, pcr, value } of pcrs) {
+    values.set(bank.alg, (values.get(bank.alg) ?? new Map<number, Buffer>()).set(pcr, value));
+  }
+  using _turn = await runtimes.turns.take();
+  const bytes = (from: number): AsyncIterable<Uint8Array> =>
+    listBytes(store, { hostId, kept: offset, part: null }, from);
+  const followed = await followList({
+    // Only values that a quote proved are in a checkpoint.
+    pcrs: values as unknown as ProvenPcrValues,
+    banks: [...values.keys()],
+    indices: [...new Set(pcrs.map(({ pcr }) => pcr))],
+    from: EMPTY_CHECKPOINT,
+    bytes,
+    breathe: runtimes.breathe,
+  });
+  if (followed.kind !== 'proven' || followed.list.checkpoint.offset !== offset) return null;
+  return await runtimes.tally(followed.list, { bytes, before: EMPTY_TALLY, judge });
+}
+
+function unknown(observed: string): { readonly finding: Finding } {
+  return {
+    finding: unevaluated('kept-evidence', {
+      reason: 'KEPT_RUNTIME_UNKNOWN',
+      observed,
+      expected: 'a list of run-time measurements that the last quote proved',
+      message: 'The policy has run-time rules, and no kept list says what ran on this host. It would be asked for.',
+    }),
+  };
+}

@@ -1,0 +1,107 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
+
+import type {
+  SimulateTrustPolicyRequest,
+  SimulateTrustPolicyResponseSchema,
+  TrustPolicy as ProtoPolicy,
+} from '../../proto/gen/assay/v1/trust_policy_pb.ts';
+import type { Context } from '../../proto/service.ts';
+import { StatusError } from '../../proto/status.ts';
+import { simulate } from '../attestation/simulate.ts';
+import type { SimulationRequest, SimulationServices } from '../attestation/simulate.ts';
+import { differs } from '../attestation/simulation-tally.ts';
+import type { TrustPolicy } from '../policy/policy.ts';
+import type { Store } from '../store/store.ts';
+import type { Access } from './access.ts';
+import { simulatedToProto, simulationFromProto, simulationSummaryToProto } from './convert-simulation.ts';
+
+/** Simulations of all callers at once. */
+const MAX_AT_ONCE = 4;
+
+export interface SimulationsOptions {
+  readonly access: Access;
+  readonly store: Store;
+  /** What rounds are judged with. */
+  readonly services: Omit<SimulationServices, 'store'>;
+  /** Makes a policy of what was written; throws with every problem. */
+  readonly resolve: (policy: ProtoPolicy) => TrustPolicy;
+}
+
+/** Runs simulations: one for each caller, a few in all. */
+export class Simulations {
+  readonly #options: SimulationsOptions;
+  readonly #callers = new Set<string>();
+
+  constructor(options: SimulationsOptions) {
+    this.#options = options;
+  }
+
+  async *run(
+    request: SimulateTrustPolicyRequest,
+    context: Context,
+  ): AsyncGenerator<MessageInitShape<typeof SimulateTrustPolicyResponseSchema>> {
+    const { access, store, services, resolve } = this.#options;
+    const { maxVerdicts, ...wanted } = simulationFromProto(request, resolve);
+    const scope = access.scope(context);
+    using _turn = this.#begin(access.actor(context).actor);
+    using _checking = access.keepChecking(context);
+    await this.#checkNames({ ...wanted, scope });
+    const signal = AbortSignal.any([context.signal, context.draining]);
+    let listed = 0;
+    let unlisted = 0;
+    for await (const event of simulate({ ...services, store }, { ...wanted, scope, signal })) {
+      if (event.kind === 'summary') {
+        const summary = simulationSummaryToProto(event.summary, unlisted);
+        yield { event: { case: 'summary', value: summary } };
+      } else if (event.kind === 'progress') {
+        yield { event: { case: 'progress', value: { hostCount: BigInt(event.hosts) } } };
+      } else if (!differs(event)) {
+        continue;
+      } else if (listed < maxVerdicts) {
+        listed += 1;
+        yield { event: { case: 'verdict', value: simulatedToProto(event) } };
+      } else unlisted += 1;
+    }
+    if (context.draining.aborted) {
+      throw new StatusError({
+        code: 'UNAVAILABLE',
+        reason: 'SHUTTING_DOWN',
+        message: 'the service is stopping; simulate again elsewhere',
+        retryAfterMillis: 1_000,
+      });
+    }
+  }
+
+  #begin(caller: string): Disposable {
+    if (this.#callers.has(caller) || this.#callers.size >= MAX_AT_ONCE) {
+      throw new StatusError({
+        code: 'RESOURCE_EXHAUSTED',
+        reason: 'SIMULATION_BUSY',
+        message: this.#callers.has(caller)
+          ? 'a simulation of this identity is running already'
+          : 'enough simulations are running already',
+        retryAfterMillis: 2_000,
+      });
+    }
+    this.#callers.add(caller);
+    return { [Symbol.dispose]: () => void this.#callers.delete(caller) };
+  }
+
+  /** What is named must be there: nothing would be said of it, and that looks like nothing to say. */
+  async #checkNames({
+    change,
+    hostIds,
+    scope,
+  }: Pick<SimulationRequest, 'change' | 'hostIds' | 'scope'>): Promise<void> {
+    const { store } = this.#options;
+    if (change.kind === 'delete' && (await store.getPolicy(change.id, null)) === null)
+      throw notFound(`trustPolicies/${change.id}`);
+    const hosts = await Promise.all(hostIds.map((id) => store.findHost(id, scope)));
+    const missing = hosts.indexOf(null);
+    if (missing >= 0) throw notFound(`hosts/${hostIds[missing]}`);
+  }
+}
+
+function notFound(name: string): StatusError {
+  return new StatusError({ code: 'NOT_FOUND', reason: 'NOT_FOUND', message: `${name} is not known` });
+}
