@@ -221,6 +221,7 @@ function expressionsOf(log: Buffer): () => void {
     banksProven: true,
     pcrs: outcome.evidence.pcrs,
     boot,
+    runtime: null,
   };
   return () => {
     const checks = appraiseExpressions({ expressions }, sources, new Claims());

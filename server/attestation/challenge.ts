@@ -1,6 +1,6 @@
 import { selectPcrs } from '../policy/select-pcrs.ts';
 import type { ApplicablePolicy } from '../policy/appraise.ts';
-import { bootRulesOf } from '../policy/policy.ts';
+import { bootRulesOf, runtimeRulesOf } from '../policy/policy.ts';
 import { isOtherBoot } from '../store/enroll-rules.ts';
 import { placeLogPart } from '../store/log-rules.ts';
 import type { HostRecord, LogKind, LogState } from '../store/records.ts';
@@ -52,7 +52,7 @@ function lacksBoot({ applicable, boot, known }: ChallengeContext): boolean {
   if (applicable.kind !== 'policy') return false;
   const asked = bootRulesOf(applicable.policy) !== null;
   // Where a list of run-time measurements began is told by the PCRs of the boot.
-  if (known === null) return hasRuntimeRules(applicable) || asked;
+  if (known === null) return asksForList(applicable) || asked;
   if (!asked) return false;
   const { outcome } = known;
   return boot !== null && (outcome.kind === 'missing' || (outcome.kind === 'unverified' && outcome.torn));
@@ -63,7 +63,7 @@ function lacksBoot({ applicable, boot, known }: ChallengeContext): boolean {
  * for again only after the next one; but the list of run-time measurements is where a policy judges it.
  */
 function growingLogs({ logs, applicable }: ChallengeContext): Challenge['logs'] {
-  const asked = hasRuntimeRules(applicable);
+  const asked = asksForList(applicable);
   const kept = new Map(logs.map((state) => [state.kind, state]));
   return LOG_KINDS.filter((kind) => {
     const state = kept.get(kind);
@@ -72,8 +72,8 @@ function growingLogs({ logs, applicable }: ChallengeContext): Challenge['logs'] 
   }).map((kind) => ({ kind, offset: kept.get(kind)?.size ?? 0 }));
 }
 
-function hasRuntimeRules(applicable: ApplicablePolicy): boolean {
-  return applicable.kind === 'policy' && (applicable.policy.runtime ?? null) !== null;
+function asksForList(applicable: ApplicablePolicy): boolean {
+  return applicable.kind === 'policy' && runtimeRulesOf(applicable.policy) !== null;
 }
 
 /** What is known of the logs after a round that brought these parts, and said of others why they cannot be read. */

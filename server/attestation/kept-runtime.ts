@@ -3,6 +3,7 @@ import { EMPTY_CHECKPOINT, parseCheckpoint } from '../../tpm/ima/checkpoint.ts';
 import type { ApplicablePolicy } from '../policy/appraise.ts';
 import type { RuntimeEvidence } from '../policy/appraise-runtime.ts';
 import type { RuntimeJudge } from '../policy/judge-entry.ts';
+import { runtimeRulesOf } from '../policy/policy.ts';
 import type { RuntimeState } from '../policy/runtime-state.ts';
 import { EMPTY_TALLY, withFormerFaults } from '../policy/runtime-tally.ts';
 import type { RuntimeTally } from '../policy/runtime-tally.ts';
@@ -33,7 +34,7 @@ export async function judgeKeptRuntime(
   { host, result, boot }: KeptEvidence,
   applicable: ApplicablePolicy,
 ): Promise<KeptRuntime> {
-  const rules = applicable.kind === 'policy' ? (applicable.policy.runtime ?? null) : null;
+  const rules = applicable.kind === 'policy' ? runtimeRulesOf(applicable.policy) : null;
   if (applicable.kind !== 'policy' || rules === null) return { evidence: null };
   const proven = result.checks.some(({ id, outcome }) => id === 'runtime.list' && outcome === 'passed');
   const { state } = await loadRuntime(services.store, host.id);
@@ -44,7 +45,8 @@ export async function judgeKeptRuntime(
   if (outcome.kind === 'missing') return unknown(`not there: ${outcome.names.join(', ')}`);
   const tally = await tallyOf(services, { hostId: host.id, state, judge: outcome.judge });
   if (tally === null) return unknown('a list that does not lead to the values that were proven');
-  return { evidence: { kind: 'proven', tally, boot: checkBootOfList(tally.bootAggregate, boot) } };
+  const { entries } = parseCheckpoint(state.checkpoint);
+  return { evidence: { kind: 'proven', tally, entries, boot: checkBootOfList(tally.bootAggregate, boot) } };
 }
 
 async function tallyOf(
@@ -79,7 +81,7 @@ function unknown(observed: string): { readonly finding: Finding } {
       reason: 'KEPT_RUNTIME_UNKNOWN',
       observed,
       expected: 'a list of run-time measurements that the last quote proved',
-      message: 'The policy has run-time rules, and no kept list says what ran on this host. It would be asked for.',
+      message: 'The policy asks what ran, and no kept list says what ran on this host. It would be asked for.',
     }),
   };
 }

@@ -4,6 +4,7 @@ import type { ImaCheckpoint } from '../../tpm/ima/checkpoint.ts';
 import type { RuntimeEvidence } from '../policy/appraise-runtime.ts';
 import type { ApplicablePolicy } from '../policy/appraise.ts';
 import type { RuntimeJudge } from '../policy/judge-entry.ts';
+import { runtimeRulesOf } from '../policy/policy.ts';
 import { makeState, readState } from '../policy/runtime-state.ts';
 import type { RuntimeState } from '../policy/runtime-state.ts';
 import { EMPTY_TALLY, withFormerFaults } from '../policy/runtime-tally.ts';
@@ -75,10 +76,10 @@ export interface RuntimeProof {
   readonly askAgain: boolean;
 }
 
-/** Of a round that no policy with run-time rules judges. */
+/** Of a round that no policy judges which asks what ran. */
 export const UNASKED: RuntimeProof = { evidence: null, change: undefined, torn: false, askAgain: false };
 
-/** Follows and judges the list where the policy has run-time rules. */
+/** Follows and judges the list where the policy asks for it. */
 export async function proveRuntime(
   services: RuntimeServices,
   context: RuntimeContext,
@@ -90,7 +91,7 @@ export async function proveRuntime(
   const rebooted = isOtherBoot(context.host.clock, quote.clockInfo);
   if (rebooted && challenge.selection !== 'all') return UNASKED;
   if (findings.some(({ reason }) => reason === 'CLOCK_REGRESSED')) return UNASKED;
-  const rules = applicable.kind === 'policy' ? (applicable.policy.runtime ?? null) : null;
+  const rules = applicable.kind === 'policy' ? runtimeRulesOf(applicable.policy) : null;
   if (applicable.kind !== 'policy' || rules === null) {
     // The logs of a round that was asked for all of them replace those that a checkpoint was of.
     const dropped = challenge.selection === 'all' && runtime.sequence > 0;
@@ -209,7 +210,7 @@ class ListRound {
     const pcrs = [...new Set([...proven, ...awaited])].toSorted((left, right) => left - right);
     const boot = checkBootOfList(tally.bootAggregate, this.#round.proven ?? this.#context.boot);
     return {
-      evidence: { kind: 'proven', tally: withFormerFaults(tally, former), boot },
+      evidence: { kind: 'proven', tally: withFormerFaults(tally, former), entries: checkpoint.entries, boot },
       change: this.#changeTo({ checkpoint: formatCheckpoint(checkpoint), pcrs, tally, former }),
       torn: false,
       askAgain: awaited.length > 0,

@@ -16,7 +16,7 @@ import { Turns } from './turns.ts';
 /** Lists that are followed at once: each keeps one read of the store and one slice in memory. */
 const AT_ONCE = 4;
 
-/** What rounds of hosts with run-time rules share. */
+/** What rounds of hosts share whose policies ask what ran. */
 export class RuntimeServices {
   readonly store: Pick<Store, 'readLog'>;
   readonly judges: RuntimeJudges;

@@ -1,5 +1,6 @@
 import { failed, passed, unevaluated } from '../verifier/finding.ts';
 import type { Finding } from '../verifier/finding.ts';
+import { magnitude } from './appraise-runtime.ts';
 import { APPROVED, APPROVED_AT_BOOT, CONTRAINDICATED, NOT_APPROVED } from './claims.ts';
 import type { Claims } from './claims.ts';
 import type { Expression } from './compile-expression.ts';
@@ -9,19 +10,20 @@ import { compiledRules, pcrsOfExpressions } from './expression-rules.ts';
 import type { CompiledRule, ExpressionRule } from './expression-rules.ts';
 import { ExpressionFault, Frame } from './expression-value.ts';
 import type { ClaimValue } from './expression-value.ts';
+import { runtimeRulesOf } from './policy.ts';
 import type { TrustPolicy } from './policy.ts';
 
 type ClaimValues = ReadonlyMap<string, ClaimValue>;
 
 /** What each expression of the policy says of the host. */
 export function appraiseExpressions(
-  policy: Pick<TrustPolicy, 'expressions'>,
+  policy: Pick<TrustPolicy, 'runtime' | 'expressions'>,
   sources: ClaimSources,
   claims: Claims,
 ): readonly Finding[] {
   const rules = compiledRules(policy);
   if (rules.length === 0) return [];
-  const values = claimsOf(sources, pcrsOfExpressions(policy));
+  const values = claimsOf(sources, { pcrs: pcrsOfExpressions(policy), runtimeRules: runtimeRulesOf(policy) });
   return rules.map((rule) => checkRule(rule, values, claims));
 }
 
@@ -77,14 +79,18 @@ const MAX_EXPECTED = 256;
 
 /** The values of the claims that an expression names, for people: the first few, shortened. */
 function observe({ claims }: Expression, values: ClaimValues): string {
-  const shown = claims.slice(0, MAX_SHOWN).map(({ path, read }) => `${path} = ${valueOf(read, values)}`);
+  const shown = claims.slice(0, MAX_SHOWN).map(({ path, read }) => `${path} = ${valueOf(path, read, values)}`);
   const more = claims.length > MAX_SHOWN ? ` and ${claims.length - MAX_SHOWN} more` : '';
   return shortened(`${shown.join(', ')}${more}`, MAX_OBSERVED);
 }
 
-function valueOf(read: (frame: Frame) => ClaimValue, values: ClaimValues): string {
+/** The list of run-time measurements grows with every round. */
+const GROWING = 'runtime.';
+
+function valueOf(path: string, read: (frame: Frame) => ClaimValue, values: ClaimValues): string {
   try {
-    return shown(read(new Frame(values)));
+    const value = read(new Frame(values));
+    return typeof value === 'bigint' && path.startsWith(GROWING) ? magnitude(Number(value)) : shown(value);
   } catch (error) {
     if (error instanceof ExpressionFault) return 'nothing';
     throw error;

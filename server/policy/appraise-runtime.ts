@@ -10,13 +10,17 @@ import {
 } from './claims.ts';
 import type { Claims } from './claims.ts';
 import type { RuntimeReason } from './judge-entry.ts';
+import { asksForSignatures, NO_RUNTIME_RULES } from './runtime-rules.ts';
 import type { RuntimeAction, RuntimeRules } from './runtime-rules.ts';
 import type { RuntimeFaults, RuntimeTally } from './runtime-tally.ts';
 
 /** What is known of what ran since the boot. */
 export type RuntimeEvidence =
-  /** Every entry that the quote covers is judged. `boot`: whether the list began in the boot that the TPM speaks of. */
-  | { readonly kind: 'proven'; readonly tally: RuntimeTally; readonly boot: Finding }
+  /**
+   * Every entry that the quote covers is judged. `entries`: how many these are. `boot`: whether the list began in the boot that the
+   * TPM speaks of.
+   */
+  | { readonly kind: 'proven'; readonly tally: RuntimeTally; readonly entries: number; readonly boot: Finding }
   /**
    * The list does not explain the quote, or cannot be judged. `tally`: what was proven and judged before; it is not forgotten.
    * `absent`: there is nothing to judge.
@@ -28,7 +32,7 @@ export type RuntimeEvidence =
       readonly tally: RuntimeTally | null;
     };
 
-/** What each run-time rule of the policy says of the list. */
+/** What each run-time rule of the policy says of the list; of {@link NO_RUNTIME_RULES} only whether it can be believed. */
 export function appraiseRuntime(
   evidence: RuntimeEvidence | null,
   rules: RuntimeRules | null,
@@ -71,7 +75,7 @@ interface FaultCheck {
 
 function checksOf(rules: RuntimeRules): readonly FaultCheck[] {
   const { files, forbiddenFiles, invalidSignatures, violations, otherKernels } = rules;
-  const signed = files !== null && (files.keyrings.length > 0 || files.trustHostKeys);
+  if (rules === NO_RUNTIME_RULES) return [];
   const checks: FaultCheck[] = [
     {
       id: 'runtime.kernels',
@@ -102,7 +106,7 @@ function checksOf(rules: RuntimeRules): readonly FaultCheck[] {
             expected: 'no forbidden file',
           } satisfies FaultCheck,
         ]),
-    ...(signed
+    ...(asksForSignatures(files)
       ? [
           {
             id: 'runtime.signatures',
@@ -210,7 +214,7 @@ function approve(findings: readonly Finding[], { files }: RuntimeRules, claims: 
 const MAX_SHOWN = 4;
 const MAX_SHOWN_PATH = 96;
 
-/** The first ones by name, and how many there are about: an exact number would make each round another verdict. */
+/** The first ones by name, and how many there are about. */
 function describeFaults({ count, examples }: RuntimeFaults): string {
   const shown = examples.slice(0, MAX_SHOWN).map(({ path, digest, detail }) => {
     const name = path.length > MAX_SHOWN_PATH ? `${path.slice(0, MAX_SHOWN_PATH).toWellFormed()}…` : path;
@@ -222,7 +226,8 @@ function describeFaults({ count, examples }: RuntimeFaults): string {
 
 const MAGNITUDES = [10, 100, 1_000, 10_000, 100_000] as const;
 
-function magnitude(count: number): string {
+/** About how many: an exact number of what grows would make each round another verdict. */
+export function magnitude(count: number): string {
   const over = MAGNITUDES.findLast((limit) => count > limit);
   return over === undefined ? String(count) : `more than ${over}`;
 }

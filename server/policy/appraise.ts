@@ -27,7 +27,7 @@ import {
   UNTRUSTWORTHY,
 } from './claims.ts';
 import type { HostFacts } from './expression-claims.ts';
-import { bootRulesOf, hasRules } from './policy.ts';
+import { bootRulesOf, hasRules, runtimeRulesOf } from './policy.ts';
 import type { PcrRule, TrustPolicy } from './policy.ts';
 
 /** Version of the appraisal itself: a change of what a rule means makes every verdict a new one. */
@@ -91,7 +91,7 @@ export function appraise(input: AppraisalInput): Verdict {
     for (const rule of policy.pcrRules) checks.push(checkPcr(rule, input.pcrs, input.banks, claims));
   }
   checks.push(...appraiseBoot(input.boot, policy === null ? null : bootRulesOf(policy), claims));
-  checks.push(...appraiseRuntime(input.runtime, policy?.runtime ?? null, claims));
+  checks.push(...appraiseRuntime(input.runtime, policy === null ? null : runtimeRulesOf(policy), claims));
   if (policy !== null) checks.push(...appraiseExpressions(policy, input, claims));
   const vector = claims.vector();
   return {

@@ -110,6 +110,53 @@ export const CLAIM_TYPES: Readonly<Record<string, ClaimType>> = {
       absent: '',
     },
   },
+  Runtime: {
+    entries: { type: 'int', meaning: 'entries of the list that are proven', absent: '' },
+    files: { type: 'int', meaning: 'files that it holds', absent: '' },
+    violations: {
+      type: 'int',
+      meaning:
+        'files that were written while they were measured or in use, but for those that `violations.apply_excludes` excludes; since the last reset of the TPM',
+      absent: '',
+    },
+    other_kernels: {
+      type: 'int',
+      meaning: 'entries that tell of another kernel, loaded or started; since the last reset of the TPM',
+      absent: '',
+    },
+    boot_aggregate: { type: 'bool', meaning: 'the list began in the boot that the TPM speaks of', absent: '' },
+    allowed_files: { type: 'int', meaning: 'files that a rule allows', absent: 'the policy has no rule `files`' },
+    excluded_files: {
+      type: 'int',
+      meaning: 'files that only an exclude lets pass',
+      absent: 'the policy has no rule `files`',
+    },
+    unknown_files: {
+      type: 'int',
+      meaning: 'files that nothing allows; since the last reset of the TPM',
+      absent: 'the policy has no rule `files`',
+    },
+    forbidden_files: {
+      type: 'int',
+      meaning: 'forbidden files; since the last reset of the TPM',
+      absent: 'the policy has no rule `forbidden_files`',
+    },
+    valid_signatures: {
+      type: 'int',
+      meaning: 'files with a valid signature of a key that counts',
+      absent: 'no rule `files` names keys',
+    },
+    unknown_key_signatures: {
+      type: 'int',
+      meaning: 'files with a signature of another key',
+      absent: 'no rule `files` names keys',
+    },
+    invalid_signatures: {
+      type: 'int',
+      meaning: 'files with a signature that is not valid; since the last reset of the TPM',
+      absent: 'no rule `files` names keys',
+    },
+  },
   Host: {
     node_name: { type: 'string', meaning: 'set by an operator', absent: 'none is set' },
     labels: { type: 'map<string, string>', meaning: 'set by operators', absent: '' },
@@ -122,6 +169,7 @@ export const CLAIM_ROOTS: Readonly<Record<string, string>> = {
   tpm: 'Tpm',
   pcrs: 'Pcrs',
   boot: 'Boot',
+  runtime: 'Runtime',
   host: 'Host',
 };
 

@@ -4,7 +4,7 @@ import { describeBootRules } from './describe-boot-rules.ts';
 import type { ExpressionRule } from './expression-rules.ts';
 import { describeRule, nameValues } from './describe-rule.ts';
 import { checksOfRuntimeRules, describeRuntimeRules } from './describe-runtime-rules.ts';
-import { bootRulesOf } from './policy.ts';
+import { bootRulesOf, runtimeRulesOf } from './policy.ts';
 import type { PcrRule, TrustPolicy } from './policy.ts';
 
 /** Each kind of rule has a row: what it requires of a host, a sentence for each. */
@@ -14,7 +14,7 @@ const DESCRIPTIONS: readonly ((policy: TrustPolicy) => readonly string[])[] = [
   describeTimes,
   ({ pcrRules }) => pcrRules.map(describePcrRule),
   (policy) => describeBootRules(bootRulesOf(policy)),
-  ({ runtime }) => describeRuntimeRules(runtime),
+  (policy) => describeRuntimeRules(runtimeRulesOf(policy)),
   ({ expressions = [] }) => expressions.map(describeExpression),
 ];
 
@@ -36,7 +36,7 @@ const CHECKS: readonly ((policy: TrustPolicy) => readonly string[])[] = [
   () => [''],
   ({ pcrRules }) => pcrRules.map(({ bank, index }) => `pcr.${bank}.${index}`),
   (policy) => bootChecks(bootRulesOf(policy)),
-  ({ runtime }) => checksOfRuntimeRules(runtime),
+  (policy) => checksOfRuntimeRules(runtimeRulesOf(policy)),
   ({ expressions = [] }) => expressions.map(({ id }) => `expression.${id}`),
 ];
 

@@ -1,4 +1,5 @@
 import { describeRule } from './describe-rule.ts';
+import { asksForSignatures } from './runtime-rules.ts';
 import type { FileRule, RuntimeFindingRule, RuntimeRules } from './runtime-rules.ts';
 
 /** What the run-time rules of a policy require, a sentence for each. */
@@ -12,7 +13,7 @@ export function describeRuntimeRules(rules: RuntimeRules | null | undefined): re
     ...(forbiddenFiles === null
       ? []
       : [describeRule(`None of ${forbiddenFiles.digests.length} forbidden files was used`, forbiddenFiles)]),
-    ...(hasKeys(files) ? describeFinding('Every signature on a file is valid', invalidSignatures) : []),
+    ...(asksForSignatures(files) ? describeFinding('Every signature on a file is valid', invalidSignatures) : []),
     ...describeFinding('No file was written while it was measured or in use', violations),
     ...describeFinding('No other kernel was loaded', otherKernels),
   ];
@@ -29,7 +30,7 @@ export function checksOfRuntimeRules(rules: RuntimeRules | null | undefined): re
     ...(list === null ? [] : ['runtime.list']),
     ...(files === null ? [] : unless({ action: files.unknown }, 'runtime.files')),
     ...(forbiddenFiles === null ? [] : ['runtime.forbidden-files']),
-    ...(hasKeys(files) ? unless(invalidSignatures, 'runtime.signatures') : []),
+    ...(asksForSignatures(files) ? unless(invalidSignatures, 'runtime.signatures') : []),
     ...unless(violations, 'runtime.violations'),
     ...unless(otherKernels, 'runtime.kernels'),
   ];
@@ -38,10 +39,6 @@ export function checksOfRuntimeRules(rules: RuntimeRules | null | undefined): re
 /** What a policy ignores it does not require. */
 function describeFinding(requirement: string, { action, message }: RuntimeFindingRule): readonly string[] {
   return action === 'ignore' ? [] : [describeRule(requirement, { severity: action, message })];
-}
-
-function hasKeys(files: FileRule | null): boolean {
-  return files !== null && (files.keyrings.length > 0 || files.trustHostKeys);
 }
 
 function describeFiles(files: FileRule): string {

@@ -4,12 +4,15 @@ import type { ProvenPcrValues } from '../../tpm/crypto/pcr.ts';
 import type { EkRecord, HostRecord } from '../store/records.ts';
 import type { VerifiedBoot } from '../verifier/verify-boot.ts';
 import type { BootEvidence } from './appraise-boot.ts';
+import type { RuntimeEvidence } from './appraise-runtime.ts';
 import { parseSbatLevel } from './boot-checks.ts';
 import { CLAIM_TYPES } from './claims-model.ts';
 import { keptCommandLine, looseArguments, splitCommandLine } from './command-line.ts';
 import type { NamedPcr } from './compile-expression.ts';
-import { Unproven } from './expression-value.ts';
+import { message, Unproven } from './expression-value.ts';
 import type { ClaimValue } from './expression-value.ts';
+import { runtimeClaims } from './runtime-claims.ts';
+import type { RuntimeRules } from './runtime-rules.ts';
 
 /** What is known of a host besides its evidence; nothing of it is what the host says of itself. */
 export interface HostFacts {
@@ -34,24 +37,28 @@ export interface ClaimSources {
   readonly banksProven: boolean;
   readonly pcrs: ProvenPcrValues | null;
   readonly boot: BootEvidence;
+  readonly runtime: RuntimeEvidence | null;
+}
+
+/** What of a policy decides which claims there are. */
+export interface ClaimDemand {
+  /** Those that expressions name; others are not copied. */
+  readonly pcrs: readonly NamedPcr[];
+  /** Those that the list was judged by. */
+  readonly runtimeRules: RuntimeRules | null;
 }
 
 type Claims = ReadonlyMap<string, ClaimValue>;
 
-/** `named`: the PCRs that expressions name; others are not copied. */
-export function claimsOf(sources: ClaimSources, named: readonly NamedPcr[]): Claims {
+export function claimsOf(sources: ClaimSources, { pcrs, runtimeRules }: ClaimDemand): Claims {
   return new Map<string, ClaimValue>([
     ['identity', identityClaims(sources)],
     ['tpm', tpmClaims(sources)],
-    ['pcrs', pcrClaims(sources, named)],
+    ['pcrs', pcrClaims(sources, pcrs)],
     ['boot', bootClaims(sources.boot)],
+    ['runtime', runtimeClaims(sources.runtime, runtimeRules)],
     ['host', hostClaims(sources)],
   ]);
-}
-
-/** Fields of a message; those that are undefined are absent. */
-function message(fields: Readonly<Record<string, ClaimValue | undefined>>): Claims {
-  return new Map(Object.entries(fields).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
 }
 
 const ENROLLING = 'not known before the host is admitted';

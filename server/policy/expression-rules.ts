@@ -49,12 +49,15 @@ export function expressionProblems(drafts: readonly ExpressionRuleDraft[], alone
   const measured = drafts.some(({ expression }) => looksAtMeasurements(compileExpression(expression)));
   if (measured) return [];
   return [
-    { field: 'expressions', message: 'look at no measurement, and there is no other rule: one must name pcrs or boot' },
+    {
+      field: 'expressions',
+      message: 'look at no measurement, and there is no other rule: one must name pcrs, boot or runtime',
+    },
   ];
 }
 
 function looksAtMeasurements({ roots }: Expression): boolean {
-  return roots.has('pcrs') || roots.has('boot');
+  return roots.has('pcrs') || roots.has('boot') || roots.has('runtime');
 }
 
 function ruleProblems(draft: ExpressionRuleDraft, field: string): readonly PolicyProblem[] {
@@ -115,6 +118,11 @@ export function bootPcrsOfExpressions(policy: WithExpressions): readonly number[
   const named = compiledRules(policy).flatMap(({ expression }) => expression?.bootPcrs ?? []);
   const looks = compiledRules(policy).some(({ expression }) => (expression?.bootPcrs ?? null) !== null);
   return looks ? named : null;
+}
+
+/** Whether what the list of run-time measurements came to decides. */
+export function looksAtRuntime(policy: WithExpressions): boolean {
+  return compiledRules(policy).some(({ expression }) => expression?.roots.has('runtime') === true);
 }
 
 /** Whether what a quote says of the TPM decides: version, counters, banks. */

@@ -16,6 +16,11 @@ export class Unproven {
   }
 }
 
+/** Fields of a message; those that are undefined are absent. */
+export function message(fields: Readonly<Record<string, ClaimValue | undefined>>): ReadonlyMap<string, ClaimValue> {
+  return new Map(Object.entries(fields).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
+}
+
 /** Why an expression has no value. */
 export type FaultCode = 'EXPRESSION_CLAIM_MISSING' | 'EXPRESSION_LIMIT' | 'EXPRESSION_ERROR';
 

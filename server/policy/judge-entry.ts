@@ -11,6 +11,7 @@ import type { ImaSignatureResult } from '../../tpm/ima/signature-result.ts';
 import { isBootAggregate } from '../../tpm/ima/boot-aggregate.ts';
 import { matchesPath, parsePathPattern } from './path-pattern.ts';
 import type { PathPattern } from './path-pattern.ts';
+import { asksForSignatures } from './runtime-rules.ts';
 import type { RuntimeRules } from './runtime-rules.ts';
 
 /** The digests of one version of a reference set. */
@@ -160,7 +161,7 @@ function judgeFile(
   common: readonly EntryFault[],
 ): JudgedEntry {
   const rule = rules.files;
-  const asked = rule !== null && (rule.keyrings.length > 0 || rule.trustHostKeys);
+  const asked = asksForSignatures(rule);
   const signature = asked ? result.kind : 'unasked';
   const signed = asked && result.kind === 'valid';
   // A digest of an fs-verity tree is none of the file's bytes.

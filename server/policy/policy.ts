@@ -2,10 +2,10 @@ import { IMPLEMENTATION_PCR, hashAlgorithmByName } from '../../tpm/structures/co
 import { bootContradictions } from './boot-contradictions.ts';
 import { bootRuleProblems, NO_BOOT_RULES, resolveBootRules } from './boot-rules.ts';
 import type { BootRules, BootRulesDraft } from './boot-rules.ts';
-import { bootPcrsOfExpressions, expressionProblems, resolveExpressions } from './expression-rules.ts';
+import { bootPcrsOfExpressions, expressionProblems, looksAtRuntime, resolveExpressions } from './expression-rules.ts';
 import type { ExpressionRule, ExpressionRuleDraft } from './expression-rules.ts';
 import type { PolicyProblem } from './policy-problem.ts';
-import { referencesOfRules, resolveRuntimeRules, runtimeRuleProblems } from './runtime-rules.ts';
+import { NO_RUNTIME_RULES, referencesOfRules, resolveRuntimeRules, runtimeRuleProblems } from './runtime-rules.ts';
 import type { RuntimeRules, RuntimeRulesDraft } from './runtime-rules.ts';
 
 /** What one PCR must hold. */
@@ -58,6 +58,11 @@ export function hasRules({
 /** What the policy asks of the boot log; null where it asks for none. An expression that looks at the boot asks for one. */
 export function bootRulesOf(policy: Pick<TrustPolicy, 'boot' | 'expressions'>): BootRules | null {
   return policy.boot ?? (bootPcrsOfExpressions(policy) === null ? null : NO_BOOT_RULES);
+}
+
+/** What the policy asks of the list of run-time measurements; null where it asks for none. An expression over it asks for one. */
+export function runtimeRulesOf(policy: Pick<TrustPolicy, 'runtime' | 'expressions'>): RuntimeRules | null {
+  return policy.runtime ?? (looksAtRuntime(policy) ? NO_RUNTIME_RULES : null);
 }
 
 /** Resource names of the sets and keyrings that a policy names, ascending, each once. */

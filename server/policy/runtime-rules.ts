@@ -48,6 +48,21 @@ export interface RuntimeRules {
   readonly otherKernels: RuntimeFindingRule;
 }
 
+/** Asks for a list that explains the quote, and for nothing of it. */
+export const NO_RUNTIME_RULES: RuntimeRules = {
+  list: null,
+  files: null,
+  forbiddenFiles: null,
+  invalidSignatures: { action: 'ignore', message: '' },
+  violations: { action: 'ignore', message: '', applyExcludes: false },
+  otherKernels: { action: 'ignore', message: '' },
+};
+
+/** Signatures are asked for where keys are named. */
+export function asksForSignatures(files: FileRule | null): boolean {
+  return files !== null && (files.keyrings.length > 0 || files.trustHostKeys);
+}
+
 type Choice<Word extends string> = Word | undefined | 'unknown';
 type ActionDraft<Rule extends RuntimeFindingRule> = Omit<Rule, 'action'> & { readonly action: Choice<RuntimeAction> };
 type SeverityDraft<Rule extends RuntimeListRule> = Omit<Rule, 'severity'> & { readonly severity: Choice<Severity> };

@@ -3,7 +3,7 @@ import type { PcrBankSelection } from '../../tpm/structures/pcr-selection.ts';
 import type { ApplicablePolicy } from './appraise.ts';
 import { pcrsOfRules } from './boot-checks.ts';
 import { bootPcrsOfExpressions, pcrsOfExpressions } from './expression-rules.ts';
-import { bootRulesOf } from './policy.ts';
+import { bootRulesOf, runtimeRulesOf } from './policy.ts';
 
 /** What is quoted where no policy says: the firmware's PCRs of the first active bank. */
 const WITHOUT_POLICY = [0, 1, 2, 3, 4, 5, 6, 7];
@@ -58,14 +58,14 @@ export function selectBootPcrs(
 /**
  * The PCRs that a list of run-time measurements must explain, in every active bank that has PCR 10; in SHA-1's only where there is no
  * other. One of them is not enough: kernels pad SHA-1 hashes into banks of hashes that they lack, however long these are. `extended`:
- * those that the list was seen to extend. Empty where the policy has no run-time rules, or no bank is such.
+ * those that the list was seen to extend. Empty where the policy asks for no list, or no bank is such.
  */
 export function selectRuntimePcrs(
   applicable: ApplicablePolicy,
   banks: readonly PcrBankSelection[],
   extended: readonly number[] = IMA_ALONE,
 ): readonly PcrBankSelection[] {
-  const rules = applicable.kind === 'policy' ? (applicable.policy.runtime ?? null) : null;
+  const rules = applicable.kind === 'policy' ? runtimeRulesOf(applicable.policy) : null;
   const having = rules === null ? [] : banks.filter(({ pcrs }) => pcrs.includes(IMA_PCR));
   const strong = having.filter(({ hash }) => hash !== TPM_ALG_SHA1);
   return (strong.length > 0 ? strong : having).map(({ hash }) => ({ hash, pcrs: extended }));

@@ -4,6 +4,8 @@ import { digest } from '../../../tpm/crypto/digest.ts';
 import { TPM_ALG_SHA256, TPM_ALG_SHA384 } from '../../../tpm/structures/constants.ts';
 import { bootedTpm, bootLog, SECURE_BOOT } from '../../support/booted-machine.ts';
 import { dataIsHere } from '../../support/data.ts';
+import { failures, MeasuredHost } from '../../support/measured-host.ts';
+import { bufferPlan, filePlan, violationPlan } from '../../support/measuring-kernel.ts';
 import { enrollMachine, StreamAgent } from '../../support/stream-agent.ts';
 import { openHouse, OPERATOR, putPolicy } from '../../support/test-service.ts';
 import type { House } from '../../support/test-service.ts';
@@ -70,5 +72,69 @@ describe('a host that is judged by an expression over a PCR', () => {
     const { status, checks } = await agent.round();
     expect(status).toBe('contraindicated');
     expect(reasons(checks)).toEqual(['EXPRESSION_FALSE']);
+  });
+});
+
+describe('a host that is judged by an expression over what ran', () => {
+  const CLEAN = 'runtime.violations == 0 && runtime.other_kernels == 0 && runtime.boot_aggregate && runtime.files > 10';
+  const file = (name: string) => filePlan(`/usr/bin/${name}`, name);
+  const FILES = Array.from({ length: 12 }, (_, index) => file(`tool${index}`));
+
+  it('brings its list, is confirmed while it runs more, and turns with a violation for good', async () => {
+    await putExpression(CLEAN);
+    await using host = await MeasuredHost.enrolled(house);
+    host.kernel.measure(...FILES);
+    const first = await host.round();
+    expect(failures(first.checks)).toEqual([]);
+    expect(first.status).toBe('affirming');
+    const size = host.kernel.list.length;
+    host.kernel.measure(file('more'));
+    const next = await host.hurry();
+    expect(next.selection).toEqual([{ hash: TPM_ALG_SHA256, pcrs: [10] }]);
+    expect(next.logs).toEqual([{ kind: 'ima', offset: size }]);
+    host.answer(next);
+    const { result } = await host.agent.expect('result');
+    expect(result).toMatchObject({ revision: first.revision, confirmations: 1 });
+
+    host.kernel.measure(violationPlan('/var/log/x'));
+    const bad = await host.next();
+    expect(bad.status).toBe('contraindicated');
+    expect(failures(bad.checks)).toEqual(['expression.rule failed EXPRESSION_FALSE']);
+    host.kernel.measure(file('later'));
+    expect((await host.next()).revision).toBe(bad.revision);
+  });
+
+  it('turns when another kernel is loaded', async () => {
+    await putExpression(CLEAN);
+    await using host = await MeasuredHost.enrolled(house);
+    host.kernel.measure(...FILES);
+    expect((await host.round()).status).toBe('affirming');
+    host.kernel.measure(bufferPlan('kexec-cmdline', Buffer.from('quiet')));
+    expect(failures((await host.next()).checks)).toEqual(['expression.rule failed EXPRESSION_FALSE']);
+  });
+
+  it('is not affirmed by a list that hides an entry', async () => {
+    await putExpression(CLEAN);
+    await using host = await MeasuredHost.enrolled(house);
+    host.kernel.measure(...FILES);
+    expect((await host.round()).status).toBe('affirming');
+    host.kernel.extend(violationPlan('/var/log/x'));
+    const result = await host.torn(await host.hurry());
+    expect(result.status).toBe('contraindicated');
+    expect(failures(result.checks)).toEqual(
+      expect.arrayContaining([
+        'runtime.list failed IMA_LOG_INCOMPLETE',
+        'expression.rule error EXPRESSION_CLAIM_MISSING',
+      ]),
+    );
+  });
+
+  it('is not affirmed without a list', async () => {
+    await putExpression('runtime.violations == 0');
+    const machine = await enrollMachine(house);
+    await using agent = new StreamAgent(house, machine);
+    const { status, checks } = await agent.round();
+    expect(status).toBe('none');
+    expect(failures(checks)).toContain('expression.rule error EXPRESSION_CLAIM_MISSING');
   });
 });

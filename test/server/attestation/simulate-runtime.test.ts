@@ -3,11 +3,11 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { RuntimeRulesDraft } from '../../../server/policy/runtime-rules.ts';
 import type { ResultRecord } from '../../../server/store/records.ts';
 import { failures, MeasuredHost, putRules } from '../../support/measured-host.ts';
-import { filePlan, sha256 } from '../../support/measuring-kernel.ts';
+import { filePlan, sha256, violationPlan } from '../../support/measuring-kernel.ts';
 import { FILES, importFiles, NO_RUNTIME_RULES } from '../../support/runtime-policy.ts';
 import { simulated } from '../../support/simulating.ts';
 import { makePolicy } from '../../support/make-policy.ts';
-import { openHouse, putPolicy } from '../../support/test-service.ts';
+import { openHouse, putPolicy, writePolicy } from '../../support/test-service.ts';
 import type { House } from '../../support/test-service.ts';
 
 let house: House;
@@ -73,5 +73,41 @@ describe('run-time rules that are simulated', () => {
     });
     const gone = { ...FILES, referenceSets: ['referenceSets/gone'] };
     await expect(simulateRules(host, { files: gone })).rejects.toMatchObject({ code: 'unknown_reference' });
+  });
+});
+
+describe('an expression over what ran that is simulated', () => {
+  const judgedBy = (expression: string) =>
+    makePolicy({
+      pcrRules: [],
+      expressions: [{ id: 'rule', expression, claim: 'configuration', severity: undefined, message: '' }],
+    });
+  const outcomeOf = async ({ machine }: MeasuredHost, expression: string) =>
+    (await simulated(house, judgedBy(expression))).hosts.get(machine.id)?.outcome;
+
+  it('judges the kept list, and comes true in the next round', async () => {
+    await putRules(house, { violations: { action: 'warning', message: '', applyExcludes: false } });
+    await using host = await MeasuredHost.enrolled(house);
+    host.kernel.measure(filePlan('/bin/sh', 'sh'), violationPlan('/var/log/x'));
+    expect((await host.round()).status).toBe('warning');
+    for (const expression of ['runtime.violations == 1 && runtime.entries == 3', 'runtime.violations == 0']) {
+      const outcome = await outcomeOf(host, expression);
+      if (outcome?.kind !== 'verdict') throw new Error(JSON.stringify(outcome));
+      await writePolicy(house.store, judgedBy(expression));
+      const real = await host.round();
+      expect(outcome.verdict.status).toBe(real.status);
+      const [expected, found] = [real, outcome.verdict].map(({ checks }) => checks.filter(({ id }) => id !== 'clock'));
+      expect(found).toEqual(expected);
+    }
+  });
+
+  it('is unknown where no round has proven a list', async () => {
+    await putPolicy(house.store);
+    await using host = await MeasuredHost.enrolled(house);
+    expect((await host.round()).status).toBe('affirming');
+    expect(await outcomeOf(host, 'runtime.violations == 0')).toMatchObject({
+      kind: 'unknown',
+      finding: { reason: 'KEPT_RUNTIME_UNKNOWN' },
+    });
   });
 });

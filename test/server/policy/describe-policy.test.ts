@@ -104,6 +104,23 @@ describe('a policy in words', () => {
     ]);
   });
 
+  it('says that an expression over what ran asks for a list, and for nothing else of it', () => {
+    const expression = 'runtime.violations == 0';
+    const expressions = [{ id: 'rule', expression, claim: 'executables', severity: undefined, message: '' }] as const;
+    const [before, after] = [policy(), policy({ expressions })].map(requirementsOf);
+    expect(after?.slice(before?.length)).toEqual([
+      {
+        description:
+          'What ran since the boot is told by a list of the kernel that explains PCR 10, as the TPM signed it.',
+        check: 'runtime.list',
+      },
+      {
+        description: 'This holds (rule): runtime.violations == 0; else the host is contraindicated.',
+        check: 'expression.rule',
+      },
+    ]);
+  });
+
   it('has a sentence for each run-time rule, and none for what it ignores', () => {
     const runtime = {
       list: { severity: 'warning', message: '' },

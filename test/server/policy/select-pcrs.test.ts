@@ -45,6 +45,18 @@ describe('what a round quotes', () => {
     ]);
   });
 
+  it('is PCR 10 of every strong bank where an expression looks at what ran', () => {
+    const expression = 'runtime.violations == 0';
+    const rules = [{ id: 'a', expression, claim: 'configuration', severity: 'warning', message: '' }] as const;
+    const applicable = by(rule('sha256', 7));
+    const policy = { ...applicable.policy, expressions: rules };
+    const banks = [{ hash: TPM_ALG_SHA1, pcrs: every }, ...BANKS];
+    expect(selectPcrs({ ...applicable, policy }, banks)).toEqual([
+      { hash: TPM_ALG_SHA256, pcrs: [7, 10] },
+      { hash: TPM_ALG_SHA384, pcrs: [10] },
+    ]);
+  });
+
   it('leaves out a bank that is not active', () => {
     expect(selectPcrs(by(rule('sha1', 0), rule('sha256', 7)), BANKS)).toEqual([{ hash: TPM_ALG_SHA256, pcrs: [7] }]);
   });

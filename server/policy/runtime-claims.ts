@@ -1,0 +1,46 @@
+/** What a proven list of run-time measurements came to, as expressions see it. */
+import type { RuntimeEvidence } from './appraise-runtime.ts';
+import { message, Unproven } from './expression-value.ts';
+import type { ClaimValue } from './expression-value.ts';
+import type { RuntimeReason } from './judge-entry.ts';
+import { asksForSignatures } from './runtime-rules.ts';
+import type { RuntimeRules } from './runtime-rules.ts';
+
+type ProvenRuntime = RuntimeEvidence & { readonly kind: 'proven' };
+
+/** `rules`: those that the list was judged by. What they do not look for is not there. */
+export function runtimeClaims(evidence: RuntimeEvidence | null, rules: RuntimeRules | null): ClaimValue {
+  if (evidence === null || rules === null) return new Unproven('no list of run-time measurements has come yet');
+  if (evidence.kind === 'unproven') {
+    return new Unproven(`no proven list of run-time measurements (${evidence.finding.reason})`);
+  }
+  const { faults } = evidence.tally;
+  // What such an entry measured may be anything that a rule looks for.
+  const doubt = DOUBTS.find((reason) => faults[reason] !== undefined);
+  return doubt === undefined
+    ? claimsOfList(evidence, rules)
+    : new Unproven(`entries of the list of run-time measurements that say nothing for sure (${doubt})`);
+}
+
+const DOUBTS: readonly RuntimeReason[] = ['IMA_ENTRY_UNREADABLE', 'IMA_LIST_INCONSISTENT'];
+
+function claimsOfList({ tally, entries, boot }: ProvenRuntime, rules: RuntimeRules): ClaimValue {
+  const { counts } = tally;
+  const faults = (reason: RuntimeReason): bigint => BigInt(tally.faults[reason]?.count ?? 0);
+  const judged = (count: number): bigint | undefined => (rules.files === null ? undefined : BigInt(count));
+  const signed = asksForSignatures(rules.files);
+  return message({
+    entries: BigInt(entries),
+    files: BigInt(counts.files),
+    violations: faults('IMA_VIOLATION'),
+    other_kernels: faults('KERNEL_REPLACED'),
+    boot_aggregate: boot.outcome === 'error' ? new Unproven(boot.message) : boot.outcome === 'passed',
+    allowed_files: judged(counts.allowed),
+    excluded_files: judged(counts.excluded),
+    unknown_files: rules.files === null ? undefined : faults('FILE_UNKNOWN'),
+    forbidden_files: rules.forbiddenFiles === null ? undefined : faults('FILE_FORBIDDEN'),
+    valid_signatures: signed ? BigInt(counts.validSignatures) : undefined,
+    unknown_key_signatures: signed ? BigInt(counts.unknownKeySignatures) : undefined,
+    invalid_signatures: signed ? faults('FILE_SIGNATURE_INVALID') : undefined,
+  });
+}
