@@ -5,7 +5,7 @@ import { TPM_ALG_SHA256, TPM_ALG_SHA384 } from '../../../tpm/structures/constant
 import { bootedTpm, bootLog, SECURE_BOOT } from '../../support/booted-machine.ts';
 import { dataIsHere } from '../../support/data.ts';
 import { failures, MeasuredHost } from '../../support/measured-host.ts';
-import { bufferPlan, filePlan, violationPlan } from '../../support/measuring-kernel.ts';
+import { bufferPlan, filePlan, MeasuringKernel, violationPlan } from '../../support/measuring-kernel.ts';
 import { enrollMachine, StreamAgent } from '../../support/stream-agent.ts';
 import { openHouse, OPERATOR, putPolicy } from '../../support/test-service.ts';
 import type { House } from '../../support/test-service.ts';
@@ -111,6 +111,21 @@ describe('a host that is judged by an expression over what ran', () => {
     expect((await host.round()).status).toBe('affirming');
     host.kernel.measure(bufferPlan('kexec-cmdline', Buffer.from('quiet')));
     expect(failures((await host.next()).checks)).toEqual(['expression.rule failed EXPRESSION_FALSE']);
+  });
+
+  it('is held to a violation of before a restart that did not reset the TPM', async () => {
+    await putExpression('runtime.violations == 0');
+    await using host = await MeasuredHost.enrolled(house);
+    host.kernel.measure(violationPlan('/var/log/x'));
+    expect((await host.round()).status).toBe('contraindicated');
+    const { tpm } = host.machine;
+    tpm.clockInfo = { ...tpm.clockInfo, restartCount: tpm.clockInfo.restartCount + 1 };
+    for (const bank of tpm.pcrs.values()) for (const [pcr, value] of bank) bank.set(pcr, Buffer.alloc(value.length));
+    host.kernel = new MeasuringKernel(tpm);
+    await host.next({ logs: [] });
+    const result = await host.round();
+    expect(result.status).toBe('contraindicated');
+    expect(failures(result.checks)).toEqual(['expression.rule failed EXPRESSION_FALSE']);
   });
 
   it('is not affirmed by a list that hides an entry', async () => {

@@ -64,6 +64,18 @@ describe.skipIf(!dataIsHere('measured-boot'))('admission by boot', () => {
     expect(await dump(house.store)).toEqual(before);
   });
 
+  it('admits nobody by an expression over what ran, which no enrolment proves', async () => {
+    await open();
+    const expression = 'runtime.violations == 0 || true';
+    const expressions = [{ id: 'rule', expression, claim: 'executables', severity: undefined, message: '' }] as const;
+    await putPolicy(house.store, { pcrRules: [], expressions });
+    const tpm = bootedTpm(SECURE_BOOT);
+    await expect(enroll(house, tpm, tpm.createAk(), { logs: [bootLog(SECURE_BOOT)] })).rejects.toMatchObject({
+      code: 'ADMISSION_BOOT_DENIED',
+      message: expect.stringMatching(/expression\.rule \(EXPRESSION_CLAIM_MISSING\)/) as string,
+    });
+  });
+
   it('keeps out a host that waits for approval just as well', async () => {
     await open({ admission: ['approval'] });
     const tpm = bootedTpm(NO_SECURE_BOOT);
