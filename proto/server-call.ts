@@ -36,6 +36,7 @@ export class ServerCall extends ServerInterceptingCall {
   /** The status is decided. */
   #ended = false;
   #released = false;
+  #onReleased: (() => void)[] | undefined;
   #halfClosed = false;
   #pendingBytes = 0;
   #reader: PromiseWithResolvers<Buffer | undefined> | undefined;
@@ -54,6 +55,7 @@ export class ServerCall extends ServerInterceptingCall {
       method: plan.method,
       pendingBytes: () => this.#pendingBytes,
       fail: (error: StatusError) => this.fail(error),
+      onReleased: (listener: () => void) => this.#whenReleased(listener),
     });
     if (Number.isFinite(deadline)) {
       // grpc-js has a timer too, but tells nobody of it while the caller does not read.
@@ -176,6 +178,13 @@ export class ServerCall extends ServerInterceptingCall {
     if (this.#released) return;
     this.#released = true;
     this.#plan.released(this);
+    for (const listener of this.#onReleased ?? []) listener();
+    this.#onReleased = undefined;
+  }
+
+  #whenReleased(listener: () => void): void {
+    if (this.#released) listener();
+    else (this.#onReleased ??= []).push(listener);
   }
 
   #throwIfEnded(): void {

@@ -41,6 +41,8 @@ export interface Context {
   pendingBytes(): number;
   /** Ends the call with this status at once, whatever its handler is doing. The status follows what is pending. */
   fail(error: StatusError): void;
+  /** Calls back once nothing of the call is held any more, nor anything that waits for the caller: at once where that is so. */
+  onReleased(listener: () => void): void;
 }
 
 /** The handler of one method. The call's kind decides its shape. */

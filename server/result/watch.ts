@@ -14,9 +14,14 @@ const BOOKMARK_INTERVAL = 15_000;
 const MIN_FLUSH = 250;
 const MAX_FLUSH = 10_000;
 
-export type WatchErrorCode = 'RESUME_TOKEN_INVALID' | 'REVISION_GONE' | 'INCARNATION_CHANGED' | 'SCOPE_CHANGED';
+export type WatchErrorCode =
+  | 'RESUME_TOKEN_INVALID'
+  | 'REVISION_GONE'
+  | 'INCARNATION_CHANGED'
+  | 'SCOPE_CHANGED'
+  | 'WATCH_LIMIT';
 
-/** A watch that cannot be resumed where the caller left it. */
+/** A watch that cannot begin, or not where the caller left it. */
 export class WatchError extends Error {
   override readonly name = 'WatchError';
   readonly code: WatchErrorCode;

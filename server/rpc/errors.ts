@@ -44,6 +44,7 @@ const STATUS_OF_REASON: { readonly [reason: string]: StatusCode } = {
   REVISION_GONE: 'OUT_OF_RANGE',
   INCARNATION_CHANGED: 'OUT_OF_RANGE',
   SCOPE_CHANGED: 'OUT_OF_RANGE',
+  WATCH_LIMIT: 'RESOURCE_EXHAUSTED',
   PLACEMENT_INDEX_STALE: 'UNAVAILABLE',
   PLACEMENT_BUSY: 'UNAVAILABLE',
   CLOCK_BEHIND: 'UNAVAILABLE',
@@ -83,6 +84,7 @@ const RETRY_AFTER: { readonly [reason: string]: number } = {
   LOG_BUDGET: 5_000,
   PLACEMENT_INDEX_STALE: 1_000,
   PLACEMENT_BUSY: 2_000,
+  WATCH_LIMIT: 10_000,
 };
 
 const STORE_STATUS: Readonly<Record<StoreErrorCode, StatusCode>> = {

@@ -11,6 +11,7 @@ import type { Context, Handlers } from '../../proto/service.ts';
 import { StatusError } from '../../proto/status.ts';
 import type { ChangeFeed } from '../result/feed.ts';
 import type { TokenIssuer } from '../result/issue-token.ts';
+import { OpenWatches } from '../result/open-watches.ts';
 import { watchResults } from '../result/watch.ts';
 import type { WatchEvent } from '../result/watch.ts';
 import type { ResultRecord } from '../store/records.ts';
@@ -40,6 +41,7 @@ export function resultHandlers({
   feed,
   tokens,
 }: ResultHandlersOptions): Handlers<typeof AttestationResultService> {
+  const watches = new OpenWatches();
   return {
     async getAttestationResult({ host, token }, context) {
       const demand = token === undefined ? undefined : tokenDemandFromProto(token);
@@ -89,11 +91,11 @@ export function resultHandlers({
       using _checking = access.keepChecking(context);
       const filter = filterFromProto(request.filter, access.scope(context));
       if (request.resumeToken.length > MAX_RESUME_TOKEN) throw invalid('resume_token', 'is too long');
+      using _place = takePlace(watches, { access, context });
       const signal = AbortSignal.any([context.signal, context.draining]);
       for await (const event of watchResults({ store, feed, filter, resumeToken: request.resumeToken, signal })) {
-        const taken = cutOffWhenSlow(context);
+        using _cutOff = cutOffWhenSlow(context);
         yield eventToProto(event);
-        taken();
       }
       if (context.draining.aborted) {
         throw new StatusError({
@@ -112,8 +114,17 @@ function resultPage(results: Page<ResultRecord>, list: unknown, keyOf: (result: 
   return { results: messages, nextPageToken: nextPageToken(page, list) };
 }
 
+/** The place of a watch is free again when its call holds nothing: what waits for a caller who was cut off is still there. */
+function takePlace(
+  watches: OpenWatches,
+  { access, context }: { readonly access: Access; readonly context: Context },
+): Disposable {
+  const leave = watches.enter(access.actor(context).actor);
+  return { [Symbol.dispose]: () => context.onReleased(leave) };
+}
+
 /** Ends the call when the yield that follows is not taken in time. */
-function cutOffWhenSlow(context: Context): () => void {
+function cutOffWhenSlow(context: Context): Disposable {
   const timer = setTimeout(() => {
     context.fail(
       new StatusError({
@@ -123,7 +134,7 @@ function cutOffWhenSlow(context: Context): () => void {
       }),
     );
   }, SLOW_WATCHER);
-  return () => clearTimeout(timer);
+  return { [Symbol.dispose]: () => clearTimeout(timer) };
 }
 
 function eventToProto(event: WatchEvent): MessageInitShape<typeof WatchAttestationResultsResponseSchema> {

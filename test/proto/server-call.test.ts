@@ -140,6 +140,49 @@ describe('flow', () => {
     expect(await failure(rest)).toMatchObject({ code: 'RESOURCE_EXHAUSTED', reason: 'SLOW_CONSUMER' });
   });
 
+  test.each<[string, (leave: { readonly read: () => Promise<unknown>; readonly close: () => void }) => unknown]>([
+    ['has read the rest', ({ read }) => read()],
+    ['has closed its connection', ({ close }) => close()],
+  ])('a call that was cut off is released once its caller %s', async (_name, leave) => {
+    const contexts: Context[] = [];
+    let sent = 0;
+    await using service = await startTestService(
+      echoServices(
+        {},
+        {
+          async *watchAttestationResults(_request, context) {
+            contexts.push(context);
+            for (;;) {
+              yield { resumeToken: 'x'.repeat(100_000) };
+              sent += 1;
+            }
+          },
+        },
+      ),
+    );
+    const channel = service.connect();
+    const stream = channel.client(AttestationResultService).watchAttestationResults({})[Symbol.asyncIterator]();
+    await stream.next();
+    await until(() => (contexts[0]?.pendingBytes() ?? 0) > 0, 'bytes pending');
+    await settled(() => sent);
+    let released = 0;
+    contexts[0]?.onReleased(() => (released += 1));
+    contexts[0]?.fail(
+      new StatusError({ code: 'RESOURCE_EXHAUSTED', reason: 'SLOW_CONSUMER', message: 'consumer is too slow' }),
+    );
+    await until(() => contexts[0]?.signal.aborted === true, 'call ended');
+    await delay(100);
+    expect(released).toBe(0);
+    const read = async () => {
+      for (let next = await stream.next(); next.done !== true; next = await stream.next());
+    };
+    const left = leave({ read: () => failure(read()), close: () => channel.close() });
+    await until(() => released === 1, 'call released');
+    await left;
+    contexts[0]?.onReleased(() => (released += 1));
+    expect(released).toBe(2);
+  });
+
   test('a handler that does not read holds the caller', async () => {
     const release = Promise.withResolvers<void>();
     await using service = await startTestService(

@@ -19,6 +19,7 @@ function openCall(roles: readonly RoleName[]) {
     peer: { address: '192.0.2.1', port: 1 },
     method: { service: 'assay.v1.AttestationResultService', name: 'WatchAttestationResults', roles, everyHost: false },
     pendingBytes: () => 0,
+    onReleased: (listener) => listener(),
     fail: (error) => {
       failures.push(error);
       abort.abort();

@@ -24,6 +24,7 @@ function watch() {
   const access = {
     keepChecking: () => ({ [Symbol.dispose]: () => undefined }),
     scope: () => ({}),
+    actor: () => ({ actor: 'identities/ada' }),
   } as unknown as Access;
   const abort = new AbortController();
   const failures: StatusError[] = [];
@@ -31,6 +32,7 @@ function watch() {
     signal: abort.signal,
     draining: new AbortController().signal,
     fail: (error: StatusError) => failures.push(error),
+    onReleased: (listener: () => void) => listener(),
   } as unknown as Context;
   const request = { resumeToken: '', filter: undefined } as never;
   // All that a watch needs of what the handlers share.
@@ -48,6 +50,15 @@ it('a watcher that takes nothing for 30 s is cut off, and told to resume', async
   expect(failures).toMatchObject([{ code: 'RESOURCE_EXHAUSTED', reason: 'WATCHER_TOO_SLOW' }]);
   abort.abort();
   await events.return?.();
+});
+
+it('a watch that ends while a message waits is over, and leaves no clock behind', async () => {
+  const { events, failures, abort } = watch();
+  await events.next();
+  abort.abort();
+  await events.return?.();
+  vi.advanceTimersByTime(30_000);
+  expect(failures).toEqual([]);
 });
 
 it('a watcher that takes each event in time is not, however long it watches', async () => {
