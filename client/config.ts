@@ -77,6 +77,11 @@ export async function readPart(
   }
 }
 
+/** Bytes of a file; nothing is opened. Files of the kernel have none. */
+export async function fileSize(path: string): Promise<number> {
+  return (await stat(path)).size;
+}
+
 /** Reads standard input to its end, within a limit. */
 export async function readStandardInput(limit: number): Promise<Buffer> {
   const parts: Buffer[] = [];

@@ -15,6 +15,7 @@ import type { Context, JoinOptions } from './commands/context.ts';
 import { makeProgram } from './commands/program.ts';
 import {
   exists,
+  fileSize,
   listFiles,
   openFile,
   listFolder,
@@ -87,8 +88,10 @@ function makeContext(environment: Environment, setExitCode: (code: number) => vo
     agent: {
       join: (options) =>
         withWorld(surroundings, { path: options.state, create: true }, (world) => joinService(world, options)),
-      run: ({ state }) =>
-        withWorld(surroundings, { path: state, create: false }, (world) => runAgent(world, ending.signal)),
+      run: ({ state, wishPause }) =>
+        withWorld(surroundings, { path: state, create: false }, (world) =>
+          runAgent(world, ending.signal, { wishPause }),
+        ),
     },
     setExitCode,
   };
@@ -119,6 +122,7 @@ async function withWorld<T>(
       connect: ({ server, authority, identity }) =>
         connect({ server, authority, certificate: identity.certificate, key: identity.privateKey, now, random }),
       read: readPart,
+      fileSize,
       agentVersion: version,
       now,
       random,

@@ -5,9 +5,11 @@ import type { AttestationService, AttestIncoming, AttestOutgoing, Challenge, Evi
 import type { AttestationResult } from '../sdk/resources.ts';
 import { AgentError } from './agent-error.ts';
 import type { CollectedLog } from './collect.ts';
+import type { GrowingLog } from './gauge.ts';
 import type { HostAk, HostTpm } from './host-tpm.ts';
 import { Outbox } from './outbox.ts';
 import { quotePcrs } from './quote-pcrs.ts';
+import type { MeasurementWatch } from './watch.ts';
 
 /** Logs and banks that one challenge may ask for; the contract has three logs, TPMs have up to 16 banks. */
 const MAX_LOGS = 8;
@@ -28,6 +30,8 @@ export interface StreamEvents {
   result(result: AttestationResult): void;
   pending(message: string): void;
   torn(reason: string, attempt: number): void;
+  /** A challenge was asked for because these logs have grown. */
+  wished(logs: readonly GrowingLog[]): void;
 }
 
 /** An enrolled host, its AK loaded. */
@@ -42,6 +46,8 @@ export interface Attester {
   readonly collectFacts: () => Promise<ClaimedFacts>;
   readonly collectLogs: (requests: Challenge['logs']) => Promise<readonly CollectedLog[]>;
   readonly renewer: Renewer;
+  /** Undefined where nothing is watched. */
+  readonly watch: MeasurementWatch | undefined;
 }
 
 /** `renewed`: come back under the new TLS key. `ended`: the service closed the stream in good order. */
@@ -57,10 +63,12 @@ export async function attest(
   options: { readonly events: StreamEvents; readonly signal: AbortSignal },
 ): Promise<StreamEnd> {
   const outbox = new Outbox<AttestOutgoing>();
-  const { ak, agentVersion } = attester;
+  const { ak, agentVersion, watch } = attester;
   outbox.push({ kind: 'hello', akName: ak.name, bootState: await attester.tpm.bootState(), agentVersion });
   const stream = new Stream(attester, outbox, options.events);
+  const over = new AbortController();
   try {
+    void watch?.run((logs) => stream.wish(logs), over.signal);
     let first = true;
     for await (const message of service.attest(outbox, options.signal)) {
       if (first) await options.events.accepted();
@@ -70,6 +78,7 @@ export async function attest(
     }
     return 'ended';
   } finally {
+    over.abort();
     outbox.close();
   }
 }
@@ -93,12 +102,18 @@ class Stream {
     return this.#certificateStored && !this.#evidenceOpen;
   }
 
+  wish(logs: readonly GrowingLog[]): void {
+    this.#outbox.push({ kind: 'wish', reason: `new measurements: ${logs.join(', ')}` });
+    this.#events.wished(logs);
+  }
+
   async take(message: AttestIncoming): Promise<void> {
     switch (message.kind) {
       case 'challenge': {
         const { evidence, logs } = await makeEvidence(this.#attester, message.challenge);
         this.#outbox.push({ kind: 'evidence', evidence });
         for (const { chunks } of logs) for (const chunk of chunks) this.#outbox.push({ kind: 'chunk', chunk });
+        this.#attester.watch?.evidenceSent();
         this.#evidenceOpen = true;
         return;
       }
@@ -133,6 +148,7 @@ async function makeEvidence(
     facts: factsDigest(facts, newTlsPublicKey),
   });
   const selection = challenge.allBanks ? await tpm.activeBanks() : challenge.selection;
+  await attester.watch?.quoteBegins();
   const { quote, pcrValues } = await quotePcrs(tpm, ak, { qualifyingData, selection });
   const bankProof = challenge.allBanks ? await ak.proveBanks(bankProofBinding(qualifyingData)) : undefined;
   const logs = await attester.collectLogs(challenge.logs);

@@ -6,23 +6,30 @@ import { attest } from './attest.ts';
 import type { Attester, StreamEnd, StreamEvents } from './attest.ts';
 import { collectFacts, collectLogs } from './collect.ts';
 import { enrollHost, isEnrolled, issuedIdentities } from './enroll-host.ts';
+import { Gauge } from './gauge.ts';
 import { makeRenewer, promoteRenewal } from './renew.ts';
 import type { TlsIdentity } from './state-document.ts';
 import { tlsKeySha256 } from './tls-key.ts';
 import { TpmSession } from './tpm-session.ts';
 import type { ReadyTpm } from './tpm-session.ts';
+import { DEFAULT_WISH_PAUSE_MS, MeasurementWatch } from './watch.ts';
 import type { World } from './world.ts';
 
 /** How one try ended that did not fail. */
 type TryEnd = StreamEnd | 'replacement_pending' | 'unauthenticated';
+
+export interface AgentOptions {
+  /** Between two wishes for a challenge after new measurements, at least, milliseconds; without it 5 s. */
+  readonly wishPause?: number | 'off';
+}
 
 /**
  * Attests the host until the signal aborts: enrols where that is due, holds one stream, and comes back after whatever happens
  * to the service, the network or the TPM.
  * @throws AgentError `state_absent`; an error that no other try can change
  */
-export async function runAgent(world: World, signal: AbortSignal): Promise<void> {
-  const agent = new Agent(world);
+export async function runAgent(world: World, signal: AbortSignal, options: AgentOptions = {}): Promise<void> {
+  const agent = new Agent(world, options.wishPause ?? DEFAULT_WISH_PAUSE_MS);
   const { server } = world.state.joined;
   world.log.info({ event: 'started', server }, `attesting to ${server}`);
   world.notifier.ready();
@@ -41,14 +48,19 @@ class Agent {
   readonly #world: World;
   readonly #tpm: TpmSession;
   readonly #backoff: Backoff;
+  readonly #watch: MeasurementWatch | undefined;
   #enrollAnew = false;
   #renewed: Date | undefined;
   #lastStatus: string | undefined;
 
-  constructor(world: World) {
+  constructor(world: World, wishPause: number | 'off') {
     this.#world = world;
     this.#tpm = new TpmSession(world);
     this.#backoff = new Backoff(world.random);
+    if (wishPause !== 'off') {
+      const gauge = new Gauge(world, world.state.joined.logs);
+      this.#watch = new MeasurementWatch(gauge, { sleep: world.sleep, pauseMillis: wishPause });
+    }
   }
 
   close(): Promise<void> {
@@ -99,6 +111,7 @@ class Agent {
       collectFacts: () => collectFacts(this.#world.read, this.#world.agentVersion),
       collectLogs: (requests) => collectLogs(this.#world.read, logs, requests),
       renewer: makeRenewer(this.#world.state, { ...this.#world, renewed: this.#renewed }),
+      watch: this.#watch,
     };
     const connection = this.#world.connect({ server, authority, identity });
     try {
@@ -123,6 +136,9 @@ class Agent {
       },
       torn: (reason, attempt) => {
         log.info({ event: 'torn', reason, attempt }, 'PCRs moved while evidence was made; another challenge follows');
+      },
+      wished: (logs) => {
+        log.debug({ event: 'wished', logs }, 'something new was measured; the service is asked for a challenge');
       },
     };
   }

@@ -32,6 +32,8 @@ export interface World {
     readonly identity: TlsIdentity;
   }) => AgentConnection;
   readonly read: ReadPart;
+  /** Bytes of a file, as its directory entry has them: nothing is opened. */
+  readonly fileSize: (path: string) => Promise<number>;
   readonly agentVersion: string;
   readonly now: () => Date;
   /** From 0 to 1. */

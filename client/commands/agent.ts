@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { CertificateError, parseFingerprint } from '../../proto/certificate-profile.ts';
 import { AK_ALGORITHMS } from '../agent/host-tpm.ts';
 import type { AkAlgorithm } from '../agent/host-tpm.ts';
+import { DEFAULT_WISH_PAUSE_MS } from '../agent/watch.ts';
 import { escapeText } from '../output.ts';
 import { parseAddress } from '../sdk/profile.ts';
 import { SdkError } from '../sdk/sdk-error.ts';
@@ -17,6 +18,11 @@ interface JoinFlags {
   readonly bootLog: string;
   readonly userspaceLog: string;
   readonly imaLog: string;
+}
+
+interface RunFlags {
+  readonly state: string;
+  readonly watchMeasurements: number | 'off';
 }
 
 /** `assay agent`. */
@@ -51,7 +57,16 @@ export function addAgentCommands(context: Context, program: Command): void {
     .command('run')
     .description('attest this host until ended by SIGTERM or SIGINT; enrols first where that is due')
     .option('--state <dir>', 'where keys and certificates are kept', defaults.state)
-    .action((flags: { readonly state: string }) => context.agent.run(flags));
+    .option(
+      '--watch-measurements <seconds>',
+      'from one challenge that is asked for after new measurements to the next, at least; or off',
+      parseWatch,
+      DEFAULT_WISH_PAUSE_MS / 1000,
+    )
+    .action(({ state, watchMeasurements }: RunFlags) => {
+      const wishPause = watchMeasurements === 'off' ? watchMeasurements : watchMeasurements * 1000;
+      return context.agent.run({ state, wishPause });
+    });
 }
 
 function describeJoin({
@@ -76,6 +91,13 @@ function parseServer(text: string): string {
     if (error instanceof SdkError) throw new InvalidArgumentError('It must be HOST:PORT.');
     throw error;
   }
+}
+
+function parseWatch(text: string): number | 'off' {
+  if (text === 'off') return text;
+  const seconds = /^[1-9]\d{0,3}$/.test(text) ? Number(text) : Infinity;
+  if (seconds > 3600) throw new InvalidArgumentError('It must be off, or from 1 to 3600 seconds.');
+  return seconds;
 }
 
 function parsePin(text: string): string {

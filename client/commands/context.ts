@@ -50,7 +50,11 @@ export interface Context {
   readonly makeKey: () => { readonly privateKey: string; readonly publicKey: Buffer };
   readonly agent: {
     readonly join: (options: JoinOptions) => Promise<VerifiedAnswer>;
-    readonly run: (options: { readonly state: string }) => Promise<void>;
+    readonly run: (options: {
+      readonly state: string;
+      /** Milliseconds. */
+      readonly wishPause: number | 'off';
+    }) => Promise<void>;
   };
   /** The code that the program exits with, unless an error says another. */
   readonly setExitCode: (code: number) => void;

@@ -79,6 +79,7 @@ describe('attestation through a man in the middle who has the TLS key of the ser
               })),
             ),
           renewer: { newPublicKey: () => Promise.resolve(Buffer.alloc(0)), accept: () => Promise.resolve() },
+          watch: undefined,
         },
         attestationService(connection),
         {
@@ -89,6 +90,7 @@ describe('attestation through a man in the middle who has the TLS key of the ser
               controller.abort();
             },
             pending: () => undefined,
+            wished: () => undefined,
             torn: (reason) => {
               status = reason;
               controller.abort();

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { readEnvironment, readPart, writeSecretFile } from '../../client/config.ts';
+import { fileSize, readEnvironment, readPart, writeSecretFile } from '../../client/config.ts';
 
 let folder: string;
 
@@ -20,6 +20,13 @@ test('reads a part of a file and refuses one that is larger than the limit', asy
   expect(await readPart(path, { offset: 700_000, limit: 1000 })).toHaveLength(0);
   await expect(readPart(path, { offset: 0, limit: 599_999 })).rejects.toMatchObject({ code: 'EFBIG' });
   await expect(readPart(folder, { offset: 0, limit: 10 })).rejects.toMatchObject({ code: 'EISDIR' });
+});
+
+test('tells the size of a file', async () => {
+  const path = join(folder, 'log');
+  await writeFile(path, Buffer.alloc(600_000, 5));
+  expect(await fileSize(path)).toBe(600_000);
+  await expect(fileSize(join(folder, 'none'))).rejects.toMatchObject({ code: 'ENOENT' });
 });
 
 test('reads files of the kernel, which say that they are empty', async () => {

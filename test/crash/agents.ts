@@ -12,7 +12,7 @@ import { runAgent } from '../../client/agent/run.ts';
 import { StateDirectory } from '../../client/agent/state.ts';
 import type { Disk } from '../../client/agent/state.ts';
 import type { World } from '../../client/agent/world.ts';
-import { readPart } from '../../client/config.ts';
+import { fileSize, readPart } from '../../client/config.ts';
 import { sleep } from '../../client/sdk/backoff.ts';
 import { connect } from '../../client/sdk/client.ts';
 import { parseAddress } from '../../client/sdk/profile.ts';
@@ -122,6 +122,7 @@ function makeWorld(machine: string, state: StateDirectory): World {
     openTpm: () => Promise.resolve(new RemoteTpm((call) => ask(machine, call))),
     connect: makeConnect(machine, clock),
     read: readPart,
+    fileSize,
     agentVersion: '0.1.0',
     now: clock.now,
     random: Math.random,

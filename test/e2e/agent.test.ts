@@ -15,7 +15,7 @@ import type { TlsIdentity } from '../../client/agent/state-document.ts';
 import { makeBareCertificate, makeTlsKey, tlsKeySha256 } from '../../client/agent/tls-key.ts';
 import { TpmSession } from '../../client/agent/tpm-session.ts';
 import type { AgentLog, World } from '../../client/agent/world.ts';
-import { readPart } from '../../client/config.ts';
+import { fileSize, readPart } from '../../client/config.ts';
 import { sleep } from '../../client/sdk/backoff.ts';
 import { connect } from '../../client/sdk/client.ts';
 import { parseProfile } from '../../client/sdk/profile.ts';
@@ -89,6 +89,7 @@ function worldOf(
     connect: ({ server, authority, identity }) =>
       connect({ server, authority, certificate: identity.certificate, key: identity.privateKey, now, random }),
     read: readPart,
+    fileSize,
     agentVersion: '1.0.0',
     now,
     random,
@@ -130,6 +131,7 @@ describe('a host that does not tell of its reboot', () => {
           collectFacts: () => Promise.resolve({ hostname: '', os: '', kernel: '', agentVersion: '', bootId: '' }),
           collectLogs: (requests) => collectLogs(readPart, state.joined.logs, requests),
           renewer: { newPublicKey: () => Promise.resolve(Buffer.alloc(0)), accept: () => Promise.resolve() },
+          watch: undefined,
         },
         client.attestation,
         {
@@ -137,6 +139,7 @@ describe('a host that does not tell of its reboot', () => {
             accepted: () => Promise.resolve(),
             pending: () => undefined,
             torn: () => undefined,
+            wished: () => undefined,
             result: (result) => {
               told.push([result.status, ...reasons(result)]);
               if (result.status === 'AFFIRMING') ending.abort();

@@ -5,6 +5,7 @@ import { AttestedHost } from '../support/attested-host.ts';
 import { Deployment, policy, reasons } from '../support/deployment.ts';
 import { filePlan, sha256, violationPlan } from '../support/measuring-kernel.ts';
 import { MeasuringSwtpm } from '../support/measuring-swtpm.ts';
+import type { ProgramOptions } from '../support/programs.ts';
 import { rsaSigner, signV2 } from '../tpm/ima/signing.ts';
 import type { Signer } from '../tpm/ima/signing.ts';
 
@@ -32,7 +33,9 @@ beforeAll(async () => {
 afterAll(() => deployment?.[Symbol.asyncDispose]());
 
 /** A host that has run an allowed and a signed file, and is affirmed. */
-async function affirmedHost(): Promise<{ readonly host: AttestedHost; readonly kernel: MeasuringSwtpm }> {
+async function affirmedHost(
+  options?: ProgramOptions,
+): Promise<{ readonly host: AttestedHost; readonly kernel: MeasuringSwtpm }> {
   const host = await AttestedHost.start();
   try {
     const kernel = new MeasuringSwtpm(() => host.tpm.tcti, join(deployment.directory, `ima-${(lists += 1)}`));
@@ -41,7 +44,7 @@ async function affirmedHost(): Promise<{ readonly host: AttestedHost; readonly k
     await deployment.trust(host.tpm.caCertificates);
     const joined = await host.join(deployment, '--ima-log', kernel.path);
     expect(joined).toMatchObject({ code: 0 });
-    host.runAgent();
+    host.runAgent(options);
     await turned(host, 'AFFIRMING');
     return { host, kernel };
   } catch (error) {
@@ -91,6 +94,24 @@ describe('a host whose kernel measures what it runs', () => {
     expect(bad.checks[0]?.observed).toMatch(/^1: \/usr\/bin\/signed .* signed by the unknown key [0-9a-f]{8}$/);
     await deployment.operator.keyrings.import('vendor', pem(signer));
     await turned(host, 'AFFIRMING');
+  }, 90_000);
+
+  it('is contraindicated within seconds where it is asked once a minute, for its agent notices', async () => {
+    await deployment.operator.policies.apply({ ...runtimePolicy, quote: { interval: '60s', validity: '180s' } });
+    try {
+      const { host, kernel } = await affirmedHost({ env: { ASSAY_LOG: 'debug' } });
+      await using _host = host;
+      // The round of the first verdict is over, and the next one is far.
+      await host.agent.logged(({ event, status }) => event === 'result' && status === 'AFFIRMING', 'a verdict');
+      expect(host.agent.log.filter(({ event }) => event === 'wished')).toEqual([]);
+      const began = Date.now();
+      await kernel.measure(filePlan('/tmp/evil', 'evil'));
+      expect(reasons(await turned(host, 'CONTRAINDICATED'))).toContain('FILE_UNKNOWN');
+      expect(Date.now() - began).toBeLessThan(30_000);
+      expect(host.agent.log.filter(({ event }) => event === 'wished')).toMatchObject([{ logs: ['ima'] }]);
+    } finally {
+      await deployment.operator.policies.apply(runtimePolicy);
+    }
   }, 90_000);
 
   it('is not judged by a policy whose set is not there, and such a set stays as long as it is named', async () => {

@@ -7,7 +7,7 @@ import { Tpm } from '../../tpm/device/tpm.ts';
 import { TPM_ALG_SHA256 } from '../../tpm/structures/constants.ts';
 import type { Deployment } from './deployment.ts';
 import { run, start } from './programs.ts';
-import type { Ended, RunningProgram } from './programs.ts';
+import type { Ended, ProgramOptions, RunningProgram } from './programs.ts';
 import { startSwtpm } from './swtpm.ts';
 import type { Swtpm, SwtpmOptions } from './swtpm.ts';
 
@@ -73,8 +73,8 @@ export class AttestedHost implements AsyncDisposable {
     return ended;
   }
 
-  runAgent(): RunningProgram {
-    this.#agent = start('assay', ['agent', 'run', '--state', this.state]);
+  runAgent(options?: ProgramOptions): RunningProgram {
+    this.#agent = start('assay', ['agent', 'run', '--state', this.state], options);
     return this.#agent;
   }
 

@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
 import { beforeEach, expect, test } from 'vitest';
 import { attest } from '../../../client/agent/attest.ts';
 import type { Attester, StreamEvents } from '../../../client/agent/attest.ts';
 import { collectLogs } from '../../../client/agent/collect.ts';
+import { MeasurementWatch } from '../../../client/agent/watch.ts';
 import type { AttestationService, AttestIncoming, AttestOutgoing, Challenge } from '../../../client/sdk/evidence.ts';
 import type { AttestationResult } from '../../../client/sdk/resources.ts';
 import { attestationBinding, factsDigest } from '../../../proto/transcript.ts';
@@ -58,6 +60,7 @@ const events: StreamEvents = {
   result: ({ status }) => void told.push(status),
   pending: (message) => void told.push(`pending ${message}`),
   torn: (reason, attempt) => void told.push(`${reason} ${attempt}`),
+  wished: (logs) => void told.push(`wished ${logs.join()}`),
 };
 
 beforeEach(async () => {
@@ -80,6 +83,7 @@ beforeEach(async () => {
       newPublicKey: () => Promise.resolve(newKey),
       accept: async ({ clientCertificate }) => void accepted.push(clientCertificate),
     },
+    watch: undefined,
   };
 });
 
@@ -168,6 +172,31 @@ test('tells that the host waits and that evidence was torn, and answers the next
   );
   await attest(attester, stream, { events, signal });
   expect(told).toEqual(['accepted', 'pending wait', 'EVIDENCE_TORN 1', 'AFFIRMING']);
+});
+
+test('wishes for a challenge when something was measured after its quote, and looks no longer than the stream lasts', async () => {
+  let looks = 0;
+  const gauge = {
+    // It grows with each quote, so that the first look after the evidence sees more.
+    read: () => Promise.resolve({ userspace: 0, ima: tpm.calls.filter((call) => call === 'quote').length }),
+  };
+  const watch = new MeasurementWatch(gauge, {
+    pauseMillis: 5000,
+    sleep: async () => {
+      looks += 1;
+      await setImmediate();
+    },
+  });
+  const logs = [{ kind: 3, offset: 0 }];
+  const stream = new FakeStream([1, challenge({ logs })], [4, { kind: 'result', result }], [5, challenge({ logs })]);
+  expect(await attest({ ...attester, watch }, stream, { events, signal })).toBe('ended');
+  expect(stream.received.map(({ kind }) => kind)).toEqual(['hello', 'evidence', 'chunk', 'chunk', 'wish']);
+  expect(stream.received.at(-1)).toEqual({ kind: 'wish', reason: 'new measurements: ima' });
+  expect(told).toEqual(['accepted', 'AFFIRMING', 'wished ima']);
+  const before = looks;
+  await setImmediate();
+  await setImmediate();
+  expect(looks).toBe(before);
 });
 
 test.each([

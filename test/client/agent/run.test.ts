@@ -1,4 +1,5 @@
 import { X509Certificate } from 'node:crypto';
+import { setImmediate, setTimeout } from 'node:timers/promises';
 import { beforeEach, expect, test } from 'vitest';
 import { TpmError } from '../../../tpm/device/tpm-error.ts';
 import { join } from '../../../client/agent/join.ts';
@@ -147,7 +148,7 @@ test('opens the TPM again after it was gone', async () => {
       await original(millis, signal);
     },
   };
-  await runAgent(world, agent.controller.signal);
+  await runAgent(world, agent.controller.signal, { wishPause: 'off' });
   expect(fake.logged.filter(({ event }) => event === 'tpm_failed')).toHaveLength(2);
   expect(fake.statuses).toContain('AFFIRMING');
 });
@@ -183,6 +184,36 @@ test('neither keys nor nonces nor secrets are logged', async () => {
   await agent.run(fake);
   const text = JSON.stringify(fake.logged);
   expect(text).not.toMatch(/PRIVATE KEY|nonce|secret/i);
+});
+
+test.each([
+  { name: 'tells the service when the list grows', wishPause: undefined, wishes: ['new measurements: ima'] },
+  { name: 'looks at nothing where that is off', wishPause: 'off', wishes: [] },
+] as const)('$name', async ({ wishPause, wishes }) => {
+  await using fake = await agent.makeWorld();
+  await join(fake.world, agent.request, agent.controller.signal);
+  const said: string[] = [];
+  let entries = 1;
+  let looks = 0;
+  agent.streams.push(async function* (outgoing) {
+    yield* affirming(outgoing, { privateKey: '', certificate: Buffer.alloc(0) });
+    entries += 1;
+    const quiet = setTimeout(50);
+    const wish = await Promise.race([outgoing.next(), quiet]);
+    if (wish !== undefined && wish.done !== true && wish.value.kind === 'wish') said.push(wish.value.reason);
+  });
+  const world = {
+    ...fake.world,
+    read: async (path: string) => {
+      if (path === 'runtime_measurements_count') looks += 1;
+      return Buffer.from(`${entries}\n`);
+    },
+    sleep: () => setImmediate(),
+  };
+  await runAgent(world, agent.controller.signal, wishPause === undefined ? {} : { wishPause });
+  expect(said).toEqual(wishes);
+  expect(fake.logged.filter(({ event }) => event === 'wished')).toHaveLength(wishes.length);
+  expect(looks > 0).toBe(wishes.length > 0);
 });
 
 test('ends at once when it is asked to, without another try', async () => {

@@ -291,3 +291,15 @@ test('certificates are imported as anchors only where that is said', async () =>
   expect(await shell.assay('endorsement', 'import', '/ca.pem', '/cas')).toBe(0);
   expect(asked).toEqual([false, true, false, false, false]);
 });
+
+test('the agent watches what is measured, as often as it is told, or not', async () => {
+  expect(await shell.assay('agent', 'run')).toBe(0);
+  expect(await shell.assay('agent', 'run', '--watch-measurements', '30')).toBe(0);
+  expect(await shell.assay('agent', 'run', '--watch-measurements', 'off')).toBe(0);
+  expect(shell.ran.map(({ wishPause }) => wishPause)).toEqual([5000, 30_000, 'off']);
+  for (const wrong of ['0', '-1', '1.5', '3601', 'never', '']) {
+    expect(await shell.assay('agent', 'run', '--watch-measurements', wrong)).toBe(2);
+  }
+  expect(shell.err).toContain('from 1 to 3600 seconds');
+  expect(shell.ran).toHaveLength(3);
+});

@@ -91,7 +91,8 @@ export class AgentHarness {
   }
 
   run(fake: FakeWorld): Promise<void> {
-    return runAgent(fake.world, this.controller.signal);
+    // A world whose pauses take no time would look without end.
+    return runAgent(fake.world, this.controller.signal, { wishPause: 'off' });
   }
 
   #attestation(identity: TlsIdentity): AttestationService {

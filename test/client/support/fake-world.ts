@@ -53,6 +53,7 @@ export class FakeWorld implements AsyncDisposable {
       },
       connect: ({ identity }) => this.#connect(identity, options),
       read: () => Promise.resolve(Buffer.from('log')),
+      fileSize: () => Promise.resolve(3),
       agentVersion: '1.2.3',
       now: options.now ?? (() => new Date()),
       random: () => 0,

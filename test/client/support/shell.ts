@@ -17,6 +17,7 @@ export class Shell {
   readonly files = new Map<string, string>();
   readonly binaries = new Map<string, Buffer>();
   readonly joined: JoinOptions[] = [];
+  readonly ran: { readonly state: string; readonly wishPause: number | 'off' }[] = [];
   /** Present time. */
   time = new Date();
   /** Addresses of key sets that were fetched; what answers stands in {@link files} under the address. */
@@ -114,7 +115,7 @@ export class Shell {
           const certificates = { akCertificate: none, clientCertificate: none, authority: none };
           return { hostId: `h-${'a'.repeat(26)}`, state: 'PENDING', replacementPending: false, ...certificates };
         },
-        run: async () => undefined,
+        run: async (options) => void this.ran.push(options),
       },
       setExitCode: (code) => void (this.exitCode = code),
     };
