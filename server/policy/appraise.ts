@@ -1,5 +1,6 @@
 import { hash as oneShotHash } from 'node:crypto';
 
+import { tierOfClaim } from '../../proto/token-profile.ts';
 import { algorithmName, hashAlgorithmByName } from '../../tpm/structures/constants.ts';
 import type { ProvenPcrValues } from '../../tpm/crypto/pcr.ts';
 import type { ReferenceVersion } from '../store/reference-store.ts';
@@ -22,7 +23,6 @@ import {
   RECOGNISED,
   RECOGNISED_BY_OPERATOR,
   REPLACED,
-  tierOf,
   UNENDORSED,
   UNTRUSTWORTHY,
 } from './claims.ts';
@@ -274,7 +274,7 @@ const CLAIM_OF_PCR: { readonly [index: number]: keyof VectorRecord } = {
  * nothing to affirm; without any affirming claim there is nothing to say.
  */
 function overallStatus(vector: VectorRecord, checks: readonly CheckRecord[]): TrustStatus {
-  const tiers = Object.values(vector).map(tierOf);
+  const tiers = Object.values(vector).map(tierOfClaim);
   if (tiers.includes('contraindicated')) return 'contraindicated';
   if (checks.some(({ outcome }) => outcome === 'error')) return 'none';
   if (tiers.includes('warning')) return 'warning';

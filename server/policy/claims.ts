@@ -1,3 +1,4 @@
+import { tierOfClaim } from '../../proto/token-profile.ts';
 import type { TrustStatus, VectorRecord } from '../store/records.ts';
 
 /** AR4SI code points; negative ones are the verifier's own within the tier. */
@@ -27,13 +28,13 @@ export class Claims {
 
   /** A better statement of the same tier takes the place of an affirming one, and of none. */
   improve(claim: keyof VectorRecord, value: number): void {
-    const tier = tierOf(this.#values.get(claim) ?? 0);
+    const tier = tierOfClaim(this.#values.get(claim) ?? 0);
     if (tier === 'none' || tier === 'affirming') this.#values.set(claim, value);
   }
 
   lower(claim: keyof VectorRecord, value: number): void {
     const present = this.#values.get(claim) ?? 0;
-    if (TIER_RANK[tierOf(value)] >= TIER_RANK[tierOf(present)]) this.#values.set(claim, value);
+    if (TIER_RANK[tierOfClaim(value)] >= TIER_RANK[tierOfClaim(present)]) this.#values.set(claim, value);
   }
 
   vector(): VectorRecord {
@@ -48,10 +49,3 @@ export class Claims {
 }
 
 const TIER_RANK: Readonly<Record<TrustStatus, number>> = { none: 0, affirming: 1, warning: 2, contraindicated: 3 };
-
-/** The tier of an AR4SI code point (§2.3.2). */
-export function tierOf(value: number): TrustStatus {
-  if (value >= 96 || value <= -97) return 'contraindicated';
-  if (value >= 32 || value <= -33) return 'warning';
-  return value >= 2 || value <= -2 ? 'affirming' : 'none';
-}

@@ -3,7 +3,6 @@ import { describe, expect, it } from 'vitest';
 import { TPM_ALG_SHA256, TPM_ALG_SHA384 } from '../../../tpm/structures/constants.ts';
 import { appraise } from '../../../server/policy/appraise.ts';
 import type { AppraisalInput } from '../../../server/policy/appraise.ts';
-import { tierOf } from '../../../server/policy/claims.ts';
 import type { TrustStatus, VectorRecord } from '../../../server/store/records.ts';
 import { failed, passed } from '../../../server/verifier/finding.ts';
 import { BASE, judgedBy, ONE, policy, regressed, ZERO } from './appraisal-input.ts';
@@ -243,16 +242,5 @@ describe('an appraisal of', () => {
       restartCount: 1,
     });
     expect(appraise({ ...BASE, applicable: { kind: 'none' } })).toMatchObject({ policyId: '', policyVersion: 0 });
-  });
-});
-
-describe('the tier of an AR4SI code point', () => {
-  it.each<[TrustStatus, readonly number[]]>([
-    ['none', [-1, 0, 1]],
-    ['affirming', [2, 31, -2, -32]],
-    ['warning', [32, 95, -33, -96]],
-    ['contraindicated', [96, 127, -97, -128]],
-  ])('is %s at its bounds', (tier, values) => {
-    expect(values.map(tierOf)).toEqual(values.map(() => tier));
   });
 });
