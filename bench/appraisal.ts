@@ -1,5 +1,4 @@
 /** What the verifier computes, in one process and without a network: multiples of a P-256 verification, or of bare hashing. */
-import { hash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
 import { appraise } from '../server/policy/appraise.ts';
@@ -26,7 +25,7 @@ import { provePcrValues } from '../tpm/crypto/pcr.ts';
 import { TPM_ALG_SHA256 } from '../tpm/structures/constants.ts';
 import type { Benchmark } from './benchmark.ts';
 import type { Figure } from './figure.ts';
-import { p256VerificationMicros } from './floors.ts';
+import { bareHashing, p256VerificationMicros } from './floors.ts';
 import { POLICY_PCRS } from './fleet/make-fleet.ts';
 import { microsPerCall } from './measure.ts';
 
@@ -230,28 +229,16 @@ function expressionsOf(log: Buffer): () => void {
   };
 }
 
-/**
- * The list is followed to the value of the sha256 bank. The floor hashes what must be hashed and nothing else: of each entry the
- * template data with SHA-1 (the hash that the list claims) and with SHA-256, and the extended value with SHA-256.
- */
+/** The list is followed to the value of the sha256 bank. */
 function imaFigure(entries: number, repeat: { readonly rounds: number; readonly count: number }): Figure {
   const plans = fileEntries(entries);
   const list = makeList(plans);
   const data = plans.map(hashedData);
-  const bare = (): Buffer => {
-    const state = Buffer.alloc(64);
-    for (const each of data) {
-      hash('sha1', each, 'binary');
-      state.write(hash('sha256', each, 'binary'), 32, 'latin1');
-      state.write(hash('sha256', state, 'binary'), 0, 'latin1');
-    }
-    return state.subarray(0, 32);
-  };
-  const target = new Map([[TPM_ALG_SHA256, new Map([[IMA_PCR, bare()]])]]);
+  const target = new Map([[TPM_ALG_SHA256, new Map([[IMA_PCR, bareHashing(data)]])]]);
   const value = microsPerCall(() => {
     const outcome = replayImaList(list, { target });
     if (outcome.kind !== 'matched' || outcome.entries.length !== entries) throw new Error('the list does not replay');
   }, repeat);
-  const floor = { name: 'bare hashing', value: microsPerCall(() => void bare(), repeat) };
+  const floor = { name: 'bare hashing', value: microsPerCall(() => void bareHashing(data), repeat) };
   return { name: `IMA list of ${entries} entries`, value, unit: 'us', floor, goal: 1.5 };
 }

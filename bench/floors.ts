@@ -1,4 +1,4 @@
-import { generateKeyPairSync, randomBytes, sign, verify } from 'node:crypto';
+import { generateKeyPairSync, hash, randomBytes, sign, verify } from 'node:crypto';
 
 import { microsPerCall } from './measure.ts';
 
@@ -14,4 +14,18 @@ export function p256VerificationMicros({ rounds = 5, count = 2_000 } = {}): numb
   const message = randomBytes(QUOTE_BYTES);
   const signature = sign('sha256', message, privateKey);
   return microsPerCall(() => void verify('sha256', message, publicKey, signature), { rounds, count });
+}
+
+/**
+ * What must be hashed of a list of run-time measurements and nothing else: of each entry the template data with SHA-1 (the hash that
+ * the list claims) and with SHA-256, and the extended value with SHA-256. Returns the value of PCR 10 in the sha256 bank.
+ */
+export function bareHashing(data: readonly Buffer[]): Buffer {
+  const state = Buffer.alloc(64);
+  for (const each of data) {
+    hash('sha1', each, 'binary');
+    state.write(hash('sha256', each, 'binary'), 32, 'latin1');
+    state.write(hash('sha256', state, 'binary'), 0, 'latin1');
+  }
+  return state.subarray(0, 32);
 }

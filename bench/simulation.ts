@@ -1,5 +1,5 @@
 /** A candidate policy over a whole fleet: what the simulation of it costs, host by host. */
-import { randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,32 +8,37 @@ import { RuntimeServices } from '../server/attestation/runtime-services.ts';
 import { simulate } from '../server/attestation/simulate.ts';
 import { Endorsements } from '../server/endorsement/endorsements.ts';
 import { loadServiceKeys } from '../server/identity/service-keys.ts';
-import { appraise, verdictDigest } from '../server/policy/appraise.ts';
-import { judgeOf, readPolicies } from '../server/policy/policy-snapshot.ts';
+import type { TrustPolicy } from '../server/policy/policy.ts';
 import { openSqliteStore } from '../server/store/sqlite.ts';
-import type { HostRecord } from '../server/store/records.ts';
-import type { RoundInput, Store } from '../server/store/store.ts';
+import type { Store } from '../server/store/store.ts';
 import { BootCache } from '../server/verifier/boot-cache.ts';
-import { passed } from '../server/verifier/finding.ts';
-import { bootedTpm, bootLog, proveBootOf, SECURE_BOOT, SIGNERS } from '../test/support/booted-machine.ts';
-import { FACTS } from '../test/support/evidence-builder.ts';
+import { NO_RULES, SIGNERS } from '../test/support/booted-machine.ts';
 import { makePolicy } from '../test/support/make-policy.ts';
-import { SERVER_NAMES } from '../test/support/test-service.ts';
+import { FILES, importFiles, NO_RUNTIME_RULES } from '../test/support/runtime-policy.ts';
+import { OPERATOR, SERVER_NAMES } from '../test/support/test-service.ts';
 import { TEST_DEPLOYMENT } from '../test/support/tls.ts';
+import { digestField, hashedData } from '../test/tpm/ima/list-builder.ts';
+import type { EntryPlan } from '../test/tpm/ima/list-builder.ts';
 import type { Benchmark } from './benchmark.ts';
 import type { Figure } from './figure.ts';
+import { judgeFleet } from './fleet/judge-fleet.ts';
 import { makeFleet } from './fleet/make-fleet.ts';
-import { p256VerificationMicros } from './floors.ts';
+import { bareHashing, p256VerificationMicros } from './floors.ts';
+import { microsPerCall } from './measure.ts';
 
-const BATCH = 500;
-const VALIDITY = 24 * 3_600_000;
+const LIST_ENTRIES = 2_000;
+/** A list of 2,000 entries says of a host, in an order of its own, which of these it ran. */
+const KNOWN_FILES = 4_000;
 
 export const simulation: Benchmark = {
   name: 'simulation',
-  about: 'a candidate policy over a fleet whose hosts all booted with Secure Boot',
+  about: 'candidate policies over a fleet whose hosts all booted with Secure Boot and sent lists of run-time measurements',
   async run(scale) {
     const tiny = scale.tiny === true;
     const hosts = tiny ? 5 : (scale.hosts ?? 1_000);
+    const repeat = tiny ? { rounds: 1, count: 10 } : {};
+    const software = new Software(tiny ? 20 : KNOWN_FILES);
+    const entries = tiny ? 10 : LIST_ENTRIES;
     const directory = mkdtempSync(join(tmpdir(), 'assay-bench-simulation-'));
     const store = await openSqliteStore({
       directory: join(directory, 'store'),
@@ -48,9 +53,31 @@ export const simulation: Benchmark = {
       const { authority } = await loadServiceKeys({ store, root, random, serverNames: SERVER_NAMES });
       scale.say(`enrolling ${hosts} hosts`);
       await makeFleet(store, authority, { hosts, interval: 3_600_000 });
-      await judgeAll(store, hosts);
-      const floor = { name: 'P-256 verification', value: p256VerificationMicros(tiny ? { rounds: 1, count: 10 } : {}) };
-      return await measure(store, hosts, floor);
+      await importFiles(store, software.names);
+      const inForce = runtimePolicy('contraindicated');
+      const attachment = { matchLabels: {}, allHosts: true, precedence: 0 };
+      await store.putPolicy(
+        { id: inForce.id, attachment, body: JSON.stringify(inForce), references: ['referenceSets/base'] },
+        { ...OPERATOR, expected: 'any' },
+      );
+      scale.say(`judging ${hosts} lists of ${entries} entries`);
+      const runtimes = new RuntimeServices(store);
+      const filesOf = (host: number): readonly EntryPlan[] => software.listOf(host, entries - 1);
+      await judgeFleet({ store, hosts, runtimes, filesOf });
+      const list = filesOf(0).map(hashedData);
+      const sample = { rounds: tiny ? 1 : 7, count: 1 };
+      return [
+        ...(await measure(store, hosts, {
+          candidate: bootPolicy(),
+          name: 'boot rules',
+          floor: { name: 'P-256 verification', value: p256VerificationMicros(repeat) },
+        })),
+        ...(await measure(store, hosts, {
+          candidate: runtimePolicy('warning'),
+          name: `run-time rules over lists of ${entries} entries`,
+          floor: { name: 'bare hashing', value: microsPerCall(() => void bareHashing(list), sample) },
+        })),
+      ];
     } finally {
       await store.close();
       rmSync(directory, { recursive: true, force: true });
@@ -58,35 +85,38 @@ export const simulation: Benchmark = {
   },
 };
 
-async function measure(store: Store, hosts: number, floor: NonNullable<Figure['floor']>): Promise<readonly Figure[]> {
+interface Candidate {
+  readonly candidate: TrustPolicy;
+  readonly name: string;
+  readonly floor: NonNullable<Figure['floor']>;
+}
+
+async function measure(
+  store: Store,
+  hosts: number,
+  { candidate, name, floor }: Candidate,
+): Promise<readonly Figure[]> {
   const services = {
     store,
     endorsements: new Endorsements(store),
     boots: new BootCache(),
     runtimes: new RuntimeServices(store),
   };
-  const policy = makePolicy({
-    id: 'bench',
-    pcrRules: [],
-    boot: {
-      secureBoot: { severity: undefined, message: '' },
-      allowedSigners: { severity: undefined, message: '', certificates: [...SIGNERS] },
-      forbiddenSigners: undefined,
-      allowedImages: undefined,
-      forbiddenImages: undefined,
-      sbatLevel: undefined,
-      commandLine: undefined,
-    },
-  });
-  const request = { change: { kind: 'apply', policy }, hostIds: [], matchLabels: {}, scope: {} } as const;
+  const request = {
+    change: { kind: 'apply', policy: candidate },
+    hostIds: [],
+    matchLabels: {},
+    scope: {},
+    signal: new AbortController().signal,
+  } as const;
   const run = async (): Promise<number> => {
     let judged = 0;
-    for await (const event of simulate(services, { ...request, signal: new AbortController().signal })) {
-      if (event.kind === 'host' && event.outcome.kind === 'assumed') judged += 1;
+    for await (const event of simulate(services, request)) {
+      if (event.kind === 'host' && event.outcome.kind !== 'unknown') judged += 1;
     }
     return judged;
   };
-  // The service has been running for a while, and knows its boots.
+  // The service has been running for a while, and knows its boots and files.
   await run();
   const before = process.cpuUsage();
   const start = performance.now();
@@ -95,77 +125,46 @@ async function measure(store: Store, hosts: number, floor: NonNullable<Figure['f
   const { user, system } = process.cpuUsage(before);
   if (judged !== hosts) throw new Error(`the simulation judged ${judged} of ${hosts} hosts`);
   return [
-    { name: `simulate over ${hosts} hosts, CPU a host`, value: (user + system) / hosts, unit: 'us', floor },
-    { name: `simulate over ${hosts} hosts, whole`, value: seconds, unit: 's' },
+    { name: `simulate ${name} over ${hosts} hosts, CPU a host`, value: (user + system) / hosts, unit: 'us', floor },
+    { name: 'the same, whole', value: seconds, unit: 's' },
   ];
 }
 
-/** A round of every host, as one that booted like the capture and is judged by the policy of the fleet. */
-async function judgeAll(store: Store, hosts: number): Promise<void> {
-  const log = bootLog(SECURE_BOOT);
-  const { record, outcome } = proveBootOf(bootedTpm(SECURE_BOOT), [log]);
-  const policies = await readPolicies(store);
-  let after = '';
-  for (let judged = 0; judged < hosts; judged += BATCH) {
-    const page = await store.listHosts({ limit: BATCH, after }, { states: [], matchLabels: {}, scope: {} });
-    const rounds = page.items.map((host): RoundInput => {
-      const banks = record.pcrs.map(({ algorithm, values }) => ({ algorithm, pcrs: values.map(([pcr]) => pcr) }));
-      const verdict = verdictOn(host, { policies, outcome });
-      return {
-        hostId: host.id,
-        fence: { version: host.version, round: host.round, akGeneration: host.akGeneration, epochs: policies.epochs },
-        streamEpoch: 1,
-        verdict,
-        verdictDigest: verdictDigest(verdict),
-        evidenceDigest: '',
-        challengeTime: store.now(),
-        validity: VALIDITY,
-        clock: host.clock,
-        banks,
-        banksProven: true,
-        claimed: { ...FACTS },
-        findings: [],
-        tlsKeySha256: host.tlsKeySha256,
-        nextTlsKeySha256: '',
-        logs: [{ kind: 'boot', offset: 0, data: log.data }],
-        unreadable: [],
-        boot: record,
-      };
-    });
-    const committed = await store.commitRounds(rounds);
-    if (committed.some(({ outcome: became }) => became === 'fenced'))
-      throw new Error('a round of the benchmark is fenced');
-    after = page.next ?? '';
-  }
+function bootPolicy(): TrustPolicy {
+  return makePolicy({
+    id: 'bench',
+    pcrRules: [],
+    boot: {
+      ...NO_RULES,
+      secureBoot: { severity: undefined, message: '' },
+      allowedSigners: { severity: undefined, message: '', certificates: [...SIGNERS] },
+    },
+  });
 }
 
-function verdictOn(
-  host: HostRecord,
-  {
-    policies,
-    outcome,
-  }: {
-    readonly policies: Awaited<ReturnType<typeof readPolicies>>;
-    readonly outcome: ReturnType<typeof proveBootOf>['outcome'];
-  },
-): RoundInput['verdict'] {
-  const { resetCount, restartCount } = host.clock;
-  return appraise({
-    applicable: judgeOf(policies, host),
-    epochs: policies.epochs,
-    findings: ['quote', 'clock', 'pcr-selection', 'pcr-digest'].map((id) => passed(id, '')),
-    pcrs: null,
-    boot: outcome,
-    runtime: null,
-    banks: new Set(host.banks.map(({ algorithm }) => algorithm)),
-    banksProven: true,
-    endorsed: true,
-    revoked: null,
-    standing: [],
-    akName: host.ak.name,
-    firmwareVersion: 0n,
-    facts: null,
-    resetCount,
-    restartCount,
-  });
+/** Another choice for files that are not known is another judge: every list is followed and judged anew. */
+function runtimePolicy(unknown: 'contraindicated' | 'warning'): TrustPolicy {
+  const files = { ...FILES, referenceSets: ['referenceSets/base'], unknown };
+  return makePolicy({ id: 'bench', pcrRules: [], runtime: { ...NO_RUNTIME_RULES, files } });
+}
+
+/** What the hosts of the fleet may run. */
+class Software {
+  readonly names: readonly string[];
+  readonly #plans: readonly EntryPlan[];
+
+  constructor(files: number) {
+    this.names = Array.from({ length: files }, (_, index) => `usr/bin/tool-${index}`);
+    this.#plans = this.names.map((name) => ({
+      template: 'ima-sig',
+      fields: [digestField('sha256', hash('sha256', name, 'buffer')), Buffer.from(`/${name}\0`), Buffer.alloc(0)],
+    }));
+  }
+
+  /** Every host has a stride and a start of its own. */
+  listOf(host: number, entries: number): readonly EntryPlan[] {
+    const { length } = this.#plans;
+    const plans = Array.from({ length: entries }, (_, index) => this.#plans[(host * 7 + index * 3) % length]);
+    return plans.filter((plan) => plan !== undefined);
+  }
 }

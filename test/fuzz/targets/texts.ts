@@ -25,7 +25,7 @@ selector: {matchLabels: {kind: gpu, zone: a}}
 precedence: 7
 quote: {interval: 60s, validity: 180s, disconnectGrace: 30s}
 pcrRules:
-  - {bank: sha256, index: 7, allowed: ["${'00'.repeat(32)}"], severity: RULE_SEVERITY_WARN, message: no}
+  - {bank: sha256, index: 7, allowed: ["${'00'.repeat(32)}"], severity: RULE_SEVERITY_WARNING, message: no}
   - {bank: sha384, index: 4, allowed: ["${'ff'.repeat(48)}"]}
 ---
 name: trustPolicies/other
@@ -47,6 +47,14 @@ boot:
   forbidden_images: {digests: [${'ef'.repeat(32)}]}
   sbat_level: {minimum: {shim: 4}}
   command_line: {allowed: [/vmlinuz quiet], required: [quiet], forbidden: [init, "a=b"]}
+`;
+const RUNTIME_POLICY = `name: trustPolicies/runtime
+runtime:
+  files: {reference_sets: [referenceSets/base], keyrings: [keyrings/vendor], require_signature: true, excludes: ["/tmp/*"], unknown: RUNTIME_ACTION_WARNING}
+  forbidden_files: {digests: ['${'ab'.repeat(32)}']}
+  violations: {action: RUNTIME_ACTION_IGNORE, apply_excludes: true}
+expressions:
+  - {id: few, expression: 'runtime.entries < 9000 && size(boot.images) > 0', claim: VECTOR_CLAIM_EXECUTABLES}
 `;
 const CONFIG = `listen: 127.0.0.1:8443
 data_directory: /var/lib/assay
@@ -80,7 +88,7 @@ export function textTargets(): Readonly<Record<string, () => Target>> {
   return {
     /** As the command reads it, and then as the service does. */
     policy: () =>
-      reader(texts(POLICY, BOOT_POLICY), [UsageError], (input) => {
+      reader(texts(POLICY, BOOT_POLICY, RUNTIME_POLICY), [UsageError], (input) => {
         for (const { json } of parsePolicyFile('p.yaml', input.toString('utf8'))) {
           const message = fromJson(TrustPolicySchema, json as JsonValue);
           const outcome = resolvePolicyDraft(policyDraftFromProto(message));
