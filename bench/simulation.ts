@@ -32,7 +32,8 @@ const KNOWN_FILES = 4_000;
 
 export const simulation: Benchmark = {
   name: 'simulation',
-  about: 'candidate policies over a fleet whose hosts all booted with Secure Boot and sent lists of run-time measurements',
+  about:
+    'candidate policies over a fleet whose hosts all booted with Secure Boot and sent lists of run-time measurements',
   async run(scale) {
     const tiny = scale.tiny === true;
     const hosts = tiny ? 5 : (scale.hosts ?? 1_000);
@@ -91,11 +92,7 @@ interface Candidate {
   readonly floor: NonNullable<Figure['floor']>;
 }
 
-async function measure(
-  store: Store,
-  hosts: number,
-  { candidate, name, floor }: Candidate,
-): Promise<readonly Figure[]> {
+async function measure(store: Store, hosts: number, { candidate, name, floor }: Candidate): Promise<readonly Figure[]> {
   const services = {
     store,
     endorsements: new Endorsements(store),

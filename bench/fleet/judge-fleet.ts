@@ -52,7 +52,8 @@ export async function judgeFleet({ store, hosts, runtimes, filesOf }: JudgedFlee
     const page = await store.listHosts({ limit: BATCH, after }, { states: [], matchLabels: {}, scope: {} });
     const rounds: RoundInput[] = [];
     for (const [index, host] of page.items.entries()) {
-      const list = filesOf === null ? null : await listRound(runtimes, { host, boot, policies }, filesOf(judged + index));
+      const list =
+        filesOf === null ? null : await listRound(runtimes, { host, boot, policies }, filesOf(judged + index));
       const round = roundOf(store, host, { policies, boot, list });
       rounds.push({ ...round, logs: [{ kind: 'boot', offset: 0, data: log.data }, ...(list?.logs ?? [])] });
     }

@@ -47,7 +47,9 @@ export function parsePolicyFile(file: string, text: string): readonly PolicyDocu
   );
   refuseFor(`${file} has what a policy file must not`, forbidden);
   const policies = filled.map((document) => readDocument(document, place));
-  const problems = [...policies.flatMap((policy) => policy.problems), ...findNamesakes(policies)];
+  // A document with problems may be no mapping at all.
+  const sound = policies.filter((policy) => policy.problems.length === 0);
+  const problems = [...policies.flatMap((policy) => policy.problems), ...findNamesakes(sound)];
   const unnamed = policies.reduce((sum, policy) => sum + policy.unnamed, 0);
   refuseFor(`${file} is not a trust policy`, problems, unnamed);
   return policies;

@@ -165,6 +165,12 @@ test.each([
     says: 'p.yaml holds more than 100 policies',
   },
   { name: 'nothing', text: '# only a remark\n', says: 'p.yaml holds no policy' },
+  { name: 'a null', text: '--- null', says: 'p.yaml:1:5: expected fields of TrustPolicy' },
+  {
+    name: 'two documents of which one is a null',
+    text: `--- null\n---\n${good}`,
+    says: 'p.yaml:1:5: expected fields of TrustPolicy',
+  },
 ])('says where: $name', ({ text, says }) => {
   const [first] = problemsOf(text);
   if (typeof says === 'string') expect(first).toBe(says);
