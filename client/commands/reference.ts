@@ -5,7 +5,7 @@ import { formatFields, formatTable, formatTime, idOf } from '../output.ts';
 import { hashDeb, HASHES, hashTree } from '../references/hash-files.ts';
 import type { HashName } from '../references/hash-files.ts';
 import type { ReferenceSet } from '../sdk/convert-references.ts';
-import type { ReferenceFileFormat } from '../sdk/reference-sets.ts';
+import type { ImportedSet, ReferenceFileFormat } from '../sdk/reference-sets.ts';
 import { collect, operatorCommand, tell, tellDone, withService, writeJson } from './context.ts';
 import type { Context, OperatorOptions } from './context.ts';
 import { fileReason } from './file-reason.ts';
@@ -14,6 +14,11 @@ interface ImportOptions extends OperatorOptions {
   readonly format: 'sha256sum' | 'tree' | 'deb' | 'rpm' | 'keylime';
   readonly hash: HashName;
   readonly root: string;
+  readonly add?: boolean;
+}
+
+interface LearnCommandOptions extends OperatorOptions {
+  readonly exclude?: readonly string[];
   readonly add?: boolean;
 }
 
@@ -63,18 +68,23 @@ export function addReferenceCommands(context: Context, program: Command): void {
             // A file that cannot be read breaks the call off; why it could not is what counts.
             throw source.failure() ?? error;
           });
-        const { changed, readCount, notImported } = imported;
-        if (options.output === 'json') {
-          return writeJson(context, {
-            referenceSet: imported.set.json,
-            changed,
-            readCount: readCount.toString(),
-            notImported: [...notImported],
-          });
-        }
-        const what = `version ${imported.set.version}, ${imported.set.entryCount} entries`;
-        tell(context, options, changed ? `imported ${idOf(set)}, ${what}` : `${idOf(set)} held this already: ${what}`);
-        for (const part of notImported) tell(context, options, `not imported, without effect: ${part}`);
+        tellImported(context, options, { set, imported, verb: 'imported' });
+      }),
+    );
+
+  operatorCommand(
+    context,
+    reference,
+    'learn <set> <host>',
+    'make a set, or a new version of it, of what ran on a host that you trust, as far as its list is proven',
+  )
+    .option('--exclude <pattern...>', 'leave out files whose path fits; * stands for anything')
+    .option('--add', 'keep what the set holds already')
+    .action((set: string, host: string, options: LearnCommandOptions) =>
+      withService(context, options, async (client) => {
+        const { exclude: excludes = [], add = false } = options;
+        const imported = await client.referenceSets.learn(set, host, { excludes, add, signal: context.signal });
+        tellImported(context, options, { set, imported, verb: 'learned' });
       }),
     );
 
@@ -106,6 +116,25 @@ export function addReferenceCommands(context: Context, program: Command): void {
         tellDone(context, options, `deleted ${idOf(set)}`);
       }),
   );
+}
+
+function tellImported(
+  context: Context,
+  options: OperatorOptions,
+  { set, imported, verb }: { readonly set: string; readonly imported: ImportedSet; readonly verb: string },
+): void {
+  const { changed, readCount, notImported } = imported;
+  if (options.output === 'json') {
+    return writeJson(context, {
+      referenceSet: imported.set.json,
+      changed,
+      readCount: readCount.toString(),
+      notImported: [...notImported],
+    });
+  }
+  const what = `version ${imported.set.version}, ${imported.set.entryCount} entries`;
+  tell(context, options, changed ? `${verb} ${idOf(set)}, ${what}` : `${idOf(set)} held this already: ${what}`);
+  for (const part of notImported) tell(context, options, `not imported, without effect: ${part}`);
 }
 
 interface ShowOptions extends OperatorOptions {

@@ -1,5 +1,9 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import type { ImportReferenceSetRequestSchema } from '../../proto/gen/assay/v1/reference_value_pb.ts';
+import type {
+  ImportReferenceSetRequestSchema,
+  ImportReferenceSetResponse,
+  LearnReferenceSetResponse,
+} from '../../proto/gen/assay/v1/reference_value_pb.ts';
 import { ImportMode, ReferenceFormat, ReferenceValueService } from '../../proto/gen/assay/v1/reference_value_pb.ts';
 import type { ServiceClient } from '../../proto/client.ts';
 import type { CallSettings, Connection } from './connection.ts';
@@ -26,13 +30,18 @@ export interface ImportOptions {
   readonly etag?: string;
 }
 
+export interface LearnOptions extends Omit<ImportOptions, 'format'> {
+  /** `*` stands for any characters. */
+  readonly excludes?: readonly string[];
+}
+
 export interface ImportedSet {
   readonly set: ReferenceSet;
   /** False where the set held exactly this already. */
   readonly changed: boolean;
-  /** Entries of the file, those that it repeats included. */
+  /** Entries of the file or list, those that it repeats included. */
   readonly readCount: bigint;
-  /** Parts of the file that have no effect. */
+  /** Parts of it that have no effect. */
   readonly notImported: readonly string[];
 }
 
@@ -66,14 +75,27 @@ export class ReferenceSets {
       etag,
     };
     const call = this.#connection.call({ timeoutMillis: IMPORT_TIMEOUT_MS, ...settings });
-    const answer = await this.#client.importReferenceSet(importParts(header, file), call);
-    const { changed, readCount, notImported } = answer;
-    return {
-      set: fromProtoReferenceSet(required(answer.referenceSet, 'reference set')),
-      changed,
-      readCount,
-      notImported,
+    return importedSet(await this.#client.importReferenceSet(importParts(header, file), call));
+  }
+
+  /**
+   * Makes a set, or a new version of it, of the files that ran on a host since its boot, by its proven list.
+   * @param options `excludes`: patterns of paths that are left out
+   */
+  async learn(
+    set: string,
+    host: string,
+    { add = false, excludes = [], etag = '', ...settings }: LearnOptions & CallSettings = {},
+  ): Promise<ImportedSet> {
+    const request = {
+      name: setName(set),
+      host: resourceName('hosts', host),
+      mode: add ? ImportMode.ADD : ImportMode.REPLACE,
+      excludes: [...excludes],
+      etag,
     };
+    const call = this.#connection.call({ timeoutMillis: IMPORT_TIMEOUT_MS, ...settings });
+    return importedSet(await this.#client.learnReferenceSet(request, call));
   }
 
   /** @param options version 0 means the newest */
@@ -147,6 +169,15 @@ async function* importParts(
       yield { part: { case: 'chunk', value: part.subarray(start, start + CHUNK_BYTES) } };
     }
   }
+}
+
+function importedSet({
+  referenceSet,
+  changed,
+  readCount,
+  notImported,
+}: ImportReferenceSetResponse | LearnReferenceSetResponse): ImportedSet {
+  return { set: fromProtoReferenceSet(required(referenceSet, 'reference set')), changed, readCount, notImported };
 }
 
 function setName(set: string): string {

@@ -1,4 +1,4 @@
-/** Why a host is not attested. Nothing about the host was changed. */
+/** Why a host is not attested, or what it proved cannot be read. Nothing about the host was changed. */
 export type AttestationErrorCode =
   | 'HELLO_MISSING'
   | 'MESSAGE_UNEXPECTED'
@@ -10,7 +10,8 @@ export type AttestationErrorCode =
   | 'AK_UNKNOWN'
   | 'TLS_KEY_SUPERSEDED'
   | 'HOST_CHANGED'
-  | 'SHUTTING_DOWN';
+  | 'SHUTTING_DOWN'
+  | 'RUNTIME_LIST_MISSING';
 
 export class AttestationError extends Error {
   override readonly name = 'AttestationError';

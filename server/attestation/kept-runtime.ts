@@ -1,5 +1,4 @@
-import type { ProvenPcrValues } from '../../tpm/crypto/pcr.ts';
-import { EMPTY_CHECKPOINT, parseCheckpoint } from '../../tpm/ima/checkpoint.ts';
+import { parseCheckpoint } from '../../tpm/ima/checkpoint.ts';
 import type { ApplicablePolicy } from '../policy/appraise.ts';
 import type { RuntimeEvidence } from '../policy/appraise-runtime.ts';
 import type { RuntimeJudge } from '../policy/judge-entry.ts';
@@ -10,10 +9,9 @@ import type { RuntimeTally } from '../policy/runtime-tally.ts';
 import type { LogStore } from '../store/log-store.ts';
 import { unevaluated } from '../verifier/finding.ts';
 import type { Finding } from '../verifier/finding.ts';
-import { followList } from '../verifier/follow-list.ts';
 import { checkBootOfList } from './boot-of-list.ts';
 import type { KeptEvidence } from './kept-evidence.ts';
-import { listBytes } from './list-bytes.ts';
+import { followKept, keptBytes } from './kept-list.ts';
 import { loadRuntime } from './round-runtime.ts';
 import type { RuntimeServices } from './runtime-services.ts';
 
@@ -50,29 +48,13 @@ export async function judgeKeptRuntime(
 }
 
 async function tallyOf(
-  { store, runtimes }: KeptRuntimeServices,
+  { runtimes }: KeptRuntimeServices,
   { hostId, state, judge }: { readonly hostId: string; readonly state: RuntimeState; readonly judge: RuntimeJudge },
 ): Promise<RuntimeTally | null> {
   if (state.judge === judge.digest) return withFormerFaults(state.tally, state.former);
-  const { offset, pcrs } = parseCheckpoint(state.checkpoint);
-  const values = new Map<number, Map<number, Buffer>>();
-  for (const { bank, pcr, value } of pcrs) {
-    values.set(bank.alg, (values.get(bank.alg) ?? new Map<number, Buffer>()).set(pcr, value));
-  }
-  using _turn = await runtimes.turns.take();
-  const bytes = (from: number): AsyncIterable<Uint8Array> =>
-    listBytes(store, { hostId, kept: offset, part: null }, from);
-  const followed = await followList({
-    // Only values that a quote proved are in a checkpoint.
-    pcrs: values as unknown as ProvenPcrValues,
-    banks: [...values.keys()],
-    indices: [...new Set(pcrs.map(({ pcr }) => pcr))],
-    from: EMPTY_CHECKPOINT,
-    bytes,
-    breathe: runtimes.breathe,
-  });
-  if (followed.kind !== 'proven' || followed.list.checkpoint.offset !== offset) return null;
-  return await runtimes.tally(followed.list, { bytes, before: EMPTY_TALLY, judge });
+  const bytes = keptBytes(runtimes, hostId, state);
+  const list = await followKept(runtimes, state, bytes);
+  return list === null ? null : await runtimes.tally(list, { bytes, before: EMPTY_TALLY, judge });
 }
 
 function unknown(observed: string): { readonly finding: Finding } {

@@ -1,4 +1,4 @@
-import type { ReferenceSetRecord } from '../store/reference-store.ts';
+import type { ReferenceEntryRecord, ReferenceSetRecord } from '../store/reference-store.ts';
 import type { Actor, Store } from '../store/store.ts';
 import { digestListParser } from './digest-list.ts';
 import { ReferenceImportError } from './import-error.ts';
@@ -24,9 +24,8 @@ export const IMPORT_TIME = 600_000;
 /** Entries that one transaction of the store takes. */
 const BATCH = 2000;
 
-export interface ImportRequest extends Actor {
+export interface DraftRequest extends Actor {
   readonly id: string;
-  readonly format: ReferenceFormat;
   readonly mode: 'replace' | 'add';
   readonly expected: number | 'any';
 }
@@ -34,10 +33,19 @@ export interface ImportRequest extends Actor {
 export interface ImportOutcome {
   readonly set: ReferenceSetRecord;
   readonly changed: boolean;
-  /** Entries of the file, those that it repeats included. */
+  /** Entries that were read, those that it repeats included. */
   readonly read: number;
   readonly notImported: readonly string[];
 }
+
+export interface ImportRequest extends DraftRequest {
+  readonly format: ReferenceFormat;
+}
+
+/** Writes entries to the draft. */
+type Take = (entries: readonly ReferenceEntryRecord[]) => Promise<void>;
+/** Returns what is left out, a sentence each. */
+type Fill = (take: Take) => Promise<readonly string[]>;
 
 type ImportStore = Pick<
   Store,
@@ -58,14 +66,32 @@ export class ReferenceImports {
 
   /** `next` gives null at the end. Throws ReferenceImportError and StoreError; the former version is in force then. */
   async import(request: ImportRequest, next: () => Promise<Buffer | null>): Promise<ImportOutcome> {
+    using timed = withinTime(next);
+    return await this.#draft(request, (take) => parse(FORMATS[request.format](), timed.next, take));
+  }
+
+  /** `fill` gives the entries to `take`, and returns what it left out. What it throws leaves the former version in force. */
+  async learn(request: DraftRequest, fill: Fill): Promise<ImportOutcome> {
+    return await this.#draft(request, fill);
+  }
+
+  async #draft(request: DraftRequest, fill: Fill): Promise<ImportOutcome> {
     if (this.#running >= MAX_IMPORTS) throw new ReferenceImportError('busy', `${MAX_IMPORTS} imports are running`);
     this.#running++;
-    using timed = withinTime(next);
     try {
       const from = request.mode === 'add' ? 'newest' : 'nothing';
       const draft = await this.#store.openReferenceDraft(request.id, { from, expected: request.expected });
       try {
-        const { read, notImported } = await this.#fill(draft, FORMATS[request.format](), timed.next);
+        let read = 0;
+        const notImported = await fill(async (entries) => {
+          read += entries.length;
+          for (let start = 0; start < entries.length; start += BATCH) {
+            // oxlint-disable-next-line no-await-in-loop -- one batch after another is the point
+            await this.#store.addReferenceEntries(draft, entries.slice(start, start + BATCH));
+          }
+        });
+        // A set of nothing lets no file run: what it came of is of another kind, or was cut off, far more often than a wish.
+        if (read === 0) throw new ReferenceImportError('malformed', 'there is no entry of a file in it');
         const options = { actor: request.actor, detail: `${read} read, ` };
         return { ...(await this.#store.commitReferenceDraft(draft, options)), read, notImported };
       } catch (error) {
@@ -77,32 +103,22 @@ export class ReferenceImports {
       this.#running--;
     }
   }
+}
 
-  async #fill(
-    draft: number,
-    parser: ReferenceParser,
-    next: () => Promise<Buffer | null>,
-  ): Promise<Pick<ImportOutcome, 'read' | 'notImported'>> {
-    let bytes = 0;
-    let read = 0;
-    const take = async (entries: ReturnType<ReferenceParser['end']>): Promise<void> => {
-      read += entries.length;
-      for (let start = 0; start < entries.length; start += BATCH) {
-        // oxlint-disable-next-line no-await-in-loop -- one batch after another is the point
-        await this.#store.addReferenceEntries(draft, entries.slice(start, start + BATCH));
-      }
-    };
-    for (let chunk = await next(); chunk !== null; chunk = await next()) {
-      bytes += chunk.length;
-      if (bytes > MAX_IMPORT_BYTES)
-        throw new ReferenceImportError('too_large', `the file is larger than ${MAX_IMPORT_BYTES} bytes`);
-      await take(parser.push(chunk));
-    }
-    await take(parser.end());
-    // A set of nothing lets no file run: that is a file of another kind, or one that was cut off, far more often than a wish.
-    if (read === 0) throw new ReferenceImportError('malformed', 'the file holds no entry');
-    return { read, notImported: parser.notImported() };
+async function parse(
+  parser: ReferenceParser,
+  next: () => Promise<Buffer | null>,
+  take: Take,
+): Promise<readonly string[]> {
+  let bytes = 0;
+  for (let chunk = await next(); chunk !== null; chunk = await next()) {
+    bytes += chunk.length;
+    if (bytes > MAX_IMPORT_BYTES)
+      throw new ReferenceImportError('too_large', `the file is larger than ${MAX_IMPORT_BYTES} bytes`);
+    await take(parser.push(chunk));
   }
+  await take(parser.end());
+  return parser.notImported();
 }
 
 /** The same source of chunks, for {@link IMPORT_TIME} from now: then it throws. */

@@ -8,6 +8,10 @@ import {
 } from '../../proto/gen/assay/v1/reference_value_pb.ts';
 import type { ReferenceSetHeader, ReferenceValueService } from '../../proto/gen/assay/v1/reference_value_pb.ts';
 import type { Handlers } from '../../proto/service.ts';
+import { isHostId } from '../../proto/certificate-profile.ts';
+import { learnFiles } from '../attestation/learn-files.ts';
+import type { KeptRuntimeServices } from '../attestation/kept-runtime.ts';
+import { pathPatternProblem } from '../policy/path-pattern.ts';
 import { isPolicyId } from '../policy/policy.ts';
 import { algorithmOfDigest, MAX_PATH_BYTES } from '../reference/entry.ts';
 import { MAX_IMPORT_CHUNK, ReferenceImports } from '../reference/import.ts';
@@ -22,15 +26,19 @@ import { fitPage, nextPageToken, pageOf } from './paging.ts';
 import { nextPartOf } from './parts.ts';
 
 const MAX_DIGESTS = 1000;
+const MAX_EXCLUDES = 256;
 
 export interface ReferenceValueHandlersOptions {
   readonly access: Access;
   readonly store: Store;
+  /** What rounds are judged with. */
+  readonly services: Pick<KeptRuntimeServices, 'runtimes'>;
 }
 
 export function referenceValueHandlers({
   access,
   store,
+  services,
 }: ReferenceValueHandlersOptions): Handlers<typeof ReferenceValueService> {
   const imports = new ReferenceImports(store);
   return {
@@ -48,6 +56,23 @@ export function referenceValueHandlers({
         if (part.case !== 'chunk') throw invalid('part', 'a chunk of the file is due');
         return bytes(part.value, 'chunk', { min: 1, max: MAX_IMPORT_CHUNK });
       });
+      return { referenceSet: setToProto(set), changed, readCount: BigInt(read), notImported: [...notImported] };
+    },
+
+    async learnReferenceSet(request, context) {
+      const { name, host: hostName, mode, etag } = request;
+      const wanted = {
+        id: referenceSetIdOf(name, 'name'),
+        mode: modeOf(mode, 'mode'),
+        expected: versionOfEtag(etag, 'etag') ?? 'any',
+      } as const;
+      const hostId = idOf(hostName, { collection: 'hosts', field: 'host', isId: isHostId });
+      const excludes = excludesOf(request.excludes);
+      const host = await store.findHost(hostId, access.scope(context));
+      if (host === null) throw new StoreError('not_found', `${hostName} is not known`);
+      const { set, changed, read, notImported } = await imports.learn({ ...wanted, ...access.actor(context) }, (take) =>
+        learnFiles({ store, runtimes: services.runtimes }, { host, excludes }, take),
+      );
       return { referenceSet: setToProto(set), changed, readCount: BigInt(read), notImported: [...notImported] };
     },
 
@@ -111,9 +136,23 @@ function headerFromProto(header: ReferenceSetHeader): Omit<ImportRequest, 'actor
   const format = FORMATS.get(header.format);
   if (format === undefined)
     throw invalid('header.format', header.format === ProtoFormat.UNSPECIFIED ? 'is required' : 'is not a known format');
-  const mode = MODES.get(header.mode);
-  if (mode === undefined) throw invalid('header.mode', 'is not a known mode');
+  const mode = modeOf(header.mode, 'header.mode');
   return { id, format, mode, expected: versionOfEtag(header.etag, 'header.etag') ?? 'any' };
+}
+
+function modeOf(proto: ImportMode, field: string): ImportRequest['mode'] {
+  const mode = MODES.get(proto);
+  if (mode === undefined) throw invalid(field, 'is not a known mode');
+  return mode;
+}
+
+function excludesOf(patterns: readonly string[]): readonly string[] {
+  if (patterns.length > MAX_EXCLUDES) throw invalid('excludes', `holds more than ${MAX_EXCLUDES} patterns`);
+  for (const [index, pattern] of patterns.entries()) {
+    const problem = pathPatternProblem(pattern);
+    if (problem !== null) throw invalid(`excludes[${index}]`, problem);
+  }
+  return patterns;
 }
 
 /** Ids of sets are written as those of policies are. */

@@ -21,6 +21,7 @@ import type { HostHandlersOptions } from './hosts.ts';
 import { identityHandlers } from './identities.ts';
 import type { IdentityHandlersOptions } from './identities.ts';
 import { referenceValueHandlers } from './reference-values.ts';
+import type { ReferenceValueHandlersOptions } from './reference-values.ts';
 import { reportHandlers } from './reports.ts';
 import type { ReportHandlersOptions } from './reports.ts';
 import { placementHandlers } from './placement.ts';
@@ -34,6 +35,7 @@ import { trustPolicyHandlers } from './trust-policies.ts';
 export type ServicesOptions = EnrollmentHandlersOptions &
   AttestationHandlersOptions &
   HostHandlersOptions &
+  ReferenceValueHandlersOptions &
   IdentityHandlersOptions &
   PlacementHandlersOptions &
   ResultHandlersOptions &

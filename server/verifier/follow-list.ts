@@ -19,7 +19,7 @@ export type ListBytes = (offset: number) => AsyncIterable<Uint8Array>;
 export const LIST_SLICE = 64 * 1024;
 
 /** Entries of a list that is followed: what 64 MiB of the smallest ones hold. */
-const LIMITS = { maxEntries: 1_000_000, maxDataBytes: 1024 * 1024 } as const;
+export const LIST_LIMITS = { maxEntries: 1_000_000, maxDataBytes: 1024 * 1024 } as const;
 
 declare const verified: unique symbol;
 
@@ -91,7 +91,7 @@ async function pcrsBehind(
 ): Promise<readonly number[]> {
   const { layout, offset, entries } = checkpoint;
   const found = new Set<number>();
-  const reader = new ImaListReader({ layout, offset, index: entries, limits: LIMITS });
+  const reader = new ImaListReader({ layout, offset, index: entries, limits: LIST_LIMITS });
   let slices = 0;
   for await (const slice of bytes(offset)) {
     reader.push(slice);
@@ -137,7 +137,7 @@ async function replayOnce(
   target: PcrValues,
   modes: readonly ImaExtendMode[],
 ): Promise<ImaReplayOutcome> {
-  const followed = new ImaReplay({ target, checkpoint: from, modes, limits: LIMITS, entries: 'counted' });
+  const followed = new ImaReplay({ target, checkpoint: from, modes, limits: LIST_LIMITS, entries: 'counted' });
   if (followed.isMatched) return followed.outcome();
   for await (const slice of bytes(from.offset)) {
     followed.push(slice);
@@ -162,7 +162,7 @@ export async function* readProven(
     layout: checkpoint.layout,
     offset: from.offset,
     index: from.entries,
-    limits: LIMITS,
+    limits: LIST_LIMITS,
   });
   for await (const slice of bytes(from.offset)) {
     reader.push(slice);

@@ -23,6 +23,40 @@ beforeAll(async () => {
 });
 afterAll(() => deployment?.[Symbol.asyncDispose]());
 
+/** A host with what it measures, and its agent. */
+async function measuredHost(name: string): Promise<{ readonly host: AttestedHost; readonly kernel: MeasuringSwtpm }> {
+  const host = await AttestedHost.start();
+  const kernel = new MeasuringSwtpm(() => host.tpm.tcti, join(deployment.directory, name));
+  await kernel.begin();
+  await kernel.measure(good);
+  await deployment.trust(host.tpm.caCertificates);
+  expect(await host.join(deployment, '--ima-log', kernel.path)).toMatchObject({ code: 0 });
+  return { host, kernel };
+}
+
+it('a set is learned from a host that measures, and other hosts satisfy a policy of it', async () => {
+  const measures = 'name: trustPolicies/measures\nruntime: {list: {}}\nquote: {interval: 1s, validity: 30s}\n';
+  const file = await deployment.file('measures.yaml', measures);
+  expect(await deployment.assay('policy', 'apply', '-f', file)).toMatchObject({ code: 0, stderr: '' });
+  const { host, kernel } = await measuredHost('learned');
+  await using _host = host;
+  await kernel.measure(filePlan('/tmp/scratch', 'scratch'));
+  expect((await deployment.assay('host', 'policy', host.id, 'measures')).code).toBe(0);
+  const early = await deployment.assay('reference', 'learn', 'of-host', host.id);
+  expect(early.code).toBe(1);
+  expect(early.stderr).toContain('RUNTIME_LIST_MISSING');
+  host.runAgent();
+  await deployment.result(host.id, 'affirmed host', ({ status }) => status === 'AFFIRMING');
+
+  const learned = await deployment.assay('reference', 'learn', 'of-host', host.id, '--exclude', '/tmp/*');
+  expect(learned).toMatchObject({
+    code: 0,
+    stdout: 'learned of-host, version 1, 1 entries\nnot imported, without effect: excluded files: 1\n',
+  });
+  const shown = await deployment.assay('reference', 'show', 'of-host', '--entries');
+  expect(shown.stdout).toContain(`${sha256('good').toString('hex')}  /usr/bin/good`);
+});
+
 it.each([
   ['ima-signed-only', 'A file ran that no known key signed.'],
   ['ima-allowlist', 'A file ran that is not of the image.'],
@@ -34,13 +68,8 @@ it.each([
     const file = await deployment.file(`${starter}.yaml`, `${text}quote: {interval: 1s, validity: 30s}\n`);
     const applied = await deployment.assay('policy', 'apply', '-f', file);
     expect(applied).toMatchObject({ code: 0, stderr: '' });
-    const host = await AttestedHost.start();
+    const { host, kernel } = await measuredHost(starter);
     await using _host = host;
-    const kernel = new MeasuringSwtpm(() => host.tpm.tcti, join(deployment.directory, starter));
-    await kernel.begin();
-    await kernel.measure(good);
-    await deployment.trust(host.tpm.caCertificates);
-    expect(await host.join(deployment, '--ima-log', kernel.path)).toMatchObject({ code: 0 });
     expect((await deployment.assay('host', 'policy', host.id, starter)).code).toBe(0);
     host.runAgent();
     await deployment.result(host.id, 'affirmed host', ({ status }) => status === 'AFFIRMING');

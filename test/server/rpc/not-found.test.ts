@@ -64,6 +64,10 @@ describe('a resource that is not there', () => {
       () => references().removeReferenceEntries({ name: 'referenceSets/gone', digests: [DIGEST] }),
     ],
     ['a set to be deleted', () => references().deleteReferenceSet({ name: 'referenceSets/gone' })],
+    [
+      'a host to be learned from',
+      () => references().learnReferenceSet({ name: 'referenceSets/base', host: `hosts/${nowhere}` }),
+    ],
     ['a keyring', () => references().getKeyring({ name: 'keyrings/gone' })],
     ['a keyring to be changed', () => references().removeKeyringKey({ name: 'keyrings/gone', fingerprint: DIGEST })],
     ['a keyring to be deleted', () => references().deleteKeyring({ name: 'keyrings/gone' })],

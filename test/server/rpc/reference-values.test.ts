@@ -43,6 +43,8 @@ async function* only(...messages: readonly object[]) {
 
 const load = (header: Header, ...chunks: readonly (string | Buffer)[]) =>
   client().importReferenceSet(parts(header, ...chunks));
+const learn = (request: Parameters<ReturnType<typeof client>['learnReferenceSet']>[0]) =>
+  client().learnReferenceSet({ name: SET, host: `hosts/h-${'a'.repeat(26)}`, ...request });
 const publicKey = (curve: string) =>
   generateKeyPairSync('ec', { namedCurve: curve }).publicKey.export({ type: 'spki', format: 'pem' }) as string;
 
@@ -258,6 +260,12 @@ const INVALID: readonly (readonly [string, () => Promise<unknown>, readonly stri
   ['a bad etag of an import', () => load({ etag: '1' }, list(A)), ['header.etag']],
   ['an empty chunk', () => load({}, ''), ['chunk']],
   ['a chunk above 256 KiB', () => load({}, Buffer.alloc(256 * 1024 + 1, 0x23)), ['chunk']],
+  ['what ran, for no set', () => learn({ name: '' }), ['name']],
+  ['what ran on no host', () => learn({ host: 'hosts/x' }), ['host']],
+  ['what ran, in an unknown mode', () => learn({ mode: 99 as ImportMode }), ['mode']],
+  ['what ran, by a bad etag', () => learn({ etag: '1' }), ['etag']],
+  ['what ran but what fits nearly all', () => learn({ excludes: ['/tmp/*', '/*'] }), ['excludes[1]']],
+  ['what ran but too many', () => learn({ excludes: Array.from({ length: 257 }, () => '/tmp/*') }), ['excludes']],
   ['a set by no name', () => client().getReferenceSet({}), ['name']],
   ['a version that no set has', () => client().getReferenceSet({ name: SET, version: 1n << 60n }), ['version']],
   ['the entries of no set', () => client().listReferenceEntries({}), ['name']],

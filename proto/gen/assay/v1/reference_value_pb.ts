@@ -15,7 +15,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file assay/v1/reference_value.proto.
  */
 export const file_assay_v1_reference_value: GenFile = /*@__PURE__*/
-  fileDesc("Ch5hc3NheS92MS9yZWZlcmVuY2VfdmFsdWUucHJvdG8SCGFzc2F5LnYxIqsBCgxSZWZlcmVuY2VTZXQSDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgEEigKBGtpbmQYAyABKA4yGi5hc3NheS52MS5SZWZlcmVuY2VTZXRLaW5kEhMKC2VudHJ5X2NvdW50GAQgASgEEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRldGFnGAYgASgJIkEKDlJlZmVyZW5jZUVudHJ5EhEKCWFsZ29yaXRobRgBIAEoCRIOCgZkaWdlc3QYAiABKAkSDAoEcGF0aBgDIAEoCSJ/ChJSZWZlcmVuY2VTZXRIZWFkZXISDAoEbmFtZRgBIAEoCRIpCgZmb3JtYXQYAiABKA4yGS5hc3NheS52MS5SZWZlcmVuY2VGb3JtYXQSIgoEbW9kZRgDIAEoDjIULmFzc2F5LnYxLkltcG9ydE1vZGUSDAoEZXRhZxgEIAEoCSJkChlJbXBvcnRSZWZlcmVuY2VTZXRSZXF1ZXN0Ei4KBmhlYWRlchgBIAEoCzIcLmFzc2F5LnYxLlJlZmVyZW5jZVNldEhlYWRlckgAEg8KBWNodW5rGAIgASgMSABCBgoEcGFydCKGAQoaSW1wb3J0UmVmZXJlbmNlU2V0UmVzcG9uc2USLQoNcmVmZXJlbmNlX3NldBgBIAEoCzIWLmFzc2F5LnYxLlJlZmVyZW5jZVNldBIPCgdjaGFuZ2VkGAIgASgIEhIKCnJlYWRfY291bnQYAyABKAQSFAoMbm90X2ltcG9ydGVkGAQgAygJIjcKFkdldFJlZmVyZW5jZVNldFJlcXVlc3QSDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgEIkgKF0dldFJlZmVyZW5jZVNldFJlc3BvbnNlEi0KDXJlZmVyZW5jZV9zZXQYASABKAsyFi5hc3NheS52MS5SZWZlcmVuY2VTZXQiQQoYTGlzdFJlZmVyZW5jZVNldHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJImQKGUxpc3RSZWZlcmVuY2VTZXRzUmVzcG9uc2USLgoOcmVmZXJlbmNlX3NldHMYASADKAsyFi5hc3NheS52MS5SZWZlcmVuY2VTZXQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIogBChtMaXN0UmVmZXJlbmNlRW50cmllc1JlcXVlc3QSDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgEEg4KBmRpZ2VzdBgDIAEoCRITCgtwYXRoX3ByZWZpeBgEIAEoCRIRCglwYWdlX3NpemUYBSABKAUSEgoKcGFnZV90b2tlbhgGIAEoCSJiChxMaXN0UmVmZXJlbmNlRW50cmllc1Jlc3BvbnNlEikKB2VudHJpZXMYASADKAsyGC5hc3NheS52MS5SZWZlcmVuY2VFbnRyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiTAodUmVtb3ZlUmVmZXJlbmNlRW50cmllc1JlcXVlc3QSDAoEbmFtZRgBIAEoCRIPCgdkaWdlc3RzGAIgAygJEgwKBGV0YWcYAyABKAkiZgoeUmVtb3ZlUmVmZXJlbmNlRW50cmllc1Jlc3BvbnNlEi0KDXJlZmVyZW5jZV9zZXQYASABKAsyFi5hc3NheS52MS5SZWZlcmVuY2VTZXQSFQoNcmVtb3ZlZF9jb3VudBgCIAEoBCI3ChlEZWxldGVSZWZlcmVuY2VTZXRSZXF1ZXN0EgwKBG5hbWUYASABKAkSDAoEZXRhZxgCIAEoCSIcChpEZWxldGVSZWZlcmVuY2VTZXRSZXNwb25zZSpUChBSZWZlcmVuY2VTZXRLaW5kEiIKHlJFRkVSRU5DRV9TRVRfS0lORF9VTlNQRUNJRklFRBAAEhwKGFJFRkVSRU5DRV9TRVRfS0lORF9GSUxFUxABKpkBCg9SZWZlcmVuY2VGb3JtYXQSIAocUkVGRVJFTkNFX0ZPUk1BVF9VTlNQRUNJRklFRBAAEiAKHFJFRkVSRU5DRV9GT1JNQVRfRElHRVNUX0xJU1QQARIdChlSRUZFUkVOQ0VfRk9STUFUX1JQTV9EVU1QEAISIwofUkVGRVJFTkNFX0ZPUk1BVF9LRVlMSU1FX1BPTElDWRADKlcKCkltcG9ydE1vZGUSGwoXSU1QT1JUX01PREVfVU5TUEVDSUZJRUQQABIXChNJTVBPUlRfTU9ERV9SRVBMQUNFEAESEwoPSU1QT1JUX01PREVfQUREEAIy8AgKFVJlZmVyZW5jZVZhbHVlU2VydmljZRJsChJJbXBvcnRSZWZlcmVuY2VTZXQSIy5hc3NheS52MS5JbXBvcnRSZWZlcmVuY2VTZXRSZXF1ZXN0GiQuYXNzYXkudjEuSW1wb3J0UmVmZXJlbmNlU2V0UmVzcG9uc2UiCYrPGAUKAQMQASgBEmAKD0dldFJlZmVyZW5jZVNldBIgLmFzc2F5LnYxLkdldFJlZmVyZW5jZVNldFJlcXVlc3QaIS5hc3NheS52MS5HZXRSZWZlcmVuY2VTZXRSZXNwb25zZSIIis8YBAoCAwcSZgoRTGlzdFJlZmVyZW5jZVNldHMSIi5hc3NheS52MS5MaXN0UmVmZXJlbmNlU2V0c1JlcXVlc3QaIy5hc3NheS52MS5MaXN0UmVmZXJlbmNlU2V0c1Jlc3BvbnNlIgiKzxgECgIDBxJvChRMaXN0UmVmZXJlbmNlRW50cmllcxIlLmFzc2F5LnYxLkxpc3RSZWZlcmVuY2VFbnRyaWVzUmVxdWVzdBomLmFzc2F5LnYxLkxpc3RSZWZlcmVuY2VFbnRyaWVzUmVzcG9uc2UiCIrPGAQKAgMHEnYKFlJlbW92ZVJlZmVyZW5jZUVudHJpZXMSJy5hc3NheS52MS5SZW1vdmVSZWZlcmVuY2VFbnRyaWVzUmVxdWVzdBooLmFzc2F5LnYxLlJlbW92ZVJlZmVyZW5jZUVudHJpZXNSZXNwb25zZSIJis8YBQoBAxABEmoKEkRlbGV0ZVJlZmVyZW5jZVNldBIjLmFzc2F5LnYxLkRlbGV0ZVJlZmVyZW5jZVNldFJlcXVlc3QaJC5hc3NheS52MS5EZWxldGVSZWZlcmVuY2VTZXRSZXNwb25zZSIJis8YBQoBAxABElsKDUltcG9ydEtleXJpbmcSHi5hc3NheS52MS5JbXBvcnRLZXlyaW5nUmVxdWVzdBofLmFzc2F5LnYxLkltcG9ydEtleXJpbmdSZXNwb25zZSIJis8YBQoBAxABElEKCkdldEtleXJpbmcSGy5hc3NheS52MS5HZXRLZXlyaW5nUmVxdWVzdBocLmFzc2F5LnYxLkdldEtleXJpbmdSZXNwb25zZSIIis8YBAoCAwcSVwoMTGlzdEtleXJpbmdzEh0uYXNzYXkudjEuTGlzdEtleXJpbmdzUmVxdWVzdBoeLmFzc2F5LnYxLkxpc3RLZXlyaW5nc1Jlc3BvbnNlIgiKzxgECgIDBxJkChBSZW1vdmVLZXlyaW5nS2V5EiEuYXNzYXkudjEuUmVtb3ZlS2V5cmluZ0tleVJlcXVlc3QaIi5hc3NheS52MS5SZW1vdmVLZXlyaW5nS2V5UmVzcG9uc2UiCYrPGAUKAQMQARJbCg1EZWxldGVLZXlyaW5nEh4uYXNzYXkudjEuRGVsZXRlS2V5cmluZ1JlcXVlc3QaHy5hc3NheS52MS5EZWxldGVLZXlyaW5nUmVzcG9uc2UiCYrPGAUKAQMQAWIGcHJvdG8z", [file_assay_v1_access, file_assay_v1_keyring, file_google_protobuf_timestamp]);
+  fileDesc("Ch5hc3NheS92MS9yZWZlcmVuY2VfdmFsdWUucHJvdG8SCGFzc2F5LnYxIqsBCgxSZWZlcmVuY2VTZXQSDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgEEigKBGtpbmQYAyABKA4yGi5hc3NheS52MS5SZWZlcmVuY2VTZXRLaW5kEhMKC2VudHJ5X2NvdW50GAQgASgEEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRldGFnGAYgASgJIkEKDlJlZmVyZW5jZUVudHJ5EhEKCWFsZ29yaXRobRgBIAEoCRIOCgZkaWdlc3QYAiABKAkSDAoEcGF0aBgDIAEoCSJ/ChJSZWZlcmVuY2VTZXRIZWFkZXISDAoEbmFtZRgBIAEoCRIpCgZmb3JtYXQYAiABKA4yGS5hc3NheS52MS5SZWZlcmVuY2VGb3JtYXQSIgoEbW9kZRgDIAEoDjIULmFzc2F5LnYxLkltcG9ydE1vZGUSDAoEZXRhZxgEIAEoCSJkChlJbXBvcnRSZWZlcmVuY2VTZXRSZXF1ZXN0Ei4KBmhlYWRlchgBIAEoCzIcLmFzc2F5LnYxLlJlZmVyZW5jZVNldEhlYWRlckgAEg8KBWNodW5rGAIgASgMSABCBgoEcGFydCKGAQoaSW1wb3J0UmVmZXJlbmNlU2V0UmVzcG9uc2USLQoNcmVmZXJlbmNlX3NldBgBIAEoCzIWLmFzc2F5LnYxLlJlZmVyZW5jZVNldBIPCgdjaGFuZ2VkGAIgASgIEhIKCnJlYWRfY291bnQYAyABKAQSFAoMbm90X2ltcG9ydGVkGAQgAygJInoKGExlYXJuUmVmZXJlbmNlU2V0UmVxdWVzdBIMCgRuYW1lGAEgASgJEgwKBGhvc3QYAiABKAkSIgoEbW9kZRgDIAEoDjIULmFzc2F5LnYxLkltcG9ydE1vZGUSEAoIZXhjbHVkZXMYBCADKAkSDAoEZXRhZxgFIAEoCSKFAQoZTGVhcm5SZWZlcmVuY2VTZXRSZXNwb25zZRItCg1yZWZlcmVuY2Vfc2V0GAEgASgLMhYuYXNzYXkudjEuUmVmZXJlbmNlU2V0Eg8KB2NoYW5nZWQYAiABKAgSEgoKcmVhZF9jb3VudBgDIAEoBBIUCgxub3RfaW1wb3J0ZWQYBCADKAkiNwoWR2V0UmVmZXJlbmNlU2V0UmVxdWVzdBIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKAQiSAoXR2V0UmVmZXJlbmNlU2V0UmVzcG9uc2USLQoNcmVmZXJlbmNlX3NldBgBIAEoCzIWLmFzc2F5LnYxLlJlZmVyZW5jZVNldCJBChhMaXN0UmVmZXJlbmNlU2V0c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiZAoZTGlzdFJlZmVyZW5jZVNldHNSZXNwb25zZRIuCg5yZWZlcmVuY2Vfc2V0cxgBIAMoCzIWLmFzc2F5LnYxLlJlZmVyZW5jZVNldBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiiAEKG0xpc3RSZWZlcmVuY2VFbnRyaWVzUmVxdWVzdBIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKAQSDgoGZGlnZXN0GAMgASgJEhMKC3BhdGhfcHJlZml4GAQgASgJEhEKCXBhZ2Vfc2l6ZRgFIAEoBRISCgpwYWdlX3Rva2VuGAYgASgJImIKHExpc3RSZWZlcmVuY2VFbnRyaWVzUmVzcG9uc2USKQoHZW50cmllcxgBIAMoCzIYLmFzc2F5LnYxLlJlZmVyZW5jZUVudHJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJMCh1SZW1vdmVSZWZlcmVuY2VFbnRyaWVzUmVxdWVzdBIMCgRuYW1lGAEgASgJEg8KB2RpZ2VzdHMYAiADKAkSDAoEZXRhZxgDIAEoCSJmCh5SZW1vdmVSZWZlcmVuY2VFbnRyaWVzUmVzcG9uc2USLQoNcmVmZXJlbmNlX3NldBgBIAEoCzIWLmFzc2F5LnYxLlJlZmVyZW5jZVNldBIVCg1yZW1vdmVkX2NvdW50GAIgASgEIjcKGURlbGV0ZVJlZmVyZW5jZVNldFJlcXVlc3QSDAoEbmFtZRgBIAEoCRIMCgRldGFnGAIgASgJIhwKGkRlbGV0ZVJlZmVyZW5jZVNldFJlc3BvbnNlKlQKEFJlZmVyZW5jZVNldEtpbmQSIgoeUkVGRVJFTkNFX1NFVF9LSU5EX1VOU1BFQ0lGSUVEEAASHAoYUkVGRVJFTkNFX1NFVF9LSU5EX0ZJTEVTEAEqmQEKD1JlZmVyZW5jZUZvcm1hdBIgChxSRUZFUkVOQ0VfRk9STUFUX1VOU1BFQ0lGSUVEEAASIAocUkVGRVJFTkNFX0ZPUk1BVF9ESUdFU1RfTElTVBABEh0KGVJFRkVSRU5DRV9GT1JNQVRfUlBNX0RVTVAQAhIjCh9SRUZFUkVOQ0VfRk9STUFUX0tFWUxJTUVfUE9MSUNZEAMqVwoKSW1wb3J0TW9kZRIbChdJTVBPUlRfTU9ERV9VTlNQRUNJRklFRBAAEhcKE0lNUE9SVF9NT0RFX1JFUExBQ0UQARITCg9JTVBPUlRfTU9ERV9BREQQAjLZCQoVUmVmZXJlbmNlVmFsdWVTZXJ2aWNlEmwKEkltcG9ydFJlZmVyZW5jZVNldBIjLmFzc2F5LnYxLkltcG9ydFJlZmVyZW5jZVNldFJlcXVlc3QaJC5hc3NheS52MS5JbXBvcnRSZWZlcmVuY2VTZXRSZXNwb25zZSIJis8YBQoBAxABKAESZwoRTGVhcm5SZWZlcmVuY2VTZXQSIi5hc3NheS52MS5MZWFyblJlZmVyZW5jZVNldFJlcXVlc3QaIy5hc3NheS52MS5MZWFyblJlZmVyZW5jZVNldFJlc3BvbnNlIgmKzxgFCgEDEAESYAoPR2V0UmVmZXJlbmNlU2V0EiAuYXNzYXkudjEuR2V0UmVmZXJlbmNlU2V0UmVxdWVzdBohLmFzc2F5LnYxLkdldFJlZmVyZW5jZVNldFJlc3BvbnNlIgiKzxgECgIDBxJmChFMaXN0UmVmZXJlbmNlU2V0cxIiLmFzc2F5LnYxLkxpc3RSZWZlcmVuY2VTZXRzUmVxdWVzdBojLmFzc2F5LnYxLkxpc3RSZWZlcmVuY2VTZXRzUmVzcG9uc2UiCIrPGAQKAgMHEm8KFExpc3RSZWZlcmVuY2VFbnRyaWVzEiUuYXNzYXkudjEuTGlzdFJlZmVyZW5jZUVudHJpZXNSZXF1ZXN0GiYuYXNzYXkudjEuTGlzdFJlZmVyZW5jZUVudHJpZXNSZXNwb25zZSIIis8YBAoCAwcSdgoWUmVtb3ZlUmVmZXJlbmNlRW50cmllcxInLmFzc2F5LnYxLlJlbW92ZVJlZmVyZW5jZUVudHJpZXNSZXF1ZXN0GiguYXNzYXkudjEuUmVtb3ZlUmVmZXJlbmNlRW50cmllc1Jlc3BvbnNlIgmKzxgFCgEDEAESagoSRGVsZXRlUmVmZXJlbmNlU2V0EiMuYXNzYXkudjEuRGVsZXRlUmVmZXJlbmNlU2V0UmVxdWVzdBokLmFzc2F5LnYxLkRlbGV0ZVJlZmVyZW5jZVNldFJlc3BvbnNlIgmKzxgFCgEDEAESWwoNSW1wb3J0S2V5cmluZxIeLmFzc2F5LnYxLkltcG9ydEtleXJpbmdSZXF1ZXN0Gh8uYXNzYXkudjEuSW1wb3J0S2V5cmluZ1Jlc3BvbnNlIgmKzxgFCgEDEAESUQoKR2V0S2V5cmluZxIbLmFzc2F5LnYxLkdldEtleXJpbmdSZXF1ZXN0GhwuYXNzYXkudjEuR2V0S2V5cmluZ1Jlc3BvbnNlIgiKzxgECgIDBxJXCgxMaXN0S2V5cmluZ3MSHS5hc3NheS52MS5MaXN0S2V5cmluZ3NSZXF1ZXN0Gh4uYXNzYXkudjEuTGlzdEtleXJpbmdzUmVzcG9uc2UiCIrPGAQKAgMHEmQKEFJlbW92ZUtleXJpbmdLZXkSIS5hc3NheS52MS5SZW1vdmVLZXlyaW5nS2V5UmVxdWVzdBoiLmFzc2F5LnYxLlJlbW92ZUtleXJpbmdLZXlSZXNwb25zZSIJis8YBQoBAxABElsKDURlbGV0ZUtleXJpbmcSHi5hc3NheS52MS5EZWxldGVLZXlyaW5nUmVxdWVzdBofLmFzc2F5LnYxLkRlbGV0ZUtleXJpbmdSZXNwb25zZSIJis8YBQoBAxABYgZwcm90bzM", [file_assay_v1_access, file_assay_v1_keyring, file_google_protobuf_timestamp]);
 
 /**
  * A versioned set of reference values.
@@ -230,6 +230,97 @@ export const ImportReferenceSetResponseSchema: GenMessage<ImportReferenceSetResp
   messageDesc(file_assay_v1_reference_value, 4);
 
 /**
+ * Request of LearnReferenceSet.
+ *
+ * @generated from message assay.v1.LearnReferenceSetRequest
+ */
+export type LearnReferenceSetRequest = Message<"assay.v1.LearnReferenceSetRequest"> & {
+  /**
+   * Resource name of the set, "referenceSets/{set}".
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Resource name of the host, "hosts/{host}".
+   *
+   * @generated from field: string host = 2;
+   */
+  host: string;
+
+  /**
+   * What becomes of what is there.
+   *
+   * @generated from field: assay.v1.ImportMode mode = 3;
+   */
+  mode: ImportMode;
+
+  /**
+   * Files that are left out, by patterns as those of FileRule.excludes, at most 256.
+   *
+   * @generated from field: repeated string excludes = 4;
+   */
+  excludes: string[];
+
+  /**
+   * The etag of the version that was read: holds only if nothing changed since. Empty takes what is there.
+   *
+   * @generated from field: string etag = 5;
+   */
+  etag: string;
+};
+
+/**
+ * Describes the message assay.v1.LearnReferenceSetRequest.
+ * Use `create(LearnReferenceSetRequestSchema)` to create a new message.
+ */
+export const LearnReferenceSetRequestSchema: GenMessage<LearnReferenceSetRequest> = /*@__PURE__*/
+  messageDesc(file_assay_v1_reference_value, 5);
+
+/**
+ * Response of LearnReferenceSet.
+ *
+ * @generated from message assay.v1.LearnReferenceSetResponse
+ */
+export type LearnReferenceSetResponse = Message<"assay.v1.LearnReferenceSetResponse"> & {
+  /**
+   * The set.
+   *
+   * @generated from field: assay.v1.ReferenceSet reference_set = 1;
+   */
+  referenceSet?: ReferenceSet | undefined;
+
+  /**
+   * False where the set held exactly this already: no version was made, and no verdict dropped.
+   *
+   * @generated from field: bool changed = 2;
+   */
+  changed: boolean;
+
+  /**
+   * How many measured files of the list were taken, those that it repeats included.
+   *
+   * @generated from field: uint64 read_count = 3;
+   */
+  readCount: bigint;
+
+  /**
+   * What of the list is no reference value, such as "violations: 2".
+   *
+   * @generated from field: repeated string not_imported = 4;
+   */
+  notImported: string[];
+};
+
+/**
+ * Describes the message assay.v1.LearnReferenceSetResponse.
+ * Use `create(LearnReferenceSetResponseSchema)` to create a new message.
+ */
+export const LearnReferenceSetResponseSchema: GenMessage<LearnReferenceSetResponse> = /*@__PURE__*/
+  messageDesc(file_assay_v1_reference_value, 6);
+
+/**
  * Request of GetReferenceSet.
  *
  * @generated from message assay.v1.GetReferenceSetRequest
@@ -255,7 +346,7 @@ export type GetReferenceSetRequest = Message<"assay.v1.GetReferenceSetRequest"> 
  * Use `create(GetReferenceSetRequestSchema)` to create a new message.
  */
 export const GetReferenceSetRequestSchema: GenMessage<GetReferenceSetRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_reference_value, 5);
+  messageDesc(file_assay_v1_reference_value, 7);
 
 /**
  * Response of GetReferenceSet.
@@ -276,7 +367,7 @@ export type GetReferenceSetResponse = Message<"assay.v1.GetReferenceSetResponse"
  * Use `create(GetReferenceSetResponseSchema)` to create a new message.
  */
 export const GetReferenceSetResponseSchema: GenMessage<GetReferenceSetResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_reference_value, 6);
+  messageDesc(file_assay_v1_reference_value, 8);
 
 /**
  * Request of ListReferenceSets.
@@ -304,7 +395,7 @@ export type ListReferenceSetsRequest = Message<"assay.v1.ListReferenceSetsReques
  * Use `create(ListReferenceSetsRequestSchema)` to create a new message.
  */
 export const ListReferenceSetsRequestSchema: GenMessage<ListReferenceSetsRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_reference_value, 7);
+  messageDesc(file_assay_v1_reference_value, 9);
 
 /**
  * Response of ListReferenceSets.
@@ -332,7 +423,7 @@ export type ListReferenceSetsResponse = Message<"assay.v1.ListReferenceSetsRespo
  * Use `create(ListReferenceSetsResponseSchema)` to create a new message.
  */
 export const ListReferenceSetsResponseSchema: GenMessage<ListReferenceSetsResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_reference_value, 8);
+  messageDesc(file_assay_v1_reference_value, 10);
 
 /**
  * Request of ListReferenceEntries. At most one of digest and path_prefix may be set.
@@ -388,7 +479,7 @@ export type ListReferenceEntriesRequest = Message<"assay.v1.ListReferenceEntries
  * Use `create(ListReferenceEntriesRequestSchema)` to create a new message.
  */
 export const ListReferenceEntriesRequestSchema: GenMessage<ListReferenceEntriesRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_reference_value, 9);
+  messageDesc(file_assay_v1_reference_value, 11);
 
 /**
  * Response of ListReferenceEntries.
@@ -416,7 +507,7 @@ export type ListReferenceEntriesResponse = Message<"assay.v1.ListReferenceEntrie
  * Use `create(ListReferenceEntriesResponseSchema)` to create a new message.
  */
 export const ListReferenceEntriesResponseSchema: GenMessage<ListReferenceEntriesResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_reference_value, 10);
+  messageDesc(file_assay_v1_reference_value, 12);
 
 /**
  * Request of RemoveReferenceEntries.
@@ -451,7 +542,7 @@ export type RemoveReferenceEntriesRequest = Message<"assay.v1.RemoveReferenceEnt
  * Use `create(RemoveReferenceEntriesRequestSchema)` to create a new message.
  */
 export const RemoveReferenceEntriesRequestSchema: GenMessage<RemoveReferenceEntriesRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_reference_value, 11);
+  messageDesc(file_assay_v1_reference_value, 13);
 
 /**
  * Response of RemoveReferenceEntries.
@@ -479,7 +570,7 @@ export type RemoveReferenceEntriesResponse = Message<"assay.v1.RemoveReferenceEn
  * Use `create(RemoveReferenceEntriesResponseSchema)` to create a new message.
  */
 export const RemoveReferenceEntriesResponseSchema: GenMessage<RemoveReferenceEntriesResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_reference_value, 12);
+  messageDesc(file_assay_v1_reference_value, 14);
 
 /**
  * Request of DeleteReferenceSet.
@@ -507,7 +598,7 @@ export type DeleteReferenceSetRequest = Message<"assay.v1.DeleteReferenceSetRequ
  * Use `create(DeleteReferenceSetRequestSchema)` to create a new message.
  */
 export const DeleteReferenceSetRequestSchema: GenMessage<DeleteReferenceSetRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_reference_value, 13);
+  messageDesc(file_assay_v1_reference_value, 15);
 
 /**
  * Response of DeleteReferenceSet.
@@ -522,7 +613,7 @@ export type DeleteReferenceSetResponse = Message<"assay.v1.DeleteReferenceSetRes
  * Use `create(DeleteReferenceSetResponseSchema)` to create a new message.
  */
 export const DeleteReferenceSetResponseSchema: GenMessage<DeleteReferenceSetResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_reference_value, 14);
+  messageDesc(file_assay_v1_reference_value, 16);
 
 /**
  * What a reference set holds.
@@ -671,6 +762,18 @@ export const ReferenceValueService: GenService<{
     methodKind: "client_streaming";
     input: typeof ImportReferenceSetRequestSchema;
     output: typeof ImportReferenceSetResponseSchema;
+  },
+  /**
+   * Makes a reference set, or a new version of it, of the files that ran on a host since its boot: of the entries of its list
+   * of run-time measurements that its last quotes proved, and of no other. Learn from a host that you trust. Refused where no
+   * list is proven, as of a host whose policy has no run-time rules (RUNTIME_LIST_MISSING). Bounds are those of an import.
+   *
+   * @generated from rpc assay.v1.ReferenceValueService.LearnReferenceSet
+   */
+  learnReferenceSet: {
+    methodKind: "unary";
+    input: typeof LearnReferenceSetRequestSchema;
+    output: typeof LearnReferenceSetResponseSchema;
   },
   /**
    * What there is to say of a set without its entries, its newest version or a given one.

@@ -1,0 +1,40 @@
+import type { ProvenPcrValues } from '../../tpm/crypto/pcr.ts';
+import { EMPTY_CHECKPOINT, parseCheckpoint } from '../../tpm/ima/checkpoint.ts';
+import type { RuntimeState } from '../policy/runtime-state.ts';
+import { followList } from '../verifier/follow-list.ts';
+import type { ListBytes, ProvenList } from '../verifier/follow-list.ts';
+import { listBytes } from './list-bytes.ts';
+import type { RuntimeServices } from './runtime-services.ts';
+
+/** The bytes of a kept list up to where the last quote proved it. */
+export function keptBytes({ store }: Pick<RuntimeServices, 'store'>, hostId: string, state: RuntimeState): ListBytes {
+  const { offset } = parseCheckpoint(state.checkpoint);
+  return (from) => listBytes(store, { hostId, kept: offset, part: null }, from);
+}
+
+/**
+ * Follows a kept list from its start to the PCR values that the rounds proved; null where it does not lead to them. `bytes` are
+ * those of {@link keptBytes}.
+ */
+export async function followKept(
+  { breathe, turns }: Pick<RuntimeServices, 'breathe' | 'turns'>,
+  state: RuntimeState,
+  bytes: ListBytes,
+): Promise<ProvenList | null> {
+  const { offset, pcrs } = parseCheckpoint(state.checkpoint);
+  const values = new Map<number, Map<number, Buffer>>();
+  for (const { bank, pcr, value } of pcrs) {
+    values.set(bank.alg, (values.get(bank.alg) ?? new Map<number, Buffer>()).set(pcr, value));
+  }
+  using _turn = await turns.take();
+  const followed = await followList({
+    // Only values that a quote proved are in a checkpoint.
+    pcrs: values as unknown as ProvenPcrValues,
+    banks: [...values.keys()],
+    indices: [...new Set(pcrs.map(({ pcr }) => pcr))],
+    from: EMPTY_CHECKPOINT,
+    bytes,
+    breathe,
+  });
+  return followed.kind === 'proven' && followed.list.checkpoint.offset === offset ? followed.list : null;
+}

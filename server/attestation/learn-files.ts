@@ -1,0 +1,130 @@
+import { readMeasurement, isFinding } from '../../tpm/ima/fields.ts';
+import type { ImaDigest, ImaMeasurement } from '../../tpm/ima/fields.ts';
+import type { ImaEntry } from '../../tpm/ima/entry.ts';
+import { parseCheckpoint } from '../../tpm/ima/checkpoint.ts';
+import { ImaKeyring } from '../../tpm/ima/keyring.ts';
+import { ImaListReader } from '../../tpm/ima/parse.ts';
+import { judgeEntry, makeJudge } from '../policy/judge-entry.ts';
+import { resolveRuntimeRules } from '../policy/runtime-rules.ts';
+import { isReferenceAlgorithm, pathProblem } from '../reference/entry.ts';
+import type { HostRecord } from '../store/records.ts';
+import { REFERENCE_ALGORITHMS } from '../store/reference-store.ts';
+import type { ReferenceEntryRecord } from '../store/reference-store.ts';
+import { LIST_LIMITS } from '../verifier/follow-list.ts';
+import type { ListBytes } from '../verifier/follow-list.ts';
+import { AttestationError } from './attestation-error.ts';
+import { followKept, keptBytes } from './kept-list.ts';
+import type { KeptRuntimeServices } from './kept-runtime.ts';
+import { loadRuntime } from './round-runtime.ts';
+
+export interface LearnRequest {
+  readonly host: Pick<HostRecord, 'id' | 'clock'>;
+  /** Patterns of paths that are left out, each one that `pathPatternProblem` has nothing against. */
+  readonly excludes: readonly string[];
+}
+
+/**
+ * The files that ran on a host since its boot, by the list that its rounds proved. `take` gets them as the list is read, before it
+ * is proven that they are of it: what was taken counts only if this ends without an error. Returns what is no reference value, a
+ * phrase each. Throws RUNTIME_LIST_MISSING where nothing is proven.
+ */
+export async function learnFiles(
+  { store, runtimes }: KeptRuntimeServices,
+  { host, excludes }: LearnRequest,
+  take: (entries: readonly ReferenceEntryRecord[]) => Promise<void>,
+): Promise<readonly string[]> {
+  const { state } = await loadRuntime(store, host.id);
+  const { resetCount, restartCount } = host.clock;
+  if (state === null || state.resetCount !== resetCount || state.restartCount !== restartCount) throw missing();
+  const files = new MeasuredFiles(excludes);
+  const bytes = keptBytes(runtimes, host.id, state);
+  let reads = 0;
+  const taking: ListBytes = async function* taken(offset) {
+    // Another reading could find other bytes.
+    if (reads++ > 0 || offset !== 0) return;
+    const reader = new ImaListReader({ layout: parseCheckpoint(state.checkpoint).layout, limits: LIST_LIMITS });
+    for await (const slice of bytes(0)) {
+      reader.push(slice);
+      const entries: ReferenceEntryRecord[] = [];
+      for (let entry = reader.next(); entry !== undefined; entry = reader.next()) {
+        const file = files.of(entry);
+        if (file !== null) entries.push(file);
+      }
+      await take(entries);
+      yield slice;
+    }
+  };
+  const list = await followKept(runtimes, state, taking);
+  if (list === null || list.checkpoint.entries === 0) throw missing();
+  return files.left();
+}
+
+/** Which entries are files, and what is no reference value, counted. */
+class MeasuredFiles {
+  readonly #judge: ReturnType<typeof makeJudge>;
+  readonly #left = new Map<string, number>();
+
+  constructor(excludes: readonly string[]) {
+    const files = { ...NO_FILES, excludes };
+    this.#judge = makeJudge('', resolveRuntimeRules({ ...NO_RULES, files }), {
+      sets: [],
+      keyring: new ImaKeyring([]),
+    });
+  }
+
+  of(entry: ImaEntry): ReferenceEntryRecord | null {
+    const { kind, standing } = judgeEntry(entry, this.#judge);
+    if (kind === 'aggregate') return null;
+    if (kind !== 'file') return this.#leave(NAMES[kind]);
+    if (standing === 'excluded') return this.#leave('excluded files');
+    const measured = readMeasurement(entry);
+    if (isFinding(measured)) return this.#leave(NAMES.unreadable);
+    return this.#record(measured);
+  }
+
+  left(): readonly string[] {
+    return [...this.#left].map(([what, count]) => `${what}: ${count}`);
+  }
+
+  #record({ name, digest }: ImaMeasurement): ReferenceEntryRecord | null {
+    const { algorithm, value } = digest;
+    if (digest.of === 'verity') return this.#leave('fs-verity digests');
+    if (!isReferenceAlgorithm(algorithm) || !isWhole(digest)) return this.#leave('digests of another kind');
+    if (pathProblem(name) !== null) return this.#leave('files whose names cannot be kept');
+    return { algorithm, digest: value.toString('hex'), path: name };
+  }
+
+  #leave(what: string): null {
+    this.#left.set(what, (this.#left.get(what) ?? 0) + 1);
+    return null;
+  }
+}
+
+const NAMES = { violation: 'violations', buffer: 'measured buffers', unreadable: 'unreadable entries' } as const;
+const NO_FILES = {
+  referenceSets: [],
+  keyrings: [],
+  requireSignature: false,
+  trustHostKeys: false,
+  unknown: 'ignore',
+  message: '',
+} as const;
+const NO_RULES = {
+  list: undefined,
+  forbiddenFiles: undefined,
+  invalidSignatures: undefined,
+  violations: undefined,
+  otherKernels: undefined,
+} as const;
+
+/** An empty or short digest, such as of an entry that hashed nothing, stands for no content. */
+function isWhole({ algorithm, value }: ImaDigest): boolean {
+  return isReferenceAlgorithm(algorithm) && value.length === REFERENCE_ALGORITHMS[algorithm] && value.some(Boolean);
+}
+
+function missing(): AttestationError {
+  return new AttestationError(
+    'RUNTIME_LIST_MISSING',
+    'no list of run-time measurements of this boot is proven: the policy of the host needs run-time rules, and a round since',
+  );
+}
