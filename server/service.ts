@@ -17,6 +17,7 @@ import type { KeyOptions, ServiceKeys } from './identity/service-keys.ts';
 import { TokenKeys } from './identity/token-keys.ts';
 import { PlacementFeed } from './placement/placement-feed.ts';
 import { PolicyResolver } from './policy/policy-resolver.ts';
+import { HostLimits } from './attestation/host-limits.ts';
 import { RuntimeServices } from './attestation/runtime-services.ts';
 import { RoundCommitter } from './result/commit.ts';
 import { ChangeFeed } from './result/feed.ts';
@@ -26,6 +27,7 @@ import { translateError } from './rpc/errors.ts';
 import { assayServices, MAX_RECEIVE_BYTES } from './rpc/services.ts';
 import type { Store } from './store/store.ts';
 import { BootCache } from './verifier/boot-cache.ts';
+import { BootReplayer } from './verifier/boot-replayer.ts';
 import { LogBudget } from './verifier/log-budget.ts';
 import { webDocuments } from './web/documents.ts';
 import { WebServer } from './web/web-server.ts';
@@ -85,7 +87,9 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
   });
   const committer = new RoundCommitter(store, () => feed.hint());
   const access = new Access(new Callers({ store, authorities: [authority.certificate] }), () => store.now());
-  const services = assayServices(servicesOptions(options, { keys, tokenKeys, access, feed, placements, committer }));
+  const bootReplayer = new BootReplayer();
+  const parts = { keys, tokenKeys, access, feed, placements, committer, bootReplayer };
+  const services = assayServices(servicesOptions(options, parts));
   const health = new HealthRegistry();
   const bound = [
     ...services,
@@ -139,6 +143,7 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
       await committer.drain();
       feed.close();
       await placements.close();
+      await bootReplayer[Symbol.asyncDispose]();
     },
   };
 }
@@ -159,11 +164,12 @@ interface Rooms {
   readonly feed: ChangeFeed;
   readonly placements: PlacementFeed;
   readonly committer: RoundCommitter;
+  readonly bootReplayer: BootReplayer;
 }
 
 function servicesOptions(
   { config, store, random, version }: ServiceOptions,
-  { keys, tokenKeys, access, feed, placements, committer }: Rooms,
+  { keys, tokenKeys, access, feed, placements, committer, bootReplayer }: Rooms,
 ): Parameters<typeof assayServices>[0] {
   const endorsements = new Endorsements(store);
   const { authority } = keys.current;
@@ -185,7 +191,7 @@ function servicesOptions(
   const enrollment = { endorsements, admission: config.admission, keys };
   const limits = new EnrollmentLimits(() => store.now());
   const logBudget = new LogBudget();
-  const boots = new BootCache();
+  const boots = new BootCache(bootReplayer.replay);
   return {
     access,
     store,
@@ -222,6 +228,7 @@ function servicesOptions(
       boots,
       runtimes: new RuntimeServices(store),
       wakeUps: new WakeUps(),
+      hostLimits: new HostLimits(() => store.now()),
       random: pooledRandom(random),
       logBudget,
       issueClientCertificate: issueHostCertificate,

@@ -1,8 +1,10 @@
+import { CodecError } from '../../tpm/codec/codec-error.ts';
 import { equalDigests } from '../../tpm/crypto/digest.ts';
 import { pcrDigest } from '../../tpm/crypto/pcr.ts';
 import type { PcrValues } from '../../tpm/crypto/pcr.ts';
 import type { SignedAttest } from '../../tpm/device/attest.ts';
 import type { PcrReading as DeviceReading } from '../../tpm/device/pcr.ts';
+import { TpmError } from '../../tpm/device/tpm-error.ts';
 import { decodeAttest } from '../../tpm/structures/attest.ts';
 import { decodeSignature } from '../../tpm/structures/signature.ts';
 import type { PcrReading } from '../../proto/transcript.ts';
@@ -44,8 +46,7 @@ export async function quotePcrs(
 
 /** Do these values make the pcrDigest of the quote? */
 function makesDigest(quote: SignedAttest, readings: readonly DeviceReading[]): boolean {
-  const attest = decodeAttest(quote.attest);
-  const signature = decodeSignature(quote.signature);
+  const { attest, signature } = readQuote(quote);
   if (attest.kind !== 'quote' || !('hash' in signature)) return false;
   const values = byBank(readings);
   const { pcrSelect, pcrDigest: quoted } = attest.attested;
@@ -54,6 +55,16 @@ function makesDigest(quote: SignedAttest, readings: readonly DeviceReading[]): b
   } catch {
     // A selected PCR without a value: there is nothing to compare, and no use in trying again.
     return false;
+  }
+}
+
+/** Throws TpmError LIBRARY_FAILURE for what no TPM answers. */
+function readQuote(quote: SignedAttest) {
+  try {
+    return { attest: decodeAttest(quote.attest), signature: decodeSignature(quote.signature) };
+  } catch (cause) {
+    if (!(cause instanceof CodecError)) throw cause;
+    throw new TpmError('LIBRARY_FAILURE', `the TPM's answer to a quote does not decode: ${cause.message}`, { cause });
   }
 }
 

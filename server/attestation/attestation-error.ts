@@ -10,6 +10,8 @@ export type AttestationErrorCode =
   | 'AK_UNKNOWN'
   | 'TLS_KEY_SUPERSEDED'
   | 'HOST_CHANGED'
+  | 'ROUND_RATE'
+  | 'STREAM_LIMIT'
   | 'SHUTTING_DOWN'
   | 'RUNTIME_LIST_MISSING';
 

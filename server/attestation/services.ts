@@ -5,6 +5,7 @@ import type { ChangeFeed } from '../result/feed.ts';
 import type { Store } from '../store/store.ts';
 import type { BootCache } from '../verifier/boot-cache.ts';
 import type { LogBudget } from '../verifier/log-budget.ts';
+import type { HostLimits } from './host-limits.ts';
 import type { RuntimeServices } from './runtime-services.ts';
 import type { WakeUps } from './wake-ups.ts';
 
@@ -18,6 +19,7 @@ export interface AttestationServices {
   readonly boots: BootCache;
   readonly runtimes: RuntimeServices;
   readonly wakeUps: WakeUps;
+  readonly hostLimits: HostLimits;
   readonly random: (size: number) => Buffer;
   readonly logBudget: LogBudget;
   readonly issueClientCertificate: (hostId: string, publicKey: Buffer) => Promise<Buffer>;

@@ -35,6 +35,7 @@ export async function* attestHost(
   services: AttestationServices,
   options: StreamOptions,
 ): AsyncGenerator<ServiceMessage, void, undefined> {
+  using _open = services.hostLimits.openStream(options.caller.hostId);
   const session = new AttestationSession(services, options);
   const unsubscribe = services.feed.onHost(options.caller.hostId, (change) => session.notice(change));
   const stop = (): void => session.wake();
@@ -203,6 +204,7 @@ class AttestationSession {
   /** Judges, commits, tells. Returns milliseconds until the next challenge. */
   async *#judge(context: RoundContext, evidence: RoundEvidence): AsyncGenerator<ServiceMessage, number, undefined> {
     const outcome = proveRound(context, evidence);
+    this.#services.hostLimits.takeRound(context.host.id);
     checkAnnouncements(evidence.logs, context.challenge.logs);
     // Held until the round is committed: its logs are in memory so long.
     using _held = this.#services.logBudget.hold(context.host.id, evidence.logs);

@@ -108,6 +108,7 @@ export async function submitEvidence(
     logs: await store.logStates(host.id),
   };
   const proof = proveRound(context, evidence);
+  services.hostLimits.takeRound(host.id);
   checkAnnouncements(evidence.logs, challenge.logs);
   using _held = services.logBudget.hold(host.id, evidence.logs);
   using chunks = withinTime(request.nextChunk);

@@ -1,6 +1,7 @@
 import type { BootRecord } from '../store/records.ts';
 import { bootKey } from './boot-record.ts';
 import type { BootLogs } from './boot-record.ts';
+import type { ReplayBoot } from './boot-replayer.ts';
 import { verifyBoot } from './verify-boot.ts';
 import type { BootOutcome } from './verify-boot.ts';
 
@@ -21,7 +22,12 @@ export interface KnownBoot {
  */
 export class BootCache {
   readonly #outcomes = new Map<string, { readonly outcome: BootOutcome; readonly bytes: number }>();
+  readonly #replay: ReplayBoot;
   #bytes = 0;
+
+  constructor(replay: ReplayBoot = verifyBoot) {
+    this.#replay = replay;
+  }
 
   /** A boot that was replayed before; null where it was not, or was let go since. */
   known(record: BootRecord): KnownBoot | null {
@@ -37,7 +43,7 @@ export class BootCache {
   async verify(record: BootRecord, readLogs: () => BootLogs | Promise<BootLogs>): Promise<KnownBoot | null> {
     const known = this.known(record);
     if (known !== null) return known;
-    const outcome = verifyBoot(record, await readLogs());
+    const outcome = await this.#replay(record, await readLogs());
     if (outcome === null) return null;
     this.#keep(bootKey(record), { outcome, bytes: record.bootLog.size + record.userspaceLog.size });
     return { record, outcome };

@@ -17,6 +17,7 @@ import { sleep } from '../../client/sdk/backoff.ts';
 import { connect } from '../../client/sdk/client.ts';
 import { parseAddress } from '../../client/sdk/profile.ts';
 import { fetchAuthority } from '../../proto/credentials.ts';
+import { listFile } from './list-file.ts';
 import { parseCrash } from './plan.ts';
 import type { Point } from './plan.ts';
 import { RemoteTpm } from './remote-tpm.ts';
@@ -26,7 +27,6 @@ import type { FromAgents, ToAgents } from './tpm-calls.ts';
 const LONGEST_PAUSE = 250;
 /** By the agents' clock every new certificate is past its middle, so that each process renews once. */
 const AHEAD = 4.6 * 60_000;
-const LOGS = { boot: '/nonexistent/boot', userspace: '/nonexistent/userspace', ima: '/nonexistent/ima' };
 
 const [, , server = '', pin = '', parent = '', ...machines] = process.argv;
 const crash = parseCrash(process.env['ASSAY_CRASH'] ?? '');
@@ -140,7 +140,8 @@ async function work(machine: string): Promise<void> {
   const query = { ...parseAddress(server), fingerprint: pin, now: () => new Date(), signal: ending.signal };
   while (state.state === undefined && !ending.signal.aborted) {
     try {
-      const request = { server, pin, tcti: 'none', akAlgorithm: 'ecdsa-p256-sha256', logs: LOGS } as const;
+      const logs = { boot: '/nonexistent/boot', userspace: '/nonexistent/userspace', ima: listFile(parent, machine) };
+      const request = { server, pin, tcti: 'none', akAlgorithm: 'ecdsa-p256-sha256', logs } as const;
       await join(world, { ...request, fetchAuthority: () => fetchAuthority(query) }, ending.signal);
       tellEnrolled(machine, state);
     } catch (error) {

@@ -1,9 +1,11 @@
 /** A machine with a TPM that outlives its agents, and remembers all that it ever signed. */
 import { createHash } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
 
 import { hostIdOf } from '../../server/endorsement/host-id.ts';
 import { encodeSizedPublicArea } from '../../tpm/structures/public-area.ts';
 import { TPM_ALG_SHA256 } from '../../tpm/structures/constants.ts';
+import { filePlan, MeasuringKernel } from '../support/measuring-kernel.ts';
 import { SoftwareTpm } from '../support/software-tpm.ts';
 import type { SoftwareAk } from '../support/software-tpm.ts';
 import { ekCertificate } from '../support/test-service.ts';
@@ -12,6 +14,8 @@ import type { TpmAnswers, TpmCall } from './tpm-calls.ts';
 
 /** The PCR that policies speak of: zero from a reset on, until somebody tampers. */
 const WATCHED_PCR = 16;
+/** The PCR of IMA. */
+const MEASURED_PCR = 10;
 
 export class Machine {
   readonly name: string;
@@ -21,14 +25,39 @@ export class Machine {
   /** Hex, by the digest that results name: everything that was ever quoted. */
   readonly signed = new Map<string, Signed>();
   readonly #certified: boolean;
+  /** Where its agent reads the list of what it runs; '' for a machine that measures nothing. */
+  readonly #list: string;
+  #kernel: MeasuringKernel | null = null;
+  #files = 0;
   readonly #aks: SoftwareAk[] = [];
   #cleared = 0;
 
   /** @param options.certified whether the EK has a certificate that the service trusts */
-  constructor(name: string, options: { readonly certified: boolean }) {
+  constructor(name: string, { certified, list = '' }: { readonly certified: boolean; readonly list?: string }) {
     this.name = name;
-    this.#certified = options.certified;
+    this.#certified = certified;
+    this.#list = list;
     this.hostId = hostIdOf(this.tpm.ekSpki());
+    this.#startKernel();
+  }
+
+  /** PCR 10 of the sha256 bank, hex: what the list leads to. */
+  get measured(): string {
+    return this.tpm.pcrs.get(TPM_ALG_SHA256)?.get(MEASURED_PCR)?.toString('hex') ?? '';
+  }
+
+  /** Another file runs. */
+  measure(): void {
+    if (this.#kernel === null) return;
+    this.#files += 1;
+    this.#kernel.measure(filePlan(`/usr/bin/tool-${this.#files}`, `${this.name} ${this.#files}`));
+    writeFileSync(this.#list, this.#kernel.list);
+  }
+
+  #startKernel(): void {
+    if (this.#list === '') return;
+    this.#kernel = new MeasuringKernel(this.tpm);
+    writeFileSync(this.#list, this.#kernel.list);
   }
 
   get tampered(): boolean {
@@ -42,6 +71,7 @@ export class Machine {
 
   reboot(): void {
     this.tpm.reset();
+    this.#startKernel();
   }
 
   /** TPM2_Clear: the AKs of before do not load any more. */

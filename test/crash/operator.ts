@@ -66,6 +66,8 @@ export class Operator {
       description: mark,
       selector: { allHosts: true },
       quote: { interval: '1s', validity: `${validity}s`, disconnectGrace: '1s', allowUnendorsed: true },
+      // The hosts must show what they run, and whatever they run is right.
+      runtime: { list: {} },
       pcrRules: [{ bank: 'sha256', index: 16, allowed: [denies ? 'ff'.repeat(32) : '00'.repeat(32)] }],
     };
     return this.#do({ action: 'policy', target: POLICY, mark }, (client) => client.policies.apply(policy));
@@ -114,6 +116,12 @@ export class Operator {
     const told = toldResult(result, { to: 'operator', askedAt, heardAt: Date.now() });
     this.told.push(told);
     return told;
+  }
+
+  /** PCR 10 of the sha256 bank as far as the list of a host is proven, hex. */
+  async measured(hostId: string): Promise<string | undefined> {
+    const report = await this.#ask((client) => client.results.runtime(hostId, { timeoutMillis: TIMEOUT }));
+    return report?.checkpoint?.pcrs.find(({ bank, index }) => bank === 'sha256' && index === 10)?.value;
   }
 
   #nextMark(): string {

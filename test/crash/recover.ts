@@ -13,7 +13,10 @@ export async function recover({
   readonly operator: Operator;
   readonly machines: readonly Machine[];
 }): Promise<readonly string[]> {
-  for (const machine of machines) machine.reboot();
+  for (const machine of machines) {
+    machine.reboot();
+    machine.measure();
+  }
   await operator.applyPolicy({ denies: false, validity: 5 });
   const end = Date.now() + WITHIN;
   let waiting = machines;
@@ -28,10 +31,12 @@ export async function recover({
   return waiting.map(({ name, hostId }) => `machine ${name} (${hostId}) never came back`);
 }
 
-async function comesBack(operator: Operator, { hostId }: Machine): Promise<boolean> {
+async function comesBack(operator: Operator, { hostId, measured }: Machine): Promise<boolean> {
   const host = await operator.find(hostId);
   if (host === undefined) return false;
   if (host.state === 'REVOKED') await operator.delete(hostId);
   else await operator.approve(host);
-  return (await operator.look(hostId))?.status === 'affirming';
+  if ((await operator.look(hostId))?.status !== 'affirming') return false;
+  // What is kept of its list, over all kills, leads to what its TPM holds.
+  return (await operator.measured(hostId)) === measured;
 }

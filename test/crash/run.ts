@@ -9,6 +9,7 @@ import { CrashingService } from './crashing-service.ts';
 import { checkHistory } from './model/check-history.ts';
 import { checkFiles } from './model/check-whole.ts';
 import { readHistory } from './model/history.ts';
+import { listFile } from './list-file.ts';
 import { Machine } from './machine.ts';
 import { Operator } from './operator.ts';
 import { AGENT_POINTS, drawDeath, SERVICE_POINTS } from './plan.ts';
@@ -91,7 +92,8 @@ class CrashTest {
     this.#random = (what) => new SeededRandom(seed * 16 + what);
     this.#machines = Array.from(
       { length: MACHINES },
-      (_, index) => new Machine(`m${index}`, { certified: index % 2 === 0 }),
+      (_, index) =>
+        new Machine(`m${index}`, { certified: index % 2 === 0, list: listFile(service.directory, `m${index}`) }),
     );
     const half = MACHINES / 2;
     this.#agents = [this.#machines.slice(0, half), this.#machines.slice(half)].map(
@@ -232,11 +234,12 @@ class CrashTest {
     while (this.#killing) {
       await delay(150 + random.below(400));
       const machine = random.pick(this.#machines);
-      const choice = random.below(12);
+      const choice = random.below(16);
       if (choice < 4) machine.reboot();
       else if (choice < 7) machine.tamper();
       else if (choice === 7) machine.clear();
       else if (choice < 10) random.pick(this.#watchers).interrupt();
+      else if (choice < 15) machine.measure();
     }
   }
 }

@@ -11,6 +11,7 @@ import { TPM_ALG_RSA } from '../../tpm/structures/constants.ts';
 import { WakeUps } from '../../server/attestation/wake-ups.ts';
 import type { SingleRoundServices } from '../../server/attestation/single-round.ts';
 import { parseCertificate } from '../../tpm/endorsement/certificate.ts';
+import { HostLimits } from '../../server/attestation/host-limits.ts';
 import { RuntimeServices } from '../../server/attestation/runtime-services.ts';
 import { Endorsements } from '../../server/endorsement/endorsements.ts';
 import { readRevocationLists } from '../../tpm/endorsement/revocation-lists.ts';
@@ -168,6 +169,7 @@ async function furnish(
       boots,
       runtimes: new RuntimeServices(store),
       wakeUps: new WakeUps(),
+      hostLimits: new HostLimits(() => store.now()),
       random,
       logBudget,
       issueClientCertificate: issueHost,

@@ -258,3 +258,31 @@ describe('a round without a stream over a list of run-time measurements', () => 
     expect((await attest()).result.status).toBe('affirming');
   });
 });
+
+describe('a host that has round after round judged', () => {
+  const judge = async (of: Machine) => {
+    of.tpm.extend(16);
+    const drawn = await draw(of);
+    return submit(drawn.token, evidenceFor(drawn, {}, of), { as: of });
+  };
+
+  it('is told to wait, and nothing of it is kept; others are not kept waiting', async () => {
+    for (let round = 0; round < 20; round++) await judge(machine);
+    await refusedUnchanged(() => judge(machine), 'ROUND_RATE');
+    const other = await enrollMachine(house);
+    expect((await judge(other)).result.hostId).toBe(other.id);
+    house.clock.advance(1_000);
+    await judge(machine);
+    await judge(machine);
+    await refusedUnchanged(() => judge(machine), 'ROUND_RATE');
+  });
+
+  it('spends nothing of another host by evidence that is not its own', async () => {
+    const other = await enrollMachine(house);
+    for (let round = 0; round < 30; round++) {
+      const drawn = await draw();
+      await expect(submit(drawn.token, evidenceFor(drawn, {}, other))).rejects.toThrow();
+    }
+    expect((await judge(machine)).result.hostId).toBe(machine.id);
+  });
+});

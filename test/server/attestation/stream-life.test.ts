@@ -136,3 +136,18 @@ it('hosts of one service do not disturb each other', async () => {
   expect(results.map(({ status, hostId }) => [status, hostId])).toEqual(machines.map(({ id }) => ['affirming', id]));
   await Promise.all(agents.map((agent) => agent[Symbol.asyncDispose]()));
 });
+
+describe('streams of one host', () => {
+  it('are eight at most, and those of other hosts are not counted', async () => {
+    const agents = Array.from({ length: 8 }, () => new StreamAgent(house, machine));
+    for (const agent of agents) await agent.challenge();
+    await using ninth = new StreamAgent(house, machine);
+    expect(await ninth.ended()).toMatchObject({ code: 'STREAM_LIMIT' });
+    await using other = new StreamAgent(house, await enrollMachine(house));
+    await other.round();
+    await agents[0]?.[Symbol.asyncDispose]();
+    await using next = new StreamAgent(house, machine);
+    await next.round();
+    for (const agent of agents) await agent[Symbol.asyncDispose]();
+  });
+});
