@@ -3,7 +3,7 @@ import { Worker } from 'node:worker_threads';
 import type { BootRecord } from '../store/records.ts';
 import type { BootLogs } from './boot-record.ts';
 import { verifyBoot } from './verify-boot.ts';
-import type { BootOutcome, VerifiedBoot } from './verify-boot.ts';
+import type { BootOutcome } from './verify-boot.ts';
 
 /** Null where the logs are not those of the record. */
 export type ReplayBoot = (record: BootRecord, logs: BootLogs) => Promise<BootOutcome | null> | BootOutcome | null;
@@ -126,7 +126,7 @@ function revived(outcome: BootOutcome): BootOutcome {
       { pcr0To7: bufferOf(pcr0To7), pcr0To9: bufferOf(pcr0To9) },
     ]),
   );
-  return { kind: 'verified', boot: { ...boot, bootAggregates } as VerifiedBoot };
+  return { kind: 'verified', boot: { ...boot, bootAggregates } };
 }
 
 function bufferOf(bytes: Uint8Array | undefined): Buffer | undefined {

@@ -21,6 +21,8 @@ export interface Running extends AsyncDisposable {
   readonly service: RunningService;
   /** What the service logged as an error. */
   readonly errors: unknown[];
+  /** All that it logged, at every level. */
+  readonly logged: unknown[];
   /** A channel: anonymous, or with a certificate. */
   connect(identity?: TlsIdentity): Channel;
   /** Makes an identity with these roles, which sees every host unless it has a scope. */
@@ -33,7 +35,8 @@ export async function startAssay(options: HouseOptions = {}): Promise<Running> {
   clock.wall = Date.now();
   const house = await openHouse({ clock, ...options });
   const errors: unknown[] = [];
-  const quiet = (): void => undefined;
+  const logged: unknown[] = [];
+  const keep = (fields: unknown, message: string): void => void logged.push([fields, message]);
   const service = await startService({
     config: {
       listen: { host: '127.0.0.1', port: 0 },
@@ -57,13 +60,22 @@ export async function startAssay(options: HouseOptions = {}): Promise<Running> {
     random,
     wallClock: () => Date.now(),
     version: '1.2.3',
-    log: { error: (fields, message) => errors.push([fields, message]), warn: quiet, info: quiet, debug: quiet },
+    log: {
+      error: (fields, message) => {
+        errors.push([fields, message]);
+        keep(fields, message);
+      },
+      warn: keep,
+      info: keep,
+      debug: keep,
+    },
   });
   const channels: Channel[] = [];
   return {
     house,
     service,
     errors,
+    logged,
     connect: (identity) => {
       const { host, port } = service.address;
       const authorities = [house.keys.current.authority.certificate];

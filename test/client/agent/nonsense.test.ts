@@ -79,8 +79,7 @@ it.each(Object.entries(COMMANDS))(
     for (let attempt = 0; attempt < tries; attempt += 1) {
       const error = await failureOf(code, scramble(random));
       // What nobody on the host can tell from an answer goes through, and the service judges it.
-      if (error !== null)
-        expect(adviceFor(error), String(error)).toMatchObject({ act: 'reopen_tpm', event: 'tpm_failed' });
+      if (error !== null) expect(adviceFor(error)).toMatchObject({ act: 'reopen_tpm', event: 'tpm_failed' });
     }
   },
   60_000,
