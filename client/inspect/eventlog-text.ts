@@ -38,6 +38,7 @@ function summaryOf(reading: EventLogReading, signers: Signers): readonly (readon
       const name = signers.bySha256.get(sha256)?.subject ?? sha256;
       return ['verified with', `${variable}: ${name}${inDb === false ? ' (not in db)' : ''}`];
     }),
+    ...(secureBoot.shimOff === true ? [['shim', { text: 'verifies nothing', colour: 'red' } as const] as const] : []),
     ...(secureBoot.sbatLevel === undefined ? [] : [['sbat level', secureBoot.sbatLevel.trim()] as const]),
     ...boot.kernel.commandLines.map(({ text, verified, source }): readonly [string, Cell] => {
       const shown = text ?? 'measured, and not in the log';

@@ -126,6 +126,7 @@ function secureBootToJson(
     })),
     sbatLevel: state.sbatLevel ?? null,
     mokListTrusted: state.mokListTrusted ?? null,
+    shimOff: state.shimOff ?? null,
     mokMeasurements: mokMeasurements.map(({ event, name, digests }) => ({ event, name, digests: byName(digests) })),
     debugMode: state.debugMode,
     dmaProtectionDisabled: state.dmaProtectionDisabled,

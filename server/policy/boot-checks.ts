@@ -51,9 +51,6 @@ export function pcrsOfRules(rules: BootRules): readonly number[] {
   return [...new Set(names.flatMap((name) => BOOT_CHECKS[name].pcrs))].toSorted((left, right) => left - right);
 }
 
-/** shim's variable that says that it verifies nothing. */
-const SHIM_OFF = 'MokSBState';
-
 function checkSecureBoot({ secureBoot }: VerifiedBoot): RuleFinding {
   const { mode } = secureBoot;
   const expected = 'enabled';
@@ -80,7 +77,7 @@ export function secureBootFlaws(secureBoot: VerifiedBoot['secureBoot']): readonl
     ...(secureBoot.auditMode ? ['audit mode'] : []),
     ...(secureBoot.debugMode ? ['firmware debugger'] : []),
     ...(secureBoot.unused ? ['no image verified with db'] : []),
-    ...(secureBoot.mokMeasurements.includes(SHIM_OFF) ? [SHIM_OFF] : []),
+    ...(secureBoot.shimOff ? ['MokSBState'] : []),
   ];
 }
 

@@ -100,6 +100,7 @@ export const CLAIM_TYPES: Readonly<Record<string, ClaimType>> = {
     audit_mode: { type: 'bool', meaning: 'what is not signed is only logged', absent: '' },
     debug_mode: { type: 'bool', meaning: 'a firmware debugger was on', absent: '' },
     used: { type: 'bool', meaning: 'an image was verified with db', absent: '' },
+    shim_off: { type: 'bool', meaning: 'shim was told to verify nothing (MokSBState)', absent: '' },
     mok_measurements: { type: 'list<string>', meaning: 'names of what shim measured of its owner', absent: '' },
   },
   BootImage: {

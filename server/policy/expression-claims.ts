@@ -154,6 +154,7 @@ function readBoot(boot: VerifiedBoot): Record<string, ClaimValue | undefined> {
       audit_mode: secureBoot.auditMode,
       debug_mode: secureBoot.debugMode,
       used: !secureBoot.unused,
+      shim_off: secureBoot.shimOff,
       mok_measurements: secureBoot.mokMeasurements,
     }),
     authorities: secureBoot.authorities.length === 0 ? undefined : secureBoot.authorities,

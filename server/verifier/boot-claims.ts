@@ -35,6 +35,8 @@ export interface BootClaims {
     /** SHA-256 of each certificate or hash that an image was verified with. */
     readonly authorities: readonly string[];
     readonly sbatLevel: string | null;
+    /** shim was told to verify nothing. */
+    readonly shimOff: boolean;
     /** Names of what shim measured of its owner's lists: the log's word. */
     readonly mokMeasurements: readonly string[];
   };
@@ -58,6 +60,7 @@ export function readClaims(
   judged: Pick<BootClaims, 'sha1Only' | 'unexplained' | 'contradictions'>,
 ): BootClaims {
   const has = (code: string): boolean => findings.some((finding) => finding.code === code);
+  const mokMeasurements = secureBoot.mokMeasurements.map(({ name }) => name);
   return {
     secureBoot: {
       mode: secureBoot.mode,
@@ -67,7 +70,9 @@ export function readClaims(
       unused: has('SECURE_BOOT_AUTHORITY_MISSING'),
       authorities: [...new Set(secureBoot.authorities.map(({ sha256 }) => sha256))],
       sbatLevel: secureBoot.sbatLevel ?? null,
-      mokMeasurements: secureBoot.mokMeasurements.map(({ name }) => name),
+      // What old releases of shim say in PCR 14 alone: a name without its value.
+      shimOff: secureBoot.shimOff ?? mokMeasurements.includes('MokSBState'),
+      mokMeasurements,
     },
     images: boot.images.map(({ pcr, digests }) => ({
       pcr,

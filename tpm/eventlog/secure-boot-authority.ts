@@ -37,9 +37,13 @@ export function readAuthority(
   return { event, variable: variable.name, source, owner, data, sha256, inDb };
 }
 
+/** What shim verifies images with: its own certificate, and its owner's list under either name. Its other variables vouch for nothing. */
+const SHIM_AUTHORITIES: readonly string[] = ['Shim', 'MokList', 'MokListRT'];
+
 function sourceOf({ guid, name }: UefiVariable): Authority['source'] | undefined {
   if (guid === EFI_IMAGE_SECURITY_DATABASE && name === 'db') return 'db';
-  return guid === SHIM_LOCK || (guid === EFI_IMAGE_SECURITY_DATABASE && name === 'vendor_db') ? 'shim' : undefined;
+  if (guid === EFI_IMAGE_SECURITY_DATABASE && name === 'vendor_db') return 'shim';
+  return guid === SHIM_LOCK && SHIM_AUTHORITIES.includes(name) ? 'shim' : undefined;
 }
 
 /** EFI_SIGNATURE_DATA; shim before 15.7 measured the certificate alone, which begins as DER does and no GUID of an owner should. */

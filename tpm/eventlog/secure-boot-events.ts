@@ -34,6 +34,12 @@ const VARIABLE_GUIDS: ReadonlyMap<string, string> = new Map([
   ...['db', 'dbx', 'dbt', 'dbr'].map((name) => [name, EFI_IMAGE_SECURITY_DATABASE] as const),
 ]);
 
+/**
+ * What shim measures of its own state, as if it were an authority (mok.c, MOK_VARIABLE_MEASURE). Two are measured into PCR 14 alone by
+ * the releases that are known, and would say nothing of a signer either.
+ */
+const SHIM_STATE: readonly string[] = ['SbatLevel', 'MokListTrusted', 'MokSBState', 'MokDBState', 'MokPolicy'];
+
 /** SPDM's device policy and authorities stand in PCR 7 too, and say nothing of images. */
 const SPDM_TYPES: readonly number[] = [0x8000_00e3, 0x8000_00e4];
 
@@ -56,6 +62,7 @@ class SecureBootWalk {
   #dmaProtectionDisabled = false;
   #sbatLevel: string | undefined;
   #mokListTrusted: boolean | undefined;
+  #shimOff: boolean | undefined;
 
   constructor(findings: FindingList) {
     this.#findings = findings;
@@ -91,6 +98,7 @@ class SecureBootWalk {
       authorities: this.#readAuthorities(databases.db),
       sbatLevel: this.#sbatLevel,
       mokListTrusted: this.#mokListTrusted,
+      shimOff: this.#shimOff,
       debugMode: this.#debugMode,
       dmaProtectionDisabled: this.#dmaProtectionDisabled,
       separator: this.#separator,
@@ -137,17 +145,21 @@ class SecureBootWalk {
   #takeAuthority({ index, offset }: CheckedEvent, measured: Buffer): void {
     const variable = readVariable(measured);
     if (variable === undefined) return;
-    const { guid, name, data } = variable;
-    if (guid === SHIM_LOCK && name === 'SbatLevel') {
-      this.#sbatLevel ??= data.toString('latin1');
-    } else if (guid === SHIM_LOCK && name === 'MokListTrusted') {
-      this.#mokListTrusted ??= data[0] === 1;
+    if (variable.guid === SHIM_LOCK && SHIM_STATE.includes(variable.name)) {
+      this.#takeShimState(variable);
     } else if (this.#separator === undefined) {
       const place = { event: index, pcr: SECURE_BOOT_PCR, offset };
       this.#findings.add('SECURE_BOOT_AUTHORITY_EARLY', place, 'an authority was used before the separator');
     } else {
       this.#authorities.push({ event: index, variable });
     }
+  }
+
+  #takeShimState({ name, data }: UefiVariable): void {
+    if (name === 'SbatLevel') this.#sbatLevel ??= data.toString('latin1');
+    if (name === 'MokListTrusted') this.#mokListTrusted ??= data[0] === 1;
+    // Whoever runs later may measure a better state after the true one: the worst counts.
+    if (name === 'MokSBState') this.#shimOff = this.#shimOff === true || data.length !== 1 || data[0] !== 0;
   }
 
   #readMode(): SecureBootMode {

@@ -39,6 +39,8 @@ export interface SecureBootState {
   readonly sbatLevel: string | undefined;
   /** shim's MokListTrusted: are its lists used as db? */
   readonly mokListTrusted: boolean | undefined;
+  /** shim's MokSBState, which it measures where it is set: true where shim verifies nothing. Undefined where it was not measured. */
+  readonly shimOff: boolean | undefined;
   readonly mokMeasurements: readonly MokMeasurement[];
   /** The firmware's debugger can be used. */
   readonly debugMode: boolean;

@@ -1,6 +1,6 @@
 /** Makes logs as firmware would, and as an attacker would. */
 import { createHash } from 'node:crypto';
-import { TPM_ALG_SHA1, TPM_ALG_SHA256 } from '../../../tpm/structures/constants.ts';
+import { TPM_ALG_SHA1, TPM_ALG_SHA256, TPM_ALG_SHA384 } from '../../../tpm/structures/constants.ts';
 
 export interface MadeEvent {
   readonly pcr: number;
@@ -12,7 +12,11 @@ export interface MadeEvent {
   readonly digests?: readonly (readonly [number, Buffer])[];
 }
 
-const HASHES: Readonly<Record<number, string>> = { [TPM_ALG_SHA1]: 'sha1', [TPM_ALG_SHA256]: 'sha256' };
+const HASHES: Readonly<Record<number, string>> = {
+  [TPM_ALG_SHA1]: 'sha1',
+  [TPM_ALG_SHA256]: 'sha256',
+  [TPM_ALG_SHA384]: 'sha384',
+};
 
 export function u16(value: number): Buffer {
   const bytes = Buffer.alloc(2);

@@ -138,6 +138,16 @@ describe('what breaks the rules of PCR 7 is found', () => {
       'SECURE_BOOT_AUTHORITY_MALFORMED',
     ],
     [
+      'an authority of the list of what shim refuses',
+      [...honest, authority(SHIM, 'MokListX', certificate)],
+      'SECURE_BOOT_AUTHORITY_MALFORMED',
+    ],
+    [
+      'an authority of a variable of shim that nobody knows',
+      [...honest, authority(SHIM, 'MokX', certificate)],
+      'SECURE_BOOT_AUTHORITY_MALFORMED',
+    ],
+    [
       'an authority of nothing',
       [...honest, authority(SECURITY, 'db', Buffer.alloc(0))],
       'SECURE_BOOT_AUTHORITY_MALFORMED',
@@ -259,6 +269,29 @@ describe('shim', () => {
     ]);
     expect(state).toMatchObject({ sbatLevel: sbat, mokListTrusted: true });
     expect(state.authorities[1]).toMatchObject({ variable: 'Shim', source: 'shim', owner: undefined, inDb: undefined });
+    expect(findings).toEqual([]);
+  });
+
+  test.each([
+    ['is off where it says 1', ['01'], true],
+    ['is on where it says 0', ['00'], false],
+    ['is off where it says what nobody knows', ['02'], true],
+    ['is off where it says nothing', [''], true],
+    ['is off where a better state was measured after the true one', ['01', '00'], true],
+    ['is off where it says so later', ['00', '01'], true],
+    ['does not say', [], undefined],
+  ] as const)('%s in MokSBState, which is no signer', (_name, states, shimOff) => {
+    const events = states.map((state) => authority(SHIM, 'MokSBState', Buffer.from(state, 'hex')));
+    const { state, findings } = read([...honest, ...events]);
+    expect(state.shimOff).toBe(shimOff);
+    expect(state.authorities).toHaveLength(1);
+    expect(findings).toEqual([]);
+  });
+
+  test('measures other state of its own, which is no signer', () => {
+    const events = ['MokDBState', 'MokPolicy'].map((name) => authority(SHIM, name, Buffer.from([1])));
+    const { state, findings } = read([...honest, ...events]);
+    expect(state.authorities).toHaveLength(1);
     expect(findings).toEqual([]);
   });
 
