@@ -39,9 +39,9 @@ export interface LearnedBoot {
 /** PCRs that the rules of a part rest on, as the service evaluates them. */
 export const RESTS_ON: Readonly<Record<Exclude<LearnedPart, 'pcrs'>, readonly number[]>> = {
   secureBoot: [7, 14],
-  signers: [7],
-  images: [4],
-  sbat: [7],
+  signers: [7, 14],
+  images: [4, 7, 14],
+  sbat: [7, 14],
   commandLine: [8, 9, 12],
 };
 
@@ -122,11 +122,17 @@ function defaultBank({ host, provenPcrs }: BootReport): string {
   return bank;
 }
 
+/** What is in the log of a boot in full only where Secure Boot held. */
+const NEEDS_SECURE_BOOT: readonly LearnedPart[] = ['signers', 'images', 'sbat'];
+
 /** Why the service would not evaluate a rule of this part. */
-function hiddenBy({ provenPcrs, unexplainedPcrs }: BootReport, part: Exclude<LearnedPart, 'pcrs'>): string | undefined {
+function hiddenBy(report: BootReport, part: Exclude<LearnedPart, 'pcrs'>): string | undefined {
+  const { provenPcrs, unexplainedPcrs } = report;
   if (!provenPcrs.some(({ bank }) => BANKS.includes(bank))) return 'no bank but sha1 proves it';
   const hidden = RESTS_ON[part].filter((pcr) => unexplainedPcrs.includes(pcr));
-  return hidden.length === 0 ? undefined : `PCR ${hidden.join(', ')} was extended by more than the log says`;
+  if (hidden.length > 0) return `PCR ${hidden.join(', ')} was extended by more than the log says`;
+  const held = NEEDS_SECURE_BOOT.includes(part) ? secureBootOf(report) : true;
+  return held === true ? undefined : `Secure Boot does not vouch for them: ${held}`;
 }
 
 function secureBootOf({ secureBoot }: BootReport): true | string {

@@ -37,11 +37,11 @@ function check<Rule extends BootRule>(
 /** A row for each rule. */
 export const BOOT_CHECKS: Readonly<Record<keyof BootRules, BootCheck>> = {
   secureBoot: check('boot.secure-boot', 'configuration', [7, 14], checkSecureBoot),
-  allowedSigners: check('boot.allowed-signers', 'executables', [7], checkAllowedSigners),
-  forbiddenSigners: check('boot.forbidden-signers', 'executables', [7], checkForbiddenSigners),
-  allowedImages: check('boot.allowed-images', 'executables', [4], checkAllowedImages),
-  forbiddenImages: check('boot.forbidden-images', 'executables', [2, 4], checkForbiddenImages),
-  sbatLevel: check('boot.sbat-level', 'configuration', [7], checkSbatLevel),
+  allowedSigners: check('boot.allowed-signers', 'executables', [7, 14], checkAllowedSigners),
+  forbiddenSigners: check('boot.forbidden-signers', 'executables', [7, 14], checkForbiddenSigners),
+  allowedImages: check('boot.allowed-images', 'executables', [4, 7, 14], checkAllowedImages),
+  forbiddenImages: check('boot.forbidden-images', 'executables', [2, 4, 7, 14], checkForbiddenImages),
+  sbatLevel: check('boot.sbat-level', 'configuration', [7, 14], checkSbatLevel),
   commandLine: check('boot.command-line', 'configuration', [8, 9, 12], checkCommandLine),
 };
 
@@ -81,13 +81,34 @@ export function secureBootFlaws(secureBoot: VerifiedBoot['secureBoot']): readonl
   ];
 }
 
-function checkAllowedSigners({ secureBoot }: VerifiedBoot, { certificates }: SignerRule): RuleFinding {
-  const { authorities } = secureBoot;
+/**
+ * Why more may have run than the log names, or null. A boot loader has verified, and so measured, what it runs only where Secure Boot
+ * holds: without, GRUB asks nobody about the kernel, shim enforces no revocation level, and an authority in PCR 7 vouched for nothing.
+ */
+export function findVerificationDoubt(secureBoot: VerifiedBoot['secureBoot']): string | null {
+  if (secureBoot.mode !== 'enabled') return `Secure Boot ${secureBoot.mode}`;
+  const flaws = secureBootFlaws(secureBoot);
+  return flaws.length === 0 ? null : `Secure Boot weakened: ${flaws.join(', ')}`;
+}
+
+/** That nothing speaks against a boot says something only where all that ran is in its log. */
+function passedIfVerified(
+  { secureBoot }: VerifiedBoot,
+  expected: string,
+  { observed, message }: Pick<BootFailure, 'observed' | 'message'>,
+): RuleFinding {
+  const doubt = findVerificationDoubt(secureBoot);
+  return doubt === null ? { kind: 'passed', observed, message } : unknown(doubt, expected);
+}
+
+function checkAllowedSigners(boot: VerifiedBoot, { certificates }: SignerRule): RuleFinding {
+  const { authorities } = boot.secureBoot;
   const expected = certificates.join(' or ');
   if (authorities.length === 0) return unknown('no authority was measured', expected);
   const others = authorities.filter((sha256) => !certificates.includes(sha256));
   if (others.length === 0) {
-    return { kind: 'passed', observed: shortened(authorities), message: 'Only allowed signers verified what booted.' };
+    const message = 'Only allowed signers verified what booted.';
+    return passedIfVerified(boot, expected, { observed: shortened(authorities), message });
   }
   return {
     kind: 'failed',
@@ -98,8 +119,8 @@ function checkAllowedSigners({ secureBoot }: VerifiedBoot, { certificates }: Sig
   };
 }
 
-function checkForbiddenSigners({ secureBoot }: VerifiedBoot, { certificates }: SignerRule): RuleFinding {
-  const { authorities } = secureBoot;
+function checkForbiddenSigners(boot: VerifiedBoot, { certificates }: SignerRule): RuleFinding {
+  const { authorities } = boot.secureBoot;
   const expected = `none of ${certificates.join(', ')}`;
   const found = authorities.filter((sha256) => certificates.includes(sha256));
   if (found.length > 0) {
@@ -108,18 +129,19 @@ function checkForbiddenSigners({ secureBoot }: VerifiedBoot, { certificates }: S
   }
   // Where nothing was verified, a forbidden signer's image may have run all the same.
   if (authorities.length === 0) return unknown('no authority was measured', expected);
-  return { kind: 'passed', observed: shortened(authorities), message: 'No forbidden signer verified what booted.' };
+  const message = 'No forbidden signer verified what booted.';
+  return passedIfVerified(boot, expected, { observed: shortened(authorities), message });
 }
 
-function checkAllowedImages({ images }: VerifiedBoot, { digests }: ImageRule): RuleFinding {
-  const applications = images.filter(({ pcr }) => pcr === 4);
+function checkAllowedImages(boot: VerifiedBoot, { digests }: ImageRule): RuleFinding {
+  const applications = boot.images.filter(({ pcr }) => pcr === 4);
   const expected = 'only allowed images';
   if (applications.length === 0) return unknown('no boot application was measured', expected);
   const known = new Set(digests);
   const others = applications.filter((image) => !image.digests.some((digest) => known.has(digest)));
   if (others.length === 0) {
     const observed = `${applications.length} boot applications`;
-    return { kind: 'passed', observed, message: 'Only allowed images booted.' };
+    return passedIfVerified(boot, expected, { observed, message: 'Only allowed images booted.' });
   }
   if (!comparable(others, digests)) return unknown('the log has digests of other hashes than the policy', expected);
   return {
@@ -131,7 +153,8 @@ function checkAllowedImages({ images }: VerifiedBoot, { digests }: ImageRule): R
   };
 }
 
-function checkForbiddenImages({ images }: VerifiedBoot, { digests }: ImageRule): RuleFinding {
+function checkForbiddenImages(boot: VerifiedBoot, { digests }: ImageRule): RuleFinding {
+  const { images } = boot;
   const known = new Set(digests);
   const expected = 'no forbidden image';
   const found = images.flatMap((image) => image.digests.filter((digest) => known.has(digest)));
@@ -141,7 +164,7 @@ function checkForbiddenImages({ images }: VerifiedBoot, { digests }: ImageRule):
   }
   if (!images.some(({ pcr }) => pcr === 4)) return unknown('no boot application was measured', expected);
   if (!comparable(images, digests)) return unknown('the log has digests of other hashes than the policy', expected);
-  return { kind: 'passed', observed: `${images.length} images`, message: 'No forbidden image booted.' };
+  return passedIfVerified(boot, expected, { observed: `${images.length} images`, message: 'No forbidden image booted.' });
 }
 
 /** Every image has a digest of each hash that the policy names one of. */
@@ -155,7 +178,8 @@ function shownDigest(digests: readonly string[]): string {
   return digests.find(({ length }) => length === 64) ?? digests.at(-1) ?? '';
 }
 
-function checkSbatLevel({ secureBoot }: VerifiedBoot, { minimum }: SbatRule): RuleFinding {
+function checkSbatLevel(boot: VerifiedBoot, { minimum }: SbatRule): RuleFinding {
+  const { secureBoot } = boot;
   const expected = Object.entries(minimum)
     .map(([component, generation]) => `${component} ${generation}`)
     .join(', ');
@@ -165,11 +189,8 @@ function checkSbatLevel({ secureBoot }: VerifiedBoot, { minimum }: SbatRule): Ru
   const observedOf = (components: readonly string[]): string =>
     components.map((component) => `${component} ${level.get(component) ?? 'not revoked'}`).join(', ');
   if (low.length === 0) {
-    return {
-      kind: 'passed',
-      observed: observedOf(Object.keys(minimum)),
-      message: "shim's revocation level is high enough.",
-    };
+    const message = "shim's revocation level is high enough.";
+    return passedIfVerified(boot, expected, { observed: observedOf(Object.keys(minimum)), message });
   }
   return {
     kind: 'failed',

@@ -61,19 +61,19 @@ export const CLAIM_TYPES: Readonly<Record<string, ClaimType>> = {
       type: 'list<string>',
       meaning: 'SHA-256 of each certificate or hash that an image was verified with',
       absent: 'none was measured',
-      pcrs: [7],
+      pcrs: [7, 14],
     },
     sbat_level: {
       type: 'map<string, int>',
       meaning: "shim's revocation level: generation by component",
       absent: 'none was measured',
-      pcrs: [7],
+      pcrs: [7, 14],
     },
     images: {
       type: 'list<BootImage>',
       meaning: 'boot applications (PCR 4) and drivers (PCR 2)',
       absent: 'no boot application was measured',
-      pcrs: [2, 4],
+      pcrs: [2, 4, 7, 14],
     },
     command_line: {
       type: 'string',

@@ -5,7 +5,7 @@ import type { EkRecord, HostRecord } from '../store/records.ts';
 import type { VerifiedBoot } from '../verifier/verify-boot.ts';
 import type { BootEvidence } from './appraise-boot.ts';
 import type { RuntimeEvidence } from './appraise-runtime.ts';
-import { parseSbatLevel } from './boot-checks.ts';
+import { findVerificationDoubt, parseSbatLevel } from './boot-checks.ts';
 import { CLAIM_TYPES } from './claims-model.ts';
 import { keptCommandLine, looseArguments, splitCommandLine } from './command-line.ts';
 import type { NamedPcr } from './compile-expression.ts';
@@ -147,6 +147,9 @@ function doubtOf({ sha1Only, unexplained }: VerifiedBoot, pcrs: readonly number[
 function readBoot(boot: VerifiedBoot): Record<string, ClaimValue | undefined> {
   const { secureBoot, images } = boot;
   const line = commandLineOf(boot);
+  const doubt = findVerificationDoubt(secureBoot);
+  const ifVerified = (claim: ClaimValue | undefined): ClaimValue | undefined =>
+    doubt === null ? claim : new Unproven(doubt);
   return {
     secure_boot: message({
       mode: secureBoot.mode === 'unknown' ? new Unproven('no verified SecureBoot variable') : secureBoot.mode,
@@ -157,11 +160,13 @@ function readBoot(boot: VerifiedBoot): Record<string, ClaimValue | undefined> {
       shim_off: secureBoot.shimOff,
       mok_measurements: secureBoot.mokMeasurements,
     }),
-    authorities: secureBoot.authorities.length === 0 ? undefined : secureBoot.authorities,
-    sbat_level: secureBoot.sbatLevel === null ? undefined : generationsOf(secureBoot.sbatLevel),
-    images: images.some(({ pcr }) => pcr === 4)
-      ? images.map(({ pcr, digests }) => message({ pcr: BigInt(pcr), digests }))
-      : undefined,
+    authorities: ifVerified(secureBoot.authorities.length === 0 ? undefined : secureBoot.authorities),
+    sbat_level: ifVerified(secureBoot.sbatLevel === null ? undefined : generationsOf(secureBoot.sbatLevel)),
+    images: ifVerified(
+      images.some(({ pcr }) => pcr === 4)
+        ? images.map(({ pcr, digests }) => message({ pcr: BigInt(pcr), digests }))
+        : undefined,
+    ),
     command_line: line,
     kernel_arguments: typeof line === 'string' ? surelyRead(line) : line,
     any_arguments: typeof line === 'string' ? perhapsRead(line) : line,

@@ -73,6 +73,24 @@ describe('a boot that is verified', () => {
       part: 'secureBoot',
       says: /did not hold \(setup mode\)/,
     },
+    {
+      name: 'signers where Secure Boot was off',
+      report: secureBoot({ mode: 'disabled' }),
+      part: 'signers',
+      says: /does not vouch for them: it was disabled/,
+    },
+    {
+      name: 'images where Secure Boot did not hold',
+      report: secureBoot({ weaknesses: ['setup mode'] }),
+      part: 'images',
+      says: /does not vouch for them: it was on and did not hold/,
+    },
+    {
+      name: 'a level that shim did not enforce',
+      report: secureBoot({ mode: 'unset' }),
+      part: 'sbat',
+      says: /it was unset/,
+    },
     { name: 'no signer', report: secureBoot({ authorities: [] }), part: 'signers', says: /none was measured/ },
     {
       name: 'more signers than are listed',

@@ -145,7 +145,7 @@ suite('a host that booted as the policy asks', () => {
     await putBootPolicy({ ...NO_RULES, forbiddenSigners: { ...RULE, certificates: [SIGNERS[0]] } });
     house.feed.hint();
     const challenge = await agent.challenge();
-    expect(challenge.selection).toEqual([{ hash: TPM_ALG_SHA384, pcrs: [7] }]);
+    expect(challenge.selection).toEqual([{ hash: TPM_ALG_SHA384, pcrs: [7, 14] }]);
     agent.answer(challenge);
     const { result } = await agent.expect('result');
     expect(result.status).toBe('contraindicated');

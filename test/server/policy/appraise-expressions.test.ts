@@ -225,6 +225,11 @@ describe.skipIf(!dataIsHere('measured-boot'))('an expression over a verified boo
     ['a boot that only SHA-1 proves', 'boot.secure_boot.mode == "enabled"', bootOf(() => ({ sha1Only: true }))],
     ['has() of a boot that only SHA-1 proves', '!has(boot.authorities)', bootOf(() => ({ sha1Only: true }))],
     ['an ambiguous line', 'boot.command_line != "a"', bootOf(() => ({ commandLineAmbiguous: true }))],
+    ['signers where Secure Boot is off', 'size(boot.authorities) > 0', secureBoot({ mode: 'disabled' })],
+    ['has() of signers where Secure Boot is off', '!has(boot.authorities)', secureBoot({ mode: 'disabled' })],
+    ['images where Secure Boot is off', 'size(boot.images) > 0', secureBoot({ mode: 'unset' })],
+    ['images where Secure Boot did not hold', 'size(boot.images) > 0', secureBoot({ setupMode: true })],
+    ['a level where shim verifies nothing', 'boot.sbat_level["shim"] > 1', secureBoot({ shimOff: true })],
     ['what a PCR hides', '!has(boot.sbat_level)', bootOf(() => ({ unexplained: [7] }))],
     ['images that a PCR hides', 'size(boot.images) < 99', bootOf(() => ({ unexplained: [2] }))],
   ])('is never passed for %s', (_name, expression, boot) => {

@@ -1,22 +1,91 @@
 /** Logs that explain every PCR, of boots that no policy of these may affirm: by who has root, and knows what is not covered. */
 import { describe, expect, it } from 'vitest';
 
-import { EV_EFI_VARIABLE_AUTHORITY, EV_IPL } from '../../../tpm/eventlog/event-types.ts';
-import { SHIM_LOCK } from '../../../tpm/eventlog/uefi-variable.ts';
-import { RULE, SECURE_BOOT } from '../../support/booted-machine.ts';
+import type { BootOutcome } from '../../../server/verifier/verify-boot.ts';
+import {
+  EV_EFI_BOOT_SERVICES_APPLICATION,
+  EV_EFI_VARIABLE_AUTHORITY,
+  EV_EFI_VARIABLE_DRIVER_CONFIG,
+  EV_IPL,
+} from '../../../tpm/eventlog/event-types.ts';
+import { readEventLog } from '../../../tpm/eventlog/read-event-log.ts';
+import { EFI_GLOBAL_VARIABLE, SHIM_LOCK } from '../../../tpm/eventlog/uefi-variable.ts';
+import { bootLog, IMAGES, NO_SECURE_BOOT, RULE, SECURE_BOOT, SIGNERS } from '../../support/booted-machine.ts';
 import { changedBoot } from '../../support/changed-boot.ts';
+import type { Change } from '../../support/changed-boot.ts';
 import { dataIsHere } from '../../support/data.ts';
 import { makeVariable } from '../../tpm/eventlog/make-log.ts';
 import type { MadeEvent } from '../../tpm/eventlog/make-log.ts';
 import { EVERY_RULE, findingOf, judge } from './boot-input.ts';
 
 const here = dataIsHere('measured-boot');
+const SHIM_AND_GRUB = 2;
+const wide = (text: string): string => Buffer.from(text, 'utf16le').toString('latin1');
+
+/** A certificate that the rules allow. */
+const signerOf = (): Buffer => {
+  const { authorities } = readEventLog(bootLog(SECURE_BOOT).data).secureBoot;
+  const signer = authorities.find(({ sha256 }) => sha256 === SIGNERS[1]);
+  if (signer === undefined) throw new Error('the capture has no such signer');
+  return signer.data;
+};
 
 /** An event of PCR 7 as shim measures its variables. */
 const ofShim = (name: string, data: Buffer): MadeEvent => ({
   pcr: 7,
   type: EV_EFI_VARIABLE_AUTHORITY,
   data: makeVariable(SHIM_LOCK, name, data),
+});
+
+/** The firmware's answer to whether Secure Boot is on, changed to another. */
+const answering =
+  (value: number, others: Change = () => null): Change =>
+  (event, text) =>
+    event.pcr === 7 && event.type === EV_EFI_VARIABLE_DRIVER_CONFIG && text.includes(wide('SecureBoot'))
+      ? [{ pcr: 7, type: event.type, data: makeVariable(EFI_GLOBAL_VARIABLE, 'SecureBoot', Buffer.from([value])) }]
+      : others(event, text);
+
+/** Without Secure Boot GRUB does not ask shim about the kernel, and nobody measures an authority or the kernel's image. */
+const withoutSecureBoot = (): BootOutcome => {
+  let applications = 0;
+  return changedBoot(
+    SECURE_BOOT,
+    answering(0, ({ pcr, type }, text) => {
+      if (pcr === 7 && type === EV_EFI_VARIABLE_AUTHORITY) return text.includes(wide('SbatLevel')) ? null : [];
+      if (pcr !== 4 || type !== EV_EFI_BOOT_SERVICES_APPLICATION) return null;
+      applications += 1;
+      return applications > SHIM_AND_GRUB ? [] : null;
+    }),
+  );
+};
+
+describe.skipIf(!here)('a boot without Secure Boot', () => {
+  const names = ['allowedImages', 'forbiddenImages', 'allowedSigners', 'forbiddenSigners', 'sbatLevel'] as const;
+
+  it.each(names)('leaves %s an error, never passed', (name) => {
+    const verdict = judge({ [name]: EVERY_RULE[name] }, withoutSecureBoot());
+    expect(verdict.status).toBe('none');
+    expect(verdict.checks[0]).toMatchObject({ outcome: 'error', reason: 'BOOT_CLAIM_MISSING' });
+  });
+
+  it('has no signers, whoever extends one of his own into PCR 7', () => {
+    const { allowedSigners, forbiddenSigners } = EVERY_RULE;
+    const outcome = changedBoot(NO_SECURE_BOOT, undefined, [ofShim('Shim', signerOf())]);
+    const verdict = judge({ allowedSigners, forbiddenSigners }, outcome);
+    expect(verdict.status).toBe('none');
+    for (const id of ['boot.allowed-signers', 'boot.forbidden-signers'])
+      expect(findingOf(verdict, id)).toMatchObject({ outcome: 'error', observed: 'Secure Boot disabled' });
+  });
+
+  it('still fails for a forbidden image that was measured', () => {
+    const verdict = judge({ forbiddenImages: { ...RULE, digests: [IMAGES[0]] } }, withoutSecureBoot());
+    expect(findingOf(verdict, 'boot.forbidden-images')).toMatchObject({ reason: 'IMAGE_FORBIDDEN' });
+  });
+
+  it('is affirmed by the same rules where it is on', () => {
+    const rules = Object.fromEntries(names.map((name) => [name, EVERY_RULE[name]]));
+    expect(judge(rules, changedBoot(SECURE_BOOT)).status).toBe('affirming');
+  });
 });
 
 describe.skipIf(!here)('shim that verifies nothing', () => {

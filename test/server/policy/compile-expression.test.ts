@@ -89,7 +89,7 @@ describe('an expression that is taken', () => {
       { bank: 'sha384', index: 4 },
       { bank: 'sha256', index: 7 },
     ]);
-    expect(bootPcrs).toEqual([7, 8, 9, 12]);
+    expect(bootPcrs).toEqual([7, 8, 9, 12, 14]);
   });
 
   it('looks at no boot where it names none', () => {

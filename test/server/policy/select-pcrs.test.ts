@@ -41,7 +41,7 @@ describe('what a round quotes', () => {
     const policy = { ...applicable.policy, expressions: rules };
     expect(selectPcrs({ ...applicable, policy }, BANKS)).toEqual([
       { hash: TPM_ALG_SHA256, pcrs: [0, 7] },
-      { hash: TPM_ALG_SHA384, pcrs: [7] },
+      { hash: TPM_ALG_SHA384, pcrs: [7, 14] },
     ]);
   });
 
