@@ -61,7 +61,7 @@ export function readBoot(log: CheckedLog): Boot {
   if (exitBootServices === 'failure') {
     findings.add('EXIT_BOOT_SERVICES_FAILED', { pcr: 5 }, 'ExitBootServices failed, and no later call succeeded');
   }
-  const kernel = readKernel(log.events, findings);
+  const kernel = readKernel(log, findings);
   return {
     phases: BOOT_PHASES.flatMap((phase, index) => {
       const events = phases[index] ?? [];

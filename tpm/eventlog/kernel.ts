@@ -1,8 +1,11 @@
 /** Kernel command lines and initrds, by whoever measured them: GRUB, systemd-boot or stub, Linux's own EFI stub. */
-import type { CheckedEvent } from './check-events.ts';
+import type { CheckedEvent, CheckedLog } from './check-events.ts';
 import { decodeEventData, readLoggedText } from './event-data.ts';
 import { EV_EVENT_TAG, EV_IPL, EV_SEPARATOR, grubPrefix } from './event-types.ts';
-import type { FindingList } from './finding.ts';
+import type { EventLogPlace, FindingList } from './finding.ts';
+import { looksLikeGrubCommand, readGrubCommand } from './grub-commands.ts';
+import type { GrubCommand } from './grub-commands.ts';
+import { findLoadOptions } from './load-options.ts';
 import { EV_NO_ACTION } from './parse.ts';
 
 /** A command line that a loader measured. */
@@ -10,7 +13,7 @@ export interface CommandLine {
   readonly event: number;
   readonly pcr: number;
   readonly source: 'grub' | 'systemd' | 'efi-stub';
-  /** Undefined where the log has but the digest, as Linux's EFI stub leaves it. */
+  /** Undefined where the log has but the digest, as Linux's EFI stub leaves it, and it is that of no other line. */
   readonly text: string | undefined;
   /**
    * Is the text what was measured? That a text was *the command line* is the loader's word: the log's prefix is not covered.
@@ -44,18 +47,29 @@ const COMMAND_PCRS: readonly number[] = [8, 12];
 const INITRD_TAG = 0x8f3b_22ec;
 const LOAD_OPTIONS_TAG = 0x8f3b_22ed;
 
-const GRUB_LINUX = /^linux(?:efi|16)? (?<arguments>.*)$/s;
-const GRUB_INITRD = /^initrd(?:efi|16)? (?<files>.*)$/s;
+/** Command lines, and commands that load a kernel or an initrd, that are looked at: a boot has one or two. */
+const MAX_LINES = 64;
 
-export function readKernel(events: readonly CheckedEvent[], findings: FindingList): KernelClaims {
-  const commandLines = events.flatMap((event) => readCommandLine(event));
-  const commands = events.flatMap((event) => readGrubCommand(event));
-  const initrdNames = new Set(
-    commands.flatMap((command) => GRUB_INITRD.exec(command)?.groups?.['files']?.split(' ') ?? []),
-  );
-  const lines = new Set(commandLines.map(({ event }) => event));
-  const unknown = events.find((event) => COMMAND_PCRS.includes(event.pcr) && !isUnderstood(event, lines));
-  findAmbiguity({ commandLines, commands, unknown, twin: findTwin(events, commandLines) }, findings);
+interface MeasuredCommand {
+  readonly event: CheckedEvent;
+  readonly command: GrubCommand;
+}
+
+export function readKernel({ events, banks }: CheckedLog, findings: FindingList): KernelClaims {
+  const found = events.flatMap((event) => readCommandLine(event));
+  const commands = events.flatMap((event) => readCommand(event));
+  const loads = commands.filter(({ command: { kind } }) => kind === 'linux' || kind === 'initrd');
+  const commandLines = findLoadOptions(found.slice(0, MAX_LINES), { events, banks });
+  const understood = new Set([
+    ...found.filter(({ verified }) => verified).map(({ event }) => event),
+    ...commands.filter(({ command }) => command.kind !== 'unknown').map(({ event }) => event.index),
+  ]);
+  const unknown = events.find((event) => COMMAND_PCRS.includes(event.pcr) && !isUnderstood(event, understood));
+  const excess = found.length > MAX_LINES || loads.length > MAX_LINES;
+  const read = loads.slice(0, MAX_LINES).map(({ command }) => command);
+  findAmbiguity({ commandLines, commands: read, unknown, excess }, findings);
+  const files = read.flatMap((command) => (command.kind === 'initrd' ? command.files : []));
+  const initrdNames = new Set(files);
   return { commandLines, initrds: events.flatMap((event) => readInitrd(event, initrdNames)) };
 }
 
@@ -79,43 +93,19 @@ function readCommandLine(event: CheckedEvent): readonly CommandLine[] {
 /**
  * Whether an event among commands and command lines is one that is read here. What is called otherwise may be a command line that
  * somebody hides to put another one beside it: neither type nor prefix is covered by the digest. A command of GRUB tells by its own
- * text whether it loads a kernel.
+ * text whether it may start something.
  */
-function isUnderstood({ index, pcr, type, data, verified }: CheckedEvent, lines: ReadonlySet<number>): boolean {
-  if (type === EV_NO_ACTION || lines.has(index)) return type === EV_NO_ACTION || verified;
-  if (type === EV_SEPARATOR) return verified;
-  return pcr === GRUB_COMMAND_PCR && type === EV_IPL && verified && grubPrefix(data).startsWith('grub_cmd');
+function isUnderstood({ index, type, verified }: CheckedEvent, understood: ReadonlySet<number>): boolean {
+  if (type === EV_NO_ACTION || understood.has(index)) return true;
+  return type === EV_SEPARATOR && verified;
 }
 
-/**
- * A text that differs from a command line in its quotes alone, and is not called one: GRUB's commands do not tell them apart, and the
- * kernel does.
- */
-function findTwin(events: readonly CheckedEvent[], lines: readonly CommandLine[]): CheckedEvent | undefined {
-  const called = new Set(lines.map(({ event }) => event));
-  const texts = new Set(lines.flatMap(({ text }) => text ?? []));
-  const plainTexts = new Set([...texts].map(plain));
-  const starts = new Set([...TWIN_STARTS, ...[...plainTexts].map((text) => text.charCodeAt(0))]);
-  return events.find(({ index, pcr, type, measured }) => {
-    if (pcr !== GRUB_COMMAND_PCR || type !== EV_IPL || measured === undefined || called.has(index)) return false;
-    if (!starts.has(measured[0] ?? 0)) return false;
-    const text = measured.toString('utf8').replace(/\0$/, '');
-    return !texts.has(text) && plainTexts.has(plain(text));
-  });
-}
-
-/** What {@link plain} takes away: a text may begin with it. */
-const TWIN_STARTS: readonly number[] = ['"', "'", '\\', ' ', '\t'].map((character) => character.charCodeAt(0));
-
-/** `l` and `i`: of a hundred commands two or three are worth a closer look. */
-const COMMAND_STARTS: readonly (number | undefined)[] = ['linux', 'initrd'].map((command) => command.charCodeAt(0));
-
-/** A verified text of GRUB that may load a kernel or an initrd, and is not labelled as a command line. */
-function readGrubCommand({ type, pcr, data, measured }: CheckedEvent): readonly string[] {
+/** A verified text that GRUB ran as a command. */
+function readCommand(event: CheckedEvent): readonly MeasuredCommand[] {
+  const { type, pcr, data, measured } = event;
   if (type !== EV_IPL || pcr !== GRUB_COMMAND_PCR || measured === undefined) return [];
-  if (!COMMAND_STARTS.includes(measured[0])) return [];
-  if (grubPrefix(data).includes('cmdline') || isWide(data)) return [];
-  return [measured.toString('utf8').replace(/\0$/, '')];
+  if (!grubPrefix(data).startsWith('grub_cmd')) return [];
+  return [{ event, command: readGrubCommand(measured.toString('utf8').replace(/\0$/, '')) }];
 }
 
 function readInitrd(event: CheckedEvent, names: ReadonlySet<string>): readonly Initrd[] {
@@ -133,32 +123,40 @@ function readInitrd(event: CheckedEvent, names: ReadonlySet<string>): readonly I
 /**
  * One text must be the command line. Two different ones, or a `linux` command of GRUB whose arguments no command line repeats, mean
  * that the log was relabelled, or that a first choice was given up for a second. So does an event among GRUB's commands that
- * nobody can read: it may be one.
+ * nobody can read, and a command that may start something else: what boots then is not what the line says.
  */
 function findAmbiguity(
   measured: {
     readonly commandLines: readonly CommandLine[];
-    readonly commands: readonly string[];
+    readonly commands: readonly GrubCommand[];
     readonly unknown: CheckedEvent | undefined;
-    readonly twin: CheckedEvent | undefined;
+    readonly excess: boolean;
   },
   findings: FindingList,
 ): void {
-  const { commandLines, commands, unknown, twin } = measured;
-  if (twin !== undefined) {
-    const place = { event: twin.index, pcr: twin.pcr };
-    findings.add('KERNEL_COMMAND_LINE_AMBIGUOUS', place, 'the command line was measured with other quotes, too');
-  }
+  const { commandLines, commands, unknown, excess } = measured;
+  const event = commandLines.at(-1)?.event;
+  const add = (message: string, place: EventLogPlace = { event }): void =>
+    findings.add('KERNEL_COMMAND_LINE_AMBIGUOUS', place, message);
+  if (excess) add(`more than ${MAX_LINES} kernel command lines, or commands that load one, were measured`);
   if (unknown !== undefined && commandLines.length > 0) {
     const place = { event: unknown.index, pcr: unknown.pcr };
-    findings.add('KERNEL_COMMAND_LINE_AMBIGUOUS', place, 'beside the command line something unknown was measured');
+    add(`beside the command line something unknown was measured${wordsOf(unknown)}`, place);
   }
   const texts = commandLines.flatMap(({ text }) => (text === undefined ? [] : [plain(text)]));
-  const loaded = commands.flatMap((command) => GRUB_LINUX.exec(command)?.groups?.['arguments'] ?? []).map(plain);
+  const alike = commandLines.find(({ source, text }) => source === 'grub' && looksLikeGrubCommand(plain(text ?? '/')));
+  if (alike !== undefined) add('the command line could as well be a command of GRUB', { event: alike.event });
+  const loaded = commands.flatMap((command) => (command.kind === 'linux' ? [plain(command.arguments)] : []));
   const all = new Set([...texts, ...loaded]);
-  if (all.size <= 1) return;
-  const event = commandLines.at(-1)?.event;
-  findings.add('KERNEL_COMMAND_LINE_AMBIGUOUS', { event }, `${all.size} different kernel command lines were measured`);
+  if (all.size > 1) add(`${all.size} different kernel command lines were measured`);
+}
+
+const MAX_WORDS = 80;
+
+/** The command that nobody knows here, for people. */
+function wordsOf({ measured }: CheckedEvent): string {
+  const text = measured === undefined ? undefined : readLoggedText(measured.subarray(0, MAX_WORDS));
+  return text === undefined ? '' : `: ${text}`;
 }
 
 /** GRUB quotes arguments in the one event and not in the other. */

@@ -6,6 +6,7 @@ import {
   EV_EFI_BOOT_SERVICES_APPLICATION,
   EV_EFI_VARIABLE_AUTHORITY,
   EV_EFI_VARIABLE_DRIVER_CONFIG,
+  EV_EVENT_TAG,
   EV_IPL,
 } from '../../../tpm/eventlog/event-types.ts';
 import { readEventLog } from '../../../tpm/eventlog/read-event-log.ts';
@@ -14,7 +15,7 @@ import { bootLog, IMAGES, NO_SECURE_BOOT, RULE, SECURE_BOOT, SIGNERS } from '../
 import { changedBoot } from '../../support/changed-boot.ts';
 import type { Change } from '../../support/changed-boot.ts';
 import { dataIsHere } from '../../support/data.ts';
-import { makeVariable } from '../../tpm/eventlog/make-log.ts';
+import { makeVariable, u32 } from '../../tpm/eventlog/make-log.ts';
 import type { MadeEvent } from '../../tpm/eventlog/make-log.ts';
 import { EVERY_RULE, findingOf, judge } from './boot-input.ts';
 
@@ -35,6 +36,82 @@ const ofShim = (name: string, data: Buffer): MadeEvent => ({
   pcr: 7,
   type: EV_EFI_VARIABLE_AUTHORITY,
   data: makeVariable(SHIM_LOCK, name, data),
+});
+
+const BAD = '/vmlinuz root=/dev/sda1 init=/bin/sh';
+const GOOD = '/vmlinuz root=/dev/sda1 ima_policy=tcb';
+/** Text as GRUB measures it, under the prefix that somebody writes before it. */
+const inPcr8 = (prefix: string, text: string): MadeEvent => ({
+  pcr: 8,
+  type: EV_IPL,
+  data: Buffer.from(`${prefix}: ${text}`),
+  measured: Buffer.from(text),
+});
+const command = (text: string): MadeEvent => inPcr8('grub_cmd', text);
+const goodLine = inPcr8('kernel_cmdline', GOOD);
+
+/** In the place of the command that loads the kernel, and in that of its command line. */
+const loading =
+  (commands: readonly MadeEvent[], lines: readonly MadeEvent[]): Change =>
+  ({ pcr }, text) => {
+    if (pcr !== 8) return null;
+    if (text.startsWith('grub_cmd: linux ')) return commands;
+    return text.startsWith('kernel_cmdline: ') ? lines : null;
+  };
+
+describe.skipIf(!here)('a kernel that boots with arguments that the policy forbids', () => {
+  const rules = {
+    ...EVERY_RULE,
+    commandLine: { ...RULE, allowed: [], required: ['ima_policy=tcb'], forbidden: ['init'] },
+  };
+  const options = Buffer.from(`${BAD}\0`, 'utf16le');
+  const hiddenOptions: MadeEvent = { pcr: 9, type: EV_IPL, data: Buffer.from('(hd0,gpt1)/vmlinuz'), measured: options };
+
+  it.each<readonly [string, readonly MadeEvent[], readonly MadeEvent[]]>([
+    [
+      'was loaded by a command that returns the opposite',
+      [command(`! linux ${BAD}`)],
+      [command(BAD), command(`linux ${GOOD}`), goodLine],
+    ],
+    ['was started as a program, beside a command line', [command(`chainloader ${BAD}`)], [goodLine]],
+    [
+      'was started as a program, after another was loaded',
+      [command(`chainloader ${BAD}`)],
+      [command(`linux ${GOOD}`), goodLine],
+    ],
+    [
+      'was started as a program, and its options stand in the log as a file',
+      [command(`chainloader ${BAD}`)],
+      [hiddenOptions, command(`linux ${GOOD}`), goodLine],
+    ],
+    ['was loaded by an unknown command', [command(`kexec_load ${BAD}`)], [command(`linux ${GOOD}`), goodLine]],
+  ])('is not affirmed where it %s', (_name, commands, lines) => {
+    const verdict = judge(rules, changedBoot(SECURE_BOOT, loading(commands, lines)));
+    expect(verdict.status).toBe('none');
+    expect(findingOf(verdict, 'boot.command-line')).toMatchObject({ outcome: 'error', reason: 'BOOT_CLAIM_MISSING' });
+  });
+
+  it('is contraindicated where the log is honest', () => {
+    const change = loading([command(`linux ${BAD}`)], [inPcr8('kernel_cmdline', BAD)]);
+    expect(judge(rules, changedBoot(SECURE_BOOT, change)).status).toBe('contraindicated');
+  });
+
+  const text = Buffer.from('LOADED_IMAGE::LoadOptions\0');
+  const tag = Buffer.concat([u32(0x8f3b_22ed), u32(text.length), text]);
+  const measuredByStub = (line: string): MadeEvent => ({
+    pcr: 9,
+    type: EV_EVENT_TAG,
+    data: tag,
+    measured: Buffer.from(`BOOT_IMAGE=${line}\0`, 'utf16le'),
+  });
+
+  it.each([
+    ['affirmed where its EFI stub measured the same arguments again', GOOD, 'affirming'],
+    ['not affirmed where its EFI stub measured other arguments', BAD, 'none'],
+  ] as const)('is %s', (_name, line, status) => {
+    const change = loading([command(`linux ${GOOD}`)], [goodLine, measuredByStub(line)]);
+    expect(judge(rules, changedBoot(SECURE_BOOT, change)).status).toBe(status);
+  });
 });
 
 /** The firmware's answer to whether Secure Boot is on, changed to another. */

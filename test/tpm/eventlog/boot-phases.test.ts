@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { readEventLog } from '../../../tpm/eventlog/read-event-log.ts';
 import type { EventLogReading } from '../../../tpm/eventlog/read-event-log.ts';
 import { dataIsHere, measuredBootPath } from '../../support/data.ts';
-import { makeLog, u32 } from './make-log.ts';
+import { makeLog, sha256, u32 } from './make-log.ts';
 import type { MadeEvent } from './make-log.ts';
 import { measuredLog } from './real-logs.ts';
 
@@ -46,6 +46,153 @@ describe('the command line of the kernel', () => {
     expect(read([{ pcr: 9, type: 6, data, measured: Buffer.from('x') }]).boot.kernel.commandLines).toEqual([
       { event: 1, pcr: 9, source: 'efi-stub', text: undefined, verified: false },
     ]);
+  });
+
+  describe('of Linux’ EFI stub is the line of its loader', () => {
+    const words = '/vmlinuz root=/dev/vda1';
+    const text = Buffer.from('LOADED_IMAGE::LoadOptions\0');
+    const data = Buffer.concat([u32(0x8f3b_22ed), u32(text.length), text]);
+    const options = (measured: string, change: Partial<MadeEvent> = {}): MadeEvent => ({
+      pcr: 9,
+      type: 6,
+      data,
+      measured: Buffer.from(measured, 'utf16le'),
+      ...change,
+    });
+
+    test.each([`BOOT_IMAGE=${words}\0`, `BOOT_IMAGE=${words}`, `${words}\0`, words])(
+      'where it has the digest of it: %j',
+      (measured) => {
+        const { boot } = read([linux, line, options(measured)]);
+        expect(boot.kernel.commandLines[1]).toEqual({
+          event: 3,
+          pcr: 9,
+          source: 'efi-stub',
+          text: words,
+          verified: true,
+        });
+        expect(boot.findings).toEqual([]);
+      },
+    );
+
+    test('where systemd-boot measured it', () => {
+      const quiet = Buffer.from('quiet\0', 'utf16le');
+      const { boot } = read([{ pcr: 12, type: 13, data: quiet }, options('quiet\0')]);
+      expect(boot.kernel.commandLines.map(({ text: said }) => said)).toEqual(['quiet', 'quiet']);
+    });
+
+    const half = sha256(Buffer.from(words, 'utf16le'));
+    test.each<[string, readonly MadeEvent[]]>([
+      ['more arguments', [linux, line, options(`BOOT_IMAGE=${words} init=/bin/sh\0`)]],
+      ['another line', [linux, line, options('quiet\0')]],
+      [
+        'the digest in one of two banks',
+        [
+          linux,
+          line,
+          options(words, {
+            digests: [
+              [4, Buffer.alloc(20)],
+              [0xb, half],
+            ],
+          }),
+        ],
+      ],
+      ['a line that is not verified', [linux, { ...line, measured: Buffer.from('x') }, options(words)]],
+    ])('and not where it has %s', (_, events) => {
+      expect(read(events).boot.kernel.commandLines.at(-1)).toMatchObject({ text: undefined, verified: false });
+    });
+  });
+
+  test.each([
+    'chainloader /vmlinuz init=/bin/sh',
+    'chainloader',
+    '! linux /vmlinuz init=/bin/sh',
+    '!',
+    'multiboot2 /xen',
+    'module2 /vmlinuz init=/bin/sh',
+    'xen_hypervisor /xen',
+    'legacy_kernel /vmlinuz init=/bin/sh',
+    'linux_x /vmlinuz',
+    'appleloader CD',
+    'exit',
+    'fwsetup',
+    'normal_exit',
+    'rmmod tpm',
+    'devicetree /evil.dtb',
+    'acpi /evil.aml',
+    'write_dword 0 1',
+    '/vmlinuz root=/dev/vda1 init=/bin/sh',
+    '(hd0,gpt1)/vmlinuz init=/bin/sh',
+    '0+1 init=/bin/sh',
+    ' linux /vmlinuz',
+    'Set a=b',
+    'set\tx',
+    '[x',
+    '=x',
+    '2=3',
+    '',
+  ])('is ambiguous beside a command of GRUB that may start something else: %j', (text) => {
+    expect(read([grub('grub_cmd', text), linux, line]).boot.findings).toEqual([
+      expect.objectContaining({ code: 'KERNEL_COMMAND_LINE_AMBIGUOUS', event: 1 }),
+    ]);
+  });
+
+  test('is one beside the commands of configurations that distributions generate', () => {
+    const commands = [
+      ...['[ -s (hd0,gpt2)/boot/grub/grubenv ]', 'set have_grubenv=true', 'load_env', '[  = 1 ]', 'font=unicode'],
+      ...['export menuentry_id_option', 'menuentry_id_option=--id', 'loadfont unicode', 'load_video', 'insmod efi_gop'],
+      ...[
+        'terminal_output gfxterm',
+        'recordfail',
+        'save_env recordfail',
+        'hwmatch (hd0)/gfxblacklist.txt 3',
+        'gfxmode keep',
+      ],
+      ...[
+        'menuentry Debian {\n\tchainloader /EFI/evil\n}',
+        'submenu Advanced {\n}',
+        'setparams Debian',
+        'echo Loading ...',
+      ],
+      ...[
+        'search --no-floppy --fs-uuid --set=root 1-2',
+        'search.fs_uuid 1-2 root hd0,gpt1',
+        'configfile (hd0)/grub.cfg',
+      ],
+      ...[
+        'blscfg',
+        'increment boot_counter',
+        'sleep --interruptible 1',
+        'source (hd0)/custom.cfg',
+        'fwsetup --is-supported',
+      ],
+      ...[
+        'btrfs-mount-subvol (hd0) /boot/grub2/x86_64-efi /@/boot',
+        'gptpriority hd0 2 prioA',
+        'initrd /initrd.img',
+        'boot',
+      ],
+    ].map((text) => grub('grub_cmd', text));
+    expect(read([...commands, linux, line]).boot.findings).toEqual([]);
+  });
+
+  test.each(['set root=/dev/vda1', 'linux root=/dev/vda1', 'a=b quiet', 'initrd quiet'])(
+    'is ambiguous where a command could be it: %s',
+    (text) => {
+      const [finding] = read([grub('grub_cmd', `linux ${text}`), grub('kernel_cmdline', text)]).boot.findings;
+      expect(finding?.code).toBe('KERNEL_COMMAND_LINE_AMBIGUOUS');
+    },
+  );
+
+  test.each([
+    ['lines', grub('kernel_cmdline', '/vmlinuz root=/dev/vda1')],
+    ['commands that load one', grub('grub_cmd', 'linux /vmlinuz root=/dev/vda1')],
+  ])('is ambiguous where more than 64 %s were measured', (_, event) => {
+    const many = (count: number) => read([linux, line, ...Array.from({ length: count }, () => event)]).boot;
+    expect(many(63).findings).toEqual([]);
+    expect(many(64).findings.map(({ code }) => code)).toEqual(['KERNEL_COMMAND_LINE_AMBIGUOUS']);
+    expect(many(999).kernel.commandLines.length).toBeLessThanOrEqual(64);
   });
 
   test.each<[string, readonly MadeEvent[]]>([
