@@ -6,20 +6,8 @@ import type { EventLogPlace, FindingList } from './finding.ts';
 import { looksLikeGrubCommand, readGrubCommand } from './grub-commands.ts';
 import type { GrubCommand } from './grub-commands.ts';
 import { findLoadOptions } from './load-options.ts';
+import type { CommandLine } from './load-options.ts';
 import { EV_NO_ACTION } from './parse.ts';
-
-/** A command line that a loader measured. */
-export interface CommandLine {
-  readonly event: number;
-  readonly pcr: number;
-  readonly source: 'grub' | 'systemd' | 'efi-stub';
-  /** Undefined where the log has but the digest, as Linux's EFI stub leaves it, and it is that of no other line. */
-  readonly text: string | undefined;
-  /**
-   * Is the text what was measured? That a text was *the command line* is the loader's word: the log's prefix is not covered.
-   */
-  readonly verified: boolean;
-}
 
 /** An initrd: the digest is that of the file, its name a hint. */
 export interface Initrd {

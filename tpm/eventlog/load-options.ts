@@ -2,7 +2,19 @@
 import { hash } from 'node:crypto';
 import { HASH_ALGORITHMS } from '../structures/constants.ts';
 import type { CheckedEvent, CheckedLog } from './check-events.ts';
-import type { CommandLine } from './kernel.ts';
+
+/** A command line that a loader measured. */
+export interface CommandLine {
+  readonly event: number;
+  readonly pcr: number;
+  readonly source: 'grub' | 'systemd' | 'efi-stub';
+  /** Undefined where the log has but the digest, as Linux's EFI stub leaves it, and it is that of no other line. */
+  readonly text: string | undefined;
+  /**
+   * Is the text what was measured? That a text was *the command line* is the loader's word: the log's prefix is not covered.
+   */
+  readonly verified: boolean;
+}
 
 /** Events of the stub that are looked at: each kernel that is started makes one. */
 const MAX_OPTIONS = 4;
