@@ -44,7 +44,7 @@ interface MeasuredCommand {
 }
 
 export function readKernel({ events, banks }: CheckedLog, findings: FindingList): KernelClaims {
-  const found = events.flatMap((event) => readCommandLine(event));
+  const found = readCommandLines(events);
   const commands = events.flatMap((event) => readCommand(event));
   const loads = commands.filter(({ command: { kind } }) => kind === 'linux' || kind === 'initrd');
   const commandLines = findLoadOptions(found.slice(0, MAX_LINES), { events, banks });
@@ -59,6 +59,16 @@ export function readKernel({ events, banks }: CheckedLog, findings: FindingList)
   const files = read.flatMap((command) => (command.kind === 'initrd' ? command.files : []));
   const initrdNames = new Set(files);
   return { commandLines, initrds: events.flatMap((event) => readInitrd(event, initrdNames)) };
+}
+
+/** One more than are looked at tells that there are too many. */
+function readCommandLines(events: readonly CheckedEvent[]): readonly CommandLine[] {
+  const lines: CommandLine[] = [];
+  for (const event of events) {
+    if (lines.length > MAX_LINES) break;
+    lines.push(...readCommandLine(event));
+  }
+  return lines;
 }
 
 function readCommandLine(event: CheckedEvent): readonly CommandLine[] {
@@ -127,7 +137,7 @@ function findAmbiguity(
   const add = (message: string, place: EventLogPlace = { event }): void =>
     findings.add('KERNEL_COMMAND_LINE_AMBIGUOUS', place, message);
   if (excess) add(`more than ${MAX_LINES} kernel command lines, or commands that load one, were measured`);
-  if (unknown !== undefined && commandLines.length > 0) {
+  else if (unknown !== undefined && commandLines.length > 0) {
     const place = { event: unknown.index, pcr: unknown.pcr };
     add(`beside the command line something unknown was measured${wordsOf(unknown)}`, place);
   }

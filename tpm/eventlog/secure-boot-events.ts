@@ -25,6 +25,8 @@ import { EFI_GLOBAL_VARIABLE, EFI_IMAGE_SECURITY_DATABASE, SHIM_LOCK, readVariab
 import type { UefiVariable } from './uefi-variable.ts';
 
 const SECURE_BOOT_PCR = 7;
+/** Authorities that are read: a boot has two to ten. */
+const MAX_AUTHORITIES = 256;
 
 /** Variables of the configuration, and the vendor GUID that alone makes them what their names say. */
 const VARIABLE_GUIDS: ReadonlyMap<string, string> = new Map([
@@ -202,15 +204,22 @@ class SecureBootWalk {
   /** Firmware and shim may say the same authority for each image that it verified: once is enough. */
   #readAuthorities(db: SignatureDatabase): readonly Authority[] {
     const authorities: Authority[] = [];
-    for (const { event, variable } of this.#authorities) {
+    const seen = new Set<string>();
+    const excess = this.#authorities[MAX_AUTHORITIES];
+    if (excess !== undefined) {
+      const place = { event: excess.event, pcr: SECURE_BOOT_PCR };
+      const message = `${this.#authorities.length} authorities were measured, at most ${MAX_AUTHORITIES} are read`;
+      this.#findings.add('SECURE_BOOT_TOO_MANY_AUTHORITIES', place, message);
+    }
+    for (const { event, variable } of this.#authorities.slice(0, MAX_AUTHORITIES)) {
       const authority = readAuthority(variable, { event, db, findings: this.#findings });
       if (authority === undefined) continue;
-      const same = ({ variable: name, sha256, owner }: Authority): boolean =>
-        name === authority.variable && sha256 === authority.sha256 && owner === authority.owner;
-      if (authorities.some(same)) {
+      const key = `${authority.variable}|${authority.owner ?? ''}|${authority.sha256}`;
+      if (seen.has(key)) {
         const message = `authority ${authority.sha256} was measured before`;
         this.#findings.add('SECURE_BOOT_AUTHORITY_REPEATED', { event, pcr: SECURE_BOOT_PCR }, message);
       }
+      seen.add(key);
       authorities.push(authority);
     }
     return authorities;

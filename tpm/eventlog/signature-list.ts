@@ -65,6 +65,7 @@ interface SignatureList {
 export class SignatureLists {
   readonly #lists: readonly SignatureList[];
   #signatures: readonly Signature[] | undefined;
+  #known: ReadonlySet<string> | undefined;
 
   private constructor(lists: readonly SignatureList[]) {
     this.#lists = lists;
@@ -100,6 +101,19 @@ export class SignatureLists {
   get signatures(): readonly Signature[] {
     return (this.#signatures ??= this.#lists.flatMap(signaturesOf));
   }
+
+  /** Is there an entry of these bytes, of that owner or of any? Asked for each of thousands, in a log that somebody made. */
+  has(owner: string | undefined, data: Buffer): boolean {
+    this.#known ??= new Set(
+      this.signatures.flatMap((entry) => [entryKey(entry.owner, entry.data), entryKey('', entry.data)]),
+    );
+    return this.#known.has(entryKey(owner ?? '', data));
+  }
+}
+
+/** Equal for equal entries alone: an owner has one length. */
+function entryKey(owner: string, data: Buffer): string {
+  return `${owner}|${data.toString('latin1')}`;
 }
 
 function readSignatureList(reader: LittleEndianReader): SignatureList {

@@ -303,6 +303,39 @@ describe('shim', () => {
   });
 });
 
+describe('a log that somebody made to keep its reader busy', () => {
+  const digestOf = (number: number): Buffer => {
+    const bytes = Buffer.alloc(32);
+    bytes.writeUInt32LE(number);
+    return bytes;
+  };
+  const COUNT = 16_000;
+  const entries = Array.from({ length: COUNT }, (_, index) => digestOf(index + 1));
+  const full = variable(SECURITY, 'db', makeSignatureList(SHA256_TYPE, entries));
+
+  test('of thousands of entries and thousands of authorities has an error, and is read in no time', () => {
+    const unknown = Array.from({ length: COUNT }, (_, index) =>
+      authority(SECURITY, 'db', signed(digestOf(index + COUNT + 1))),
+    );
+    const log = checkEvents(parseEventLog(makeLog([...replaced(db, full), ...unknown], [0xb])));
+    const before = process.cpuUsage();
+    const { state, findings } = readSecureBoot(log);
+    const { user } = process.cpuUsage(before);
+    // Looking through the whole of db for each authority took seventeen.
+    expect(user / 1e6).toBeLessThan(3);
+    expect(state.authorities).toHaveLength(256);
+    expect(findings.map(({ code }) => code)).toContain('SECURE_BOOT_TOO_MANY_AUTHORITIES');
+  });
+
+  test('of 256 authorities is read in full', () => {
+    const many = entries.slice(0, 256).map((entry) => authority(SECURITY, 'db', signed(entry)));
+    const { state, findings } = read([...replaced(db, full).filter((event) => event !== used), ...many]);
+    expect(state.authorities).toHaveLength(256);
+    expect(state.authorities.every(({ inDb }) => inDb === true)).toBe(true);
+    expect(findings).toEqual([]);
+  });
+});
+
 test('a certificate that does not parse stays a digest', () => {
   const { bySha256, findings } = readSigners(read(honest).state);
   expect(bySha256.size).toBe(0);
