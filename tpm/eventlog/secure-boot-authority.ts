@@ -39,7 +39,8 @@ export function readAuthority(
 /** What shim verifies images with: its own certificate, and its owner's list under either name. Its other variables vouch for nothing. */
 const SHIM_AUTHORITIES: readonly string[] = ['Shim', 'MokList', 'MokListRT'];
 
-function sourceOf({ guid, name }: UefiVariable): Authority['source'] | undefined {
+/** Whose an authority is; undefined where its variable is none that images are verified with. */
+export function sourceOf({ guid, name }: UefiVariable): Authority['source'] | undefined {
   if (guid === EFI_IMAGE_SECURITY_DATABASE && name === 'db') return 'db';
   if (guid === EFI_IMAGE_SECURITY_DATABASE && name === 'vendor_db') return 'shim';
   return guid === SHIM_LOCK && SHIM_AUTHORITIES.includes(name) ? 'shim' : undefined;

@@ -11,7 +11,7 @@ import {
 import type { FindingList } from './finding.ts';
 import { DMA_PROTECTION_DISABLED, UEFI_DEBUG_MODE } from './known-digests.ts';
 import { EV_NO_ACTION } from './parse.ts';
-import { readAuthority } from './secure-boot-authority.ts';
+import { readAuthority, sourceOf } from './secure-boot-authority.ts';
 import { SIGNATURE_DATABASES } from './secure-boot-state.ts';
 import type {
   Authority,
@@ -59,6 +59,9 @@ class SecureBootWalk {
   readonly #findings: FindingList;
   readonly #variables = new Map<string, { readonly event: number; readonly data: Buffer }>();
   readonly #authorities: { readonly event: number; readonly variable: UefiVariable }[] = [];
+  readonly #usedDigests = new Set<string>();
+  /** shim verified something, or an authority was measured anew, which firmware does not and shim does when it verifies. */
+  #shimVerified = false;
   #separator: number | undefined;
   #debugMode = false;
   #dmaProtectionDisabled = false;
@@ -144,24 +147,46 @@ class SecureBootWalk {
     }
   }
 
-  #takeAuthority({ index, offset }: CheckedEvent, measured: Buffer): void {
+  #takeAuthority(event: CheckedEvent, measured: Buffer): void {
+    const { index, offset } = event;
     const variable = readVariable(measured);
     if (variable === undefined) return;
     if (variable.guid === SHIM_LOCK && SHIM_STATE.includes(variable.name)) {
-      this.#takeShimState(variable);
+      this.#takeShimState(event, variable);
     } else if (this.#separator === undefined) {
       const place = { event: index, pcr: SECURE_BOOT_PCR, offset };
       this.#findings.add('SECURE_BOOT_AUTHORITY_EARLY', place, 'an authority was used before the separator');
     } else {
+      this.#noteUse(event, variable);
       this.#authorities.push({ event: index, variable });
     }
   }
 
-  #takeShimState({ name, data }: UefiVariable): void {
-    if (name === 'SbatLevel') this.#sbatLevel ??= data.toString('latin1');
+  #noteUse({ digests }: CheckedEvent, variable: UefiVariable): void {
+    const digest = digests.find((candidate) => candidate !== undefined)?.toString('latin1') ?? '';
+    this.#shimVerified ||= sourceOf(variable) === 'shim' || this.#usedDigests.has(digest);
+    this.#usedDigests.add(digest);
+  }
+
+  #takeShimState(event: CheckedEvent, { name, data }: UefiVariable): void {
+    if (name === 'SbatLevel') this.#takeSbatLevel(event, data);
     if (name === 'MokListTrusted') this.#mokListTrusted ??= data[0] === 1;
     // Whoever runs later may measure a better state after the true one: the worst counts.
     if (name === 'MokSBState') this.#shimOff = this.#shimOff === true || data.length !== 1 || data[0] !== 0;
+  }
+
+  /**
+   * shim measures its level before it verifies anything. One that comes later is of another: of a shim that was started by the boot
+   * loader of the first, or of whoever extended PCR 7 after a shim that knows no levels.
+   */
+  #takeSbatLevel({ index, offset }: CheckedEvent, data: Buffer): void {
+    if (this.#sbatLevel !== undefined) return;
+    if (!this.#shimVerified) {
+      this.#sbatLevel = data.toString('latin1');
+      return;
+    }
+    const message = 'a revocation level was measured after shim had verified something';
+    this.#findings.add('SECURE_BOOT_SBAT_LEVEL_LATE', { event: index, pcr: SECURE_BOOT_PCR, offset }, message);
   }
 
   #readMode(): SecureBootMode {

@@ -114,6 +114,24 @@ describe.skipIf(!here)('a kernel that boots with arguments that the policy forbi
   });
 });
 
+describe.skipIf(!here)('a shim of before revocation levels', () => {
+  const oldShim: Change = ({ pcr, type }, text) =>
+    pcr === 7 && type === EV_EFI_VARIABLE_AUTHORITY && text.includes(wide('SbatLevel')) ? [] : null;
+  const later = [ofShim('SbatLevel', Buffer.from('sbat,1,2025051800\nshim,4\ngrub,5\n'))];
+
+  it.each([
+    ['measures none', []],
+    ['measures none, and root extends one into PCR 7', later],
+  ])('%s: the rule on it is an error', (_name, events) => {
+    const verdict = judge({ sbatLevel: EVERY_RULE.sbatLevel }, changedBoot(SECURE_BOOT, oldShim, events));
+    expect(verdict.status).toBe('none');
+    expect(findingOf(verdict, 'boot.sbat-level')).toMatchObject({
+      outcome: 'error',
+      observed: 'no revocation level was measured',
+    });
+  });
+});
+
 /** The firmware's answer to whether Secure Boot is on, changed to another. */
 const answering =
   (value: number, others: Change = () => null): Change =>

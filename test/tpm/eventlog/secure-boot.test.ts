@@ -295,6 +295,35 @@ describe('shim', () => {
     expect(findings).toEqual([]);
   });
 
+  const level = authority(SHIM, 'SbatLevel', Buffer.from('sbat,1,2025051800\nshim,4\n'));
+  const byShim = authority(SHIM, 'Shim', other);
+  const late = expect.objectContaining({ code: 'SECURE_BOOT_SBAT_LEVEL_LATE', severity: 'warning', pcr: 7 }) as unknown;
+
+  test.each<[string, readonly MadeEvent[]]>([
+    ['shim’s own authority', [...honest, byShim]],
+    ['an authority of its owner’s list', [...honest, authority(SHIM, 'MokListRT', signed(other))]],
+    ['an authority of its vendor’s database', [...honest, authority(SECURITY, 'vendor_db', signed(other))]],
+    ['an authority of db that was measured again', [...honest, used]],
+  ])('enforced no revocation level that comes after %s', (_, before) => {
+    const { state, findings } = read([...before, level, byShim]);
+    expect(state.sbatLevel).toBeUndefined();
+    expect(findings).toContainEqual(late);
+  });
+
+  test('may start another shim, whose level does not count', () => {
+    const first = authority(SHIM, 'SbatLevel', Buffer.from('sbat,1\nshim,1\n'));
+    const { state, findings } = read([...honest, first, byShim, level]);
+    expect(state.sbatLevel).toBe('sbat,1\nshim,1\n');
+    expect(findings).toEqual([]);
+  });
+
+  test('measures its level after the drivers that the firmware verified', () => {
+    const two = variable(SECURITY, 'db', makeSignatureList(X509_TYPE, [certificate, other]));
+    const { state, findings } = read([...replaced(db, two), authority(SECURITY, 'db', signed(other)), level, byShim]);
+    expect(state.sbatLevel).toContain('shim,4');
+    expect(findings).toEqual([]);
+  });
+
   test('measures its lists into PCR 14, where their names are hints', () => {
     const list: MadeEvent = { pcr: 14, type: 13, data: Buffer.from('MokListX\0'), measured: Buffer.from('content') };
     expect(read([...honest, list]).state.mokMeasurements).toEqual([
