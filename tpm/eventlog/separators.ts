@@ -5,6 +5,9 @@ import { FindingList } from './finding.ts';
 import type { EventLogFinding } from './finding.ts';
 
 const SEPARATED_PCRS = [0, 1, 2, 3, 4, 5, 6, 7];
+/** Windows ends its own part of some PCRs with the name of its log. */
+const WINDOWS_PCRS: readonly number[] = [11, 12, 13, 14];
+const WINDOWS_SEPARATOR = Buffer.from('WBCL');
 
 /** Each of the PCRs that the firmware extends has exactly one separator; one of value 1 says that the firmware failed. */
 export function checkSeparators(log: CheckedLog): readonly EventLogFinding[] {
@@ -21,7 +24,7 @@ export function checkSeparators(log: CheckedLog): readonly EventLogFinding[] {
     if (covers === 'separator-value' || measured.equals(SEPARATOR_ERROR)) {
       const said = covers === 'separator-value' ? `: ${data.toString('latin1')}` : '';
       findings.add('FIRMWARE_ERROR', place, `the firmware reports an error in pcr ${pcr}${said}`);
-    } else if (!measured.equals(SEPARATOR_ZERO) && !measured.equals(SEPARATOR_ONES)) {
+    } else if (!isSeparator(measured, pcr)) {
       findings.add('SEPARATOR_INVALID', place, `${measured.toString('hex')} is no value of a separator`);
     }
   }
@@ -30,4 +33,9 @@ export function checkSeparators(log: CheckedLog): readonly EventLogFinding[] {
     findings.add('SEPARATOR_MISSING', { pcr }, `the firmware's part of pcr ${pcr} has no end`);
   }
   return findings.list();
+}
+
+function isSeparator(measured: Buffer, pcr: number): boolean {
+  if (measured.equals(SEPARATOR_ZERO) || measured.equals(SEPARATOR_ONES)) return true;
+  return WINDOWS_PCRS.includes(pcr) && measured.equals(WINDOWS_SEPARATOR);
 }

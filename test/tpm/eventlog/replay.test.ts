@@ -177,6 +177,18 @@ describe('separators', () => {
     expect(readEventLog(makeLog([version, ...events])).findings.map((finding) => finding.code)).toEqual([code]);
   });
 
+  const windows = (pcr: number): MadeEvent => ({ pcr, type: 4, data: Buffer.from('WBCL') });
+
+  test('of Windows, which ends its own part of some PCRs with the name of its log, are right', () => {
+    const ends = [11, 12, 13, 14].map(windows);
+    expect(readEventLog(makeLog([version, ...separators, ...ends])).findings).toEqual([]);
+  });
+
+  test.each([8, 9, 15])('of Windows are an odd value in PCR %i', (pcr) => {
+    const { findings } = readEventLog(makeLog([version, ...separators, windows(pcr)]));
+    expect(findings.map(({ code }) => code)).toEqual(['SEPARATOR_INVALID']);
+  });
+
   test('of ones, as older firmware has them, are right', () => {
     const ones = separators.map((event) => ({ ...event, data: Buffer.alloc(4, 0xff) }));
     expect(readEventLog(makeLog([version, ...ones])).findings).toEqual([]);
