@@ -156,10 +156,11 @@ function isOfSystem({ userspace }: EventLogReading, { code, pcr }: EventLogFindi
   return userspace === undefined && code === 'PCR_MISMATCH' && pcr !== undefined && SYSTEM_PCRS.includes(pcr);
 }
 
-/** Do only PCRs differ that records of the operating system extend? */
+/** Do only PCRs differ that an operating system extends, and its records with it? A record may name any PCR: the host writes it. */
 function isTorn({ userspace, pcrs }: EventLogReading): boolean {
-  const extended = new Set(userspace?.records.map(({ pcr }) => pcr));
-  return pcrs.every(({ pcr, outcome }) => outcome !== 'different' || extended.has(pcr));
+  const recorded = new Set(userspace?.records.map(({ pcr }) => pcr));
+  const goesOn = (pcr: number): boolean => SYSTEM_PCRS.includes(pcr) && recorded.has(pcr);
+  return pcrs.every(({ pcr, outcome }) => outcome !== 'different' || goesOn(pcr));
 }
 
 /** Records of the operating system explain a value, and say nothing that a rule about the boot could look at. */
