@@ -164,7 +164,10 @@ function checkForbiddenImages(boot: VerifiedBoot, { digests }: ImageRule): RuleF
   }
   if (!images.some(({ pcr }) => pcr === 4)) return unknown('no boot application was measured', expected);
   if (!comparable(images, digests)) return unknown('the log has digests of other hashes than the policy', expected);
-  return passedIfVerified(boot, expected, { observed: `${images.length} images`, message: 'No forbidden image booted.' });
+  return passedIfVerified(boot, expected, {
+    observed: `${images.length} images`,
+    message: 'No forbidden image booted.',
+  });
 }
 
 /** Every image has a digest of each hash that the policy names one of. */

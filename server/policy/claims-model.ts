@@ -34,7 +34,7 @@ export const CLAIM_TYPES: Readonly<Record<string, ClaimType>> = {
     ek_algorithms: { type: 'list<string>', meaning: 'of each EK, such as `RSA-2048`', absent: '' },
     manufacturer: {
       type: 'string',
-      meaning: 'of the TPM, by its EK certificate',
+      meaning: 'of the TPM, by its EK certificate: its vendor id as text, such as `STM` or `IFX`',
       absent: 'no trust anchor certifies the EKs',
     },
     model: {

@@ -19,6 +19,7 @@ import {
   needValue,
 } from './expression-value.ts';
 import type { ClaimValue } from './expression-value.ts';
+import { checkVendorLiterals } from './vendor-literals.ts';
 
 /** A PCR that an expression names. */
 export interface NamedPcr {
@@ -64,6 +65,8 @@ export function compileExpression(text: string): Expression {
 export function expressionProblem(text: string): string | null {
   try {
     compileExpression(text);
+    // Only of what is applied anew: a policy that is kept is judged as it was.
+    checkVendorLiterals(parseExpression(text));
     return null;
   } catch (error) {
     if (!(error instanceof ExpressionProblem)) throw error;

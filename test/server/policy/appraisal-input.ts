@@ -59,7 +59,7 @@ const EK: EkRecord = {
   certificate: '30',
   chain: [],
   certified: true,
-  manufacturer: 'id:53544D20',
+  manufacturer: 'STM',
   model: 'ST33',
   deviations: [],
 };

@@ -23,7 +23,7 @@ describe('an expression over a good host', () => {
     ['a PCR', `pcrs.sha256[7] == "${ZERO}"`],
     ['the endorsement', 'identity.endorsed && !identity.revoked'],
     ['the admission', 'identity.admission == "certificate"'],
-    ['the maker', 'identity.manufacturer == "id:53544D20" && identity.model.startsWith("ST")'],
+    ['the maker', 'identity.manufacturer == "STM" && identity.model.startsWith("ST")'],
     ['the keys', 'identity.ek_algorithms.all(a, a in ["RSA-2048", "ECC-P256"]) && size(identity.deviations) == 0'],
     ['the firmware', 'tpm.firmware_version >= 0x0007000200030000 && tpm.reset_count == 3 && tpm.restart_count < 2'],
     ['the banks', 'tpm.active_banks.exists_one(b, b == "sha256") && !("sha1" in tpm.active_banks)'],

@@ -51,6 +51,17 @@ describe('an expression that is refused when it is applied', () => {
     ['a bank of a choice', '(tpm.reset_count > 1 ? pcrs : pcrs).sha256[7] == "00"', 'no such field'],
     ['a bank that no TPM has', 'pcrs.md5[7] == "00"', 'no such key: md5'],
     ['a label as a field', 'host.labels.role == "a"', 'a key is written ["role"]'],
+    [
+      'the id of a maker, whose claim is its text',
+      'identity.manufacturer != "id:53544D20" || tpm.firmware_version >= 0x0001000200000000',
+      'line 1, column 26: identity.manufacturer is the text of the id: write "STM" for "id:53544D20"',
+    ],
+    ['such an id on the left', '"ID:49465800" == identity.manufacturer', 'write "IFX" for "ID:49465800"'],
+    [
+      'such an id in a list, deep within',
+      'tpm.active_banks.all(b, !(identity.manufacturer in ["IFX", "id:414D4400"]))',
+      'write "AMD" for "id:414D4400"',
+    ],
     ['has() of a name', 'has(boot)', 'invalid argument'],
     ['has() of an element', 'has(boot.images[0])', 'invalid argument'],
     ['too many nodes', Array.from({ length: 300 }, () => 'host.labels["a"] == "b"').join('||'), 'exceeded maxAstNodes'],
@@ -67,7 +78,9 @@ describe('an expression that is taken', () => {
   it.each([
     'pcrs.sha256[7] == "00" || pcrs.sha384[7] == "00"',
     'identity.endorsed && !identity.revoked && identity.admission == "certificate"',
-    'has(identity.manufacturer) ? identity.manufacturer == "id:53544D20" : "sha256" in tpm.active_banks',
+    'has(identity.manufacturer) ? identity.manufacturer == "STM" : "sha256" in tpm.active_banks',
+    'identity.manufacturer != "id:00001014"',
+    'identity.model == "id:53544D20"',
     'tpm.firmware_version >= 0x0007000200030001 && tpm.restart_count == 0',
     'boot.secure_boot.mode == "enabled" && !boot.secure_boot.debug_mode',
     'boot.images.filter(i, i.pcr == 4).all(i, i.digests.exists(d, d in ["aa", "bb"]))',
