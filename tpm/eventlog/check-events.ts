@@ -1,7 +1,7 @@
 /** Which data of a log is what was measured: each event's digests against the rule of its type. */
 import { hash } from 'node:crypto';
 import { HASH_ALGORITHMS, algorithmName } from '../structures/constants.ts';
-import { EVENT_TYPES, EV_ACTION_TYPES, EV_SEPARATOR, digestRule, eventTypeName } from './event-types.ts';
+import { DECISIVE_PCRS, EVENT_TYPES, EV_ACTION_TYPES, EV_SEPARATOR, digestRule, eventTypeName } from './event-types.ts';
 import type { Candidate, Coverage, DigestRule } from './event-types.ts';
 import { FindingList } from './finding.ts';
 import { knownDigests } from './known-digests.ts';
@@ -41,9 +41,17 @@ export function checkEvents(log: EventLog, banks: readonly number[] = log.banks.
   });
   const taken = new Set(log.banks.flatMap(({ alg }, position) => (banks.includes(alg) ? [position] : [])));
   const known = taken.size === log.banks.length ? log.events : log.events.map((event) => withDigestsOf(event, taken));
-  const separated = new Set(log.events.filter(({ type }) => type === EV_SEPARATOR).map(({ pcr }) => pcr));
+  const separated = new Set(log.events.filter((event) => isSeparator(event, chosen)).map(({ pcr }) => pcr));
   const events = known.map((event) => checkEvent(event, { banks: chosen, separated, findings }));
   return { ...log, events, findings: [...log.findings, ...findings.list()] };
+}
+
+/** By its digest: that an event is called one says nothing. */
+function isSeparator({ type, digests }: LogEvent, banks: readonly CheckedBank[]): boolean {
+  if (type !== EV_SEPARATOR) return false;
+  const first = banks.find(({ position }) => digests[position] !== undefined);
+  const digest = first === undefined ? undefined : digests[first.position]?.toString('latin1');
+  return first !== undefined && knownDigests(first.alg).get(digest ?? '')?.type === EV_SEPARATOR;
 }
 
 function withDigestsOf(event: LogEvent, positions: ReadonlySet<number>): LogEvent {
@@ -74,9 +82,13 @@ function checkEvent(event: LogEvent, { banks, separated, findings }: Surrounding
   const digest = event.digests[first.position]?.toString('latin1') ?? '';
   const found = rule.candidates(event).find(({ bytes }) => hash(first.node, bytes, 'binary') === digest);
   const covers = found?.covers ?? rule.otherwise;
-  const mislabelled = findMislabel(event, { first, digest, found, rule, separated });
-  if (mislabelled !== undefined) {
-    findings.add('EVENT_TYPE_MISLABELLED', place, `${eventTypeName(type)}: ${mislabelled}`);
+  const match: Match = { first, digest, found, rule, separated };
+  const hidden = findHidden(event, match);
+  const misfit = hidden ?? findMisfit(event, match);
+  if (misfit !== undefined) {
+    const isFalse = hidden !== undefined || DECISIVE_PCRS.includes(pcr);
+    const code = isFalse ? 'EVENT_TYPE_MISLABELLED' : 'EVENT_TYPE_DOUBTFUL';
+    findings.add(code, place, `${eventTypeName(type)}: ${misfit}`);
     return judged(event, covers, undefined);
   }
   if (found === undefined) {
@@ -111,15 +123,19 @@ interface Match {
 }
 
 /**
- * Why the type of an event cannot be the one that it was measured under. Four bytes that happen to be those of a separator are
+ * What an event is that everybody knows by its digest, and is called otherwise. Four bytes that happen to be those of a separator are
  * no sign where the PCR has its separator: a BootOrder of two entries looks like one, and so do some firmware's contents.
  */
-function findMislabel({ pcr, type, data }: LogEvent, match: Match): string | undefined {
-  const { first, digest, found, rule, separated } = match;
+function findHidden({ pcr, type }: LogEvent, { first, digest, separated }: Match): string | undefined {
   const known = knownDigests(first.alg).get(digest);
   if (known !== undefined && !allowedAs(type, known.type) && !(known.type === EV_SEPARATOR && separated.has(pcr))) {
     return `the digest is that of ${known.meaning}`;
   }
+  return undefined;
+}
+
+/** Why an event is none of its type. Firmware of some makers writes such events where nothing rests on them. */
+function findMisfit({ data }: LogEvent, { first, digest, found, rule }: Match): string | undefined {
   if (found !== undefined) return rule.fits?.(found.bytes) === false ? 'what was measured is no such event' : undefined;
   if (rule.binding === 'never' && hash(first.node, data, 'binary') === digest) {
     return 'the digest is that of the data itself, which this type never measures';

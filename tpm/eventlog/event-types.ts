@@ -235,6 +235,9 @@ function withWholeTerminator(bytes: Buffer): readonly Candidate[] {
     : [];
 }
 
+/** PCRs whose events say what booted, and how it was verified: here a type that cannot be right may hide another. */
+export const DECISIVE_PCRS: readonly number[] = [2, 4, 7, 8, 9, 12, 14];
+
 const preOs = [0, 1, 2, 3, 4, 5, 6, 7];
 /** Not 7 and 8, whose every event has a meaning of its own, nor 10, which is IMA's. */
 const anyButDecisive = [0, 1, 2, 3, 4, 5, 6, 9, 11, 12, 13, 14, 15];

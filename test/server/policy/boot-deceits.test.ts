@@ -1,8 +1,10 @@
 /** Logs that explain every PCR, of boots that no policy of these may affirm: by who has root, and knows what is not covered. */
 import { describe, expect, it } from 'vitest';
 
+import { BOOT_CHECKS } from '../../../server/policy/boot-checks.ts';
 import type { BootOutcome } from '../../../server/verifier/verify-boot.ts';
 import {
+  EV_EFI_ACTION,
   EV_EFI_BOOT_SERVICES_APPLICATION,
   EV_EFI_VARIABLE_AUTHORITY,
   EV_EFI_VARIABLE_DRIVER_CONFIG,
@@ -129,6 +131,20 @@ describe.skipIf(!here)('a shim of before revocation levels', () => {
       outcome: 'error',
       observed: 'no revocation level was measured',
     });
+  });
+});
+
+describe.skipIf(!here)('an odd event of the firmware', () => {
+  const odd = (pcr: number): BootOutcome =>
+    changedBoot(SECURE_BOOT, undefined, [{ pcr, type: EV_EFI_ACTION, data: Buffer.from('HP config\r\n') }]);
+
+  it.each([0, 1, 3, 5, 6])('in PCR %i, on which no rule rests, refuses no log', (pcr) => {
+    expect(judge(EVERY_RULE, odd(pcr)).status).toBe('affirming');
+  });
+
+  const decisive = [...new Set(Object.values(BOOT_CHECKS).flatMap(({ pcrs }) => pcrs))];
+  it.each(decisive)('in PCR %i, on which a rule rests, does', (pcr) => {
+    expect(judge(EVERY_RULE, odd(pcr)).status).toBe('contraindicated');
   });
 });
 

@@ -198,18 +198,42 @@ describe('events under a type that they were not measured under', () => {
     ['a separator as a version', { pcr: 0, type: 8, data: Buffer.alloc(4) }],
     ['a separator as an image', { pcr: 4, type: 0x8000_0003, data: Buffer.from('x'), measured: Buffer.alloc(4) }],
     ['a variable as an image', { pcr: 4, type: 0x8000_0003, data: bootOrder }],
-    ['a variable as a partition table', { pcr: 5, type: 0x8000_0006, data: bootOrder }],
+    ['a variable as a partition table', { pcr: 4, type: 0x8000_0006, data: bootOrder }],
     ['a variable as a separator', { pcr: 7, type: 4, data: bootOrder }],
-    ['a variable as an action', { pcr: 5, type: 0x8000_0007, data: makeVariable(GLOBAL, 'x', Buffer.from([1, 2])) }],
+    ['a variable as an action', { pcr: 4, type: 0x8000_0007, data: makeVariable(GLOBAL, 'x', Buffer.from([1, 2])) }],
     ['a version as a variable', { pcr: 7, type: 0x8000_0001, data: Buffer.from('version') }],
     ['a version as an authority', { pcr: 7, type: 0x8000_00e0, data: Buffer.from('version') }],
-    ['a version as firmware', { pcr: 0, type: 0x8000_0008, data: Buffer.from('version') }],
+    ['a version as firmware', { pcr: 2, type: 0x8000_0008, data: Buffer.from('version') }],
     ['a text as one of shim’s lists', { pcr: 14, type: 13, data: Buffer.from('MokList') }],
   ])('%s', (_, made) => {
     const { event, findings } = check(made);
     expect(event).toMatchObject({ verified: false, measured: undefined });
     expect(findings).toContainEqual(
       expect.objectContaining({ code: 'EVENT_TYPE_MISLABELLED', severity: 'error', event: 1 }),
+    );
+  });
+
+  const blank = Buffer.alloc(92);
+  test.each<[string, MadeEvent]>([
+    ['an action with control characters', { pcr: 1, type: 0x8000_0007, data: Buffer.from('HP config\r\n') }],
+    ['an action in another script', { pcr: 1, type: 5, data: Buffer.from('Intel® ME') }],
+    ['bytes of a maker as a variable', { pcr: 1, type: 0x8000_0001, data: Buffer.from('VendorSetup') }],
+    ['a blank disk as a partition table', { pcr: 5, type: 0x8000_0006, data: blank }],
+    ['firmware that is measured by its description', { pcr: 0, type: 0x8000_0008, data: Buffer.alloc(16, 7) }],
+    ['a separator of eight bytes', { pcr: 6, type: 4, data: Buffer.alloc(8) }],
+  ])('are doubtful, and not believed, where no rule rests on their PCR: %s', (_, made) => {
+    const { event, findings } = check(made);
+    expect(event).toMatchObject({ verified: false, measured: undefined });
+    expect(findings).toEqual([
+      expect.objectContaining({ code: 'EVENT_TYPE_DOUBTFUL', severity: 'warning', event: 1, pcr: made.pcr }),
+    ]);
+  });
+
+  test('an error separator is none of a PCR for another event that is called its separator', () => {
+    const failed: MadeEvent = { pcr: 0, type: 1, data: Buffer.from('x'), measured: Buffer.from('01000000', 'hex') };
+    const called: MadeEvent = { pcr: 0, type: 4, data: Buffer.from('version') };
+    expect(check(failed, called).findings).toContainEqual(
+      expect.objectContaining({ code: 'EVENT_TYPE_MISLABELLED', event: 1 }),
     );
   });
 
