@@ -147,6 +147,8 @@ export const PcrRuleSchema: GenMessage<PcrRule> = /*@__PURE__*/
 
 /**
  * What must have booted, read from a boot log that explains the proven PCRs of every active bank. Each rule that is there counts.
+ * Those on signers, images and the revocation level are errors, never passed, where Secure Boot did not hold: without it a boot loader
+ * verifies, and so measures, nothing of what it runs.
  *
  * @generated from message assay.v1.BootRules
  */
