@@ -26,7 +26,7 @@ grep '^CONFIG_' "$here/kernel.fragment" | while read -r line; do
   grep -qxF "$line" .config || { echo "the kernel has no $line" >&2; exit 1; }
 done
 nice -n 10 make -s -j"$(nproc)" bzImage modules_prepare
-# An option or two is dearer than the exported symbols of all modules, of which this one needs none.
+# The module uses no symbol of the kernel, so that the symbols of all modules need not be built.
 cp -r "$here/module" "$out/"
 echo 'obj-m := measured.o' >"$out/module/Kbuild"
 make -s KBUILD_MODPOST_WARN=1 M="$out/module" modules

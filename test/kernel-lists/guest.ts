@@ -68,7 +68,7 @@ async function baseEntries({ scene, disk, minimal }: GuestOptions): Promise<read
     await file('init', join(import.meta.dirname, 'guest', 'init'), true),
     await file('bin/busybox', '/bin/busybox', true),
     ...APPLETS.map((name): CpioEntry => ({ kind: 'link', path: `bin/${name}`, target: 'busybox' })),
-    { kind: 'link', path: 'bin/kmod-insmod', target: 'kmod' },
+    { kind: 'link', path: 'kmod/insmod', target: '../bin/kmod' },
     ...(await toolEntries()),
     ...modules.map(({ name, content }, index): CpioEntry => {
       return { kind: 'file', path: `modules/${String(index).padStart(2, '0')}-${name}.ko`, content };

@@ -113,8 +113,8 @@ export const SCENES: readonly Scene[] = [
     ],
     script: [
       ...ADD_KEYS,
-      'kmod-insmod /measured.ko || say "the module is refused"',
-      'kexec -s -l /vmlinuz-signed || say "the kernel is refused"',
+      '/kmod/insmod /measured.ko || say "the module is refused"',
+      'kexec -d -s -l /vmlinuz-signed || say "the kernel is refused"',
       ...ENABLE_VERITY,
       ...READ_ALL,
     ],
