@@ -4,7 +4,10 @@ import { join } from 'node:path';
 
 import { readImaKeys } from '../../tpm/ima/keyring.ts';
 import type { ImaKey } from '../../tpm/ima/keyring.ts';
-import { hashAlgorithmByName } from '../../tpm/structures/constants.ts';
+import { digestSize } from '../../tpm/crypto/digest.ts';
+import { hashAlgorithmByName, TPM_ALG_SHA512 } from '../../tpm/structures/constants.ts';
+import type { Log } from './evidence-builder.ts';
+import { SoftwareTpm } from './software-tpm.ts';
 
 const folder = join(import.meta.dirname, '..', 'vectors', 'kernel-lists');
 
@@ -36,9 +39,33 @@ export function kernelTarget(scene: string): ReadonlyMap<number, ReadonlyMap<num
   return new Map([...kernelPcrs(scene)].map(([alg, pcrs]) => [alg, new Map([[10, pcr10(pcrs)]])]));
 }
 
-/** The certificate that files were signed with. */
+/** A TPM that holds what the machine's did when the list was read. */
+export function kernelTpm(scene: string): SoftwareTpm {
+  // The TPM of these tests has no larger one.
+  const values = new Map([...kernelPcrs(scene)].filter(([alg]) => alg !== TPM_ALG_SHA512));
+  const tpm = new SoftwareTpm({ banks: [...values.keys()] });
+  for (const [alg, bank] of values) {
+    for (const [pcr, value] of bank) tpm.pcrs.get(alg)?.set(pcr, value);
+    for (let pcr = 17; pcr <= 22; pcr++) tpm.pcrs.get(alg)?.set(pcr, Buffer.alloc(digestSize(alg), 0xff));
+  }
+  return tpm;
+}
+
+/** Its firmware's log, and its list. */
+export function kernelLogs(scene: string): readonly [Log, Log] {
+  return [
+    { kind: 'boot', data: kernelFile(scene, 'binary_bios_measurements') },
+    { kind: 'ima', data: kernelList(scene) },
+  ];
+}
+
+/** The certificate of who signed files, in PEM. */
+export function kernelCertificate(name: SignerName): Buffer {
+  return readFileSync(join(folder, 'keys', `${name}.pem`));
+}
+
 export function kernelSigner(name: SignerName): ImaKey {
-  const [key] = readImaKeys(readFileSync(join(folder, 'keys', `${name}.pem`)));
+  const [key] = readImaKeys(kernelCertificate(name));
   if (key === undefined) throw new Error(`no key ${name}`);
   return key;
 }
