@@ -47,7 +47,14 @@ const outcomes = ({ checks }: ResultRecord): readonly string[] =>
   checks.map(({ id, outcome, reason }) => (outcome === 'passed' ? `${id} passed` : `${id} ${outcome} ${reason}`));
 
 /** Programs of the guest itself, which nobody signed. */
-const GUEST = ['/bin/*', '/measured.ko', '/files/unsigned.sh', '/files/*written*', '/files/verity', '/files/evm-hash.sh'];
+const GUEST = [
+  '/bin/*',
+  '/measured.ko',
+  '/files/unsigned.sh',
+  '/files/*written*',
+  '/files/verity',
+  '/files/evm-hash.sh',
+];
 const SIGNED: FileRule = { ...FILES, keyrings: ['keyrings/vendor'], excludes: GUEST };
 
 describe('a host whose kernel measures', () => {
@@ -65,7 +72,11 @@ describe('a host whose kernel measures', () => {
       expect.arrayContaining(['runtime.list passed', 'runtime.boot-aggregate passed', 'runtime.kernels passed']),
     );
     expect(result.status).toBe('contraindicated');
-    expect(failures(result.checks).map((line) => line.split(' ').at(-1)).toSorted()).toEqual(reasons);
+    expect(
+      failures(result.checks)
+        .map((line) => line.split(' ').at(-1))
+        .toSorted(),
+    ).toEqual(reasons);
     expect(report.counts?.validSignatures).toBe(valid);
   });
 
@@ -73,33 +84,39 @@ describe('a host whose kernel measures', () => {
     // Of the other files, three have signatures of the same key.
     ['signer-rsa', 'affirming', 4n, []],
     ['signer-p256', 'contraindicated', 1n, ['runtime.files failed FILE_UNKNOWN']],
-  ] as const)('minimal-modsig has a module with an appended signature: by %s it is %s', async (signer, status, valid, failed) => {
-    await importSigners([signer]);
-    const files = { ...SIGNED, excludes: ['/bin/*', '/files/*'] };
-    const { result, report } = await judged('minimal-modsig', {
-      files,
-      invalidSignatures: { action: 'ignore', message: '' },
-    });
-    expect(failures(result.checks)).toEqual(failed);
-    expect(result.status).toBe(status);
-    expect(report.counts?.validSignatures).toBe(valid);
-    const { observed = '' } = result.checks.find(({ id }) => id === 'runtime.files') ?? {};
-    expect(observed.includes('/measured.ko')).toBe(status !== 'affirming');
-  });
+  ] as const)(
+    'minimal-modsig has a module with an appended signature: by %s it is %s',
+    async (signer, status, valid, failed) => {
+      await importSigners([signer]);
+      const files = { ...SIGNED, excludes: ['/bin/*', '/files/*'] };
+      const { result, report } = await judged('minimal-modsig', {
+        files,
+        invalidSignatures: { action: 'ignore', message: '' },
+      });
+      expect(failures(result.checks)).toEqual(failed);
+      expect(result.status).toBe(status);
+      expect(report.counts?.validSignatures).toBe(valid);
+      const { observed = '' } = result.checks.find(({ id }) => id === 'runtime.files') ?? {};
+      expect(observed.includes('/measured.ko')).toBe(status !== 'affirming');
+    },
+  );
 
   it.each([
     [true, 4n, []],
     [false, 1n, ['/files/signer-rsa.sh', '/files/signer-p256.sh']],
-  ])('minimal-keys has keys added to .ima, which count where the policy trusts them: %s', async (trust, valid, unknown) => {
-    await importSigners(['signer-p384']);
-    const files = { ...SIGNED, trustHostKeys: trust };
-    const { result, report } = await judged('minimal-keys', { files });
-    expect(report.hostKeys?.map(({ keyring }) => keyring)).toEqual(['.builtin_trusted_keys', '.ima', '.ima']);
-    expect(report.counts?.buffers).toBe(7n);
-    expect(report.counts?.validSignatures).toBe(valid);
-    const { observed = '' } = result.checks.find(({ id }) => id === 'runtime.files') ?? {};
-    expect(unknown.filter((path) => observed.includes(path))).toEqual(unknown);
-  });
+  ])(
+    'minimal-keys has keys added to .ima, which count where the policy trusts them: %s',
+    async (trust, valid, unknown) => {
+      await importSigners(['signer-p384']);
+      const files = { ...SIGNED, trustHostKeys: trust };
+      const { result, report } = await judged('minimal-keys', { files });
+      expect(report.hostKeys?.map(({ keyring }) => keyring)).toEqual(['.builtin_trusted_keys', '.ima', '.ima']);
+      expect(report.counts?.buffers).toBe(7n);
+      expect(report.counts?.validSignatures).toBe(valid);
+      const { observed = '' } = result.checks.find(({ id }) => id === 'runtime.files') ?? {};
+      expect(unknown.filter((path) => observed.includes(path))).toEqual(unknown);
+    },
+  );
 });
 
 describe('a host that started another kernel', () => {

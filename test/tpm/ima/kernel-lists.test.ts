@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parseImaAscii } from '../../../tpm/ima/ascii.ts';
 import { bootAggregatesOf, checkBootAggregate } from '../../../tpm/ima/boot-aggregate.ts';
@@ -61,6 +62,8 @@ interface Expected {
 }
 
 const DISTRIBUTION = { sha1: OWN, sha256: OWN, sha384: PADDED };
+/** It has the hashes when it starts. */
+const MINIMAL = { sha1: OWN, sha256: OWN, sha384: OWN };
 const WITH_VIOLATIONS = { ...DISTRIBUTION, sha384: PADDED_NEW };
 
 const lists: readonly Expected[] = [
@@ -109,6 +112,22 @@ const lists: readonly Expected[] = [
     entries: 17,
     templates: { 'ima-sig': 15, 'ima-buf': 2 },
     modes: DISTRIBUTION,
+    aggregate: 'sha256 PCR0-9',
+    violations: 0,
+  },
+  {
+    scene: 'minimal-modsig',
+    entries: 20,
+    templates: { 'ima-sigv2': 17, 'ima-buf': 2, 'ima-modsig': 1 },
+    modes: { ...MINIMAL, sha512: OWN },
+    aggregate: 'sha256 PCR0-9',
+    violations: 0,
+  },
+  {
+    scene: 'minimal-keys',
+    entries: 22,
+    templates: { 'ima-sig': 15, 'ima-buf': 7 },
+    modes: MINIMAL,
     aggregate: 'sha256 PCR0-9',
     violations: 0,
   },
@@ -178,14 +197,14 @@ function signaturesOf(scene: string): Readonly<Record<string, string>> {
     examined(scene).flatMap((entry) => {
       const { signature } = entry;
       const { name } = measurementOf(entry);
-      if (signature.kind === 'none' || !name.startsWith('/files/')) return [];
+      if (signature.kind === 'none') return [];
       const told =
         signature.kind === 'valid'
           ? `${signature.source} ${signerOf(signature.key)}`
           : signature.kind === 'invalid'
             ? `${signature.source} ${signature.fault}`
             : signature.kind;
-      return [[name.slice('/files/'.length), told]];
+      return [[basename(name), told]];
     }),
   );
 }
@@ -215,22 +234,35 @@ describe('file signatures in lists of kernels', () => {
         'verity-signed': 'ima VALUE_WRONG',
       },
     ],
+    [
+      'minimal-modsig',
+      {
+        ...SIGNED,
+        'measured.ko': 'modsig signer-rsa',
+        'evm-signature.sh': RSA,
+        'evm-hash.sh': 'unsupported',
+        'verity-signed': RSA,
+      },
+    ],
     ['distribution-ngv2', {}],
     ['distribution-ima', {}],
   ])('are worth in %s what they are', (scene, expected) => {
     expect(signaturesOf(scene)).toEqual(expected);
   });
 
-  test.each(['distribution-sigv2', 'distribution-custom', 'distribution-evm-sig'])(
+  test.each(['distribution-sigv2', 'distribution-custom', 'distribution-evm-sig', 'minimal-modsig'])(
     'in %s are valid no more with a byte of signature or digest changed',
     (scene) => {
       const list = kernelList(scene);
       const signed = examined(scene).filter(({ signature }) => signature.kind === 'valid');
       expect(signed.length).toBeGreaterThan(3);
       for (const { entry, signature, measurement } of signed) {
-        const { digest, signature: listed, evmSignature, xattrs = [] } = measurement ?? fail();
+        const { digest, signature: listed, evmSignature, xattrs = [], modsig, modsigDigest } = measurement ?? fail();
         const start = list.indexOf(entry.data);
-        for (const part of [digest.value, listed, evmSignature, ...xattrs.map(({ value }) => value)]) {
+        // An appended signature is over the file without it, and its value ends the message.
+        const signed = modsigDigest ?? digest;
+        const parts = [signed.value, listed, evmSignature, modsig?.subarray(-256), ...xattrs.map(({ value }) => value)];
+        for (const part of parts) {
           const from = start + entry.data.indexOf(part ?? '');
           for (let at = from; at < from + (part?.length ?? 0); at += STRIDE) {
             const changed = readAll(flipped(list, at))[entry.index] ?? fail();
@@ -267,6 +299,38 @@ describe('fields of the newer templates', () => {
     expect(evmSignature?.[0]).toBe(5);
     const [verity] = named('distribution-evm-sig', '/files/verity');
     expect(measurementOf(verity ?? fail())).toMatchObject({ uid: 1000, gid: 1000, xattrs: [] });
+  });
+});
+
+describe('buffers that kernels measured', () => {
+  test('are keys of keyrings, tables of the device mapper and the version of the kernel', () => {
+    const buffers = examined('minimal-keys').flatMap(({ buffer }) => (buffer === undefined ? [] : [buffer]));
+    expect(buffers.map(({ kind, name }) => [kind, name])).toEqual([
+      ['kernel', 'kernel_version'],
+      ['keyring', '.builtin_trusted_keys'],
+      ['keyring', '.ima'],
+      ['keyring', '.ima'],
+      ['deviceMapper', 'dm_table_load'],
+      ['deviceMapper', 'dm_device_resume'],
+      ['deviceMapper', 'dm_device_remove'],
+    ]);
+    expect(buffers[0]?.bytes.toString('latin1')).toBe('6.12.117-lists');
+    expect(buffers[4]?.bytes.toString('latin1')).toContain('target_name=linear');
+  });
+
+  test('hold the keys that were added to .ima, which verify what was signed by them', () => {
+    const learned = examined('minimal-keys').flatMap(({ learnedKey }) =>
+      learnedKey === undefined ? [] : [learnedKey],
+    );
+    expect(learned.map(({ keyring: name, key }) => [name, signerOf(key)])).toEqual([
+      ['.builtin_trusted_keys', 'nobody'],
+      ['.ima', 'signer-p256'],
+      ['.ima', 'signer-rsa'],
+    ]);
+    expect(learned[0]?.key.fingerprint).toBe(kernelSigner('authority').fingerprint);
+    const ring = new ImaKeyring(learned.filter(({ keyring: name }) => name === '.ima').map(({ key }) => key));
+    const kinds = replayed('minimal-modsig').map((entry) => examineEntry(entry, ring).signature.kind);
+    expect(counted(kinds)).toEqual({ valid: 5, invalid: 1, unknownKey: 1, unsupported: 1, none: 12 });
   });
 });
 
