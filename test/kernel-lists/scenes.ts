@@ -99,6 +99,17 @@ export const SCENES: readonly Scene[] = [
     banks: ALL_BANKS,
   },
   {
+    name: 'distribution-selinux',
+    kernel: 'distribution',
+    parameters: 'security=selinux selinux=1 ima_policy=critical_data',
+    policy: ['measure func=CRITICAL_DATA label=selinux template=ima-buf', ...FILES],
+    script: [
+      'mount -t selinuxfs none /sys/fs/selinux && echo 1 >/sys/fs/selinux/enforce && echo 0 >/sys/fs/selinux/enforce',
+      ...READ_ALL,
+    ],
+    banks: 'sha256',
+  },
+  {
     name: 'minimal-modsig',
     kernel: 'minimal',
     parameters: 'ima_template=ima-sigv2',
@@ -137,6 +148,14 @@ export const SCENES: readonly Scene[] = [
       ...READ_ALL,
     ],
     banks: ALL_BANKS,
+  },
+  {
+    name: 'minimal-sha512',
+    kernel: 'minimal',
+    parameters: 'ima_hash=sha512',
+    policy: FILES,
+    script: [...READ_ALL, ...VIOLATE],
+    banks: 'sha512',
   },
   {
     name: 'minimal-kexec',

@@ -57,7 +57,7 @@ interface Expected {
   readonly templates: Readonly<Record<string, number>>;
   /** Of the list that its PCRs are of. */
   readonly modes: Readonly<Record<string, readonly ImaExtendMode[]>>;
-  readonly aggregate: 'sha1 PCR0-7' | 'sha256 PCR0-9';
+  readonly aggregate: 'sha1 PCR0-7' | 'sha256 PCR0-9' | 'sha512 PCR0-9';
   readonly violations: number;
 }
 
@@ -116,12 +116,28 @@ const lists: readonly Expected[] = [
     violations: 0,
   },
   {
+    scene: 'distribution-selinux',
+    entries: 16,
+    templates: { 'ima-sig': 13, 'ima-buf': 3 },
+    modes: { sha256: OWN },
+    aggregate: 'sha256 PCR0-9',
+    violations: 0,
+  },
+  {
     scene: 'minimal-modsig',
     entries: 20,
     templates: { 'ima-sigv2': 17, 'ima-buf': 2, 'ima-modsig': 1 },
     modes: { ...MINIMAL, sha512: OWN },
     aggregate: 'sha256 PCR0-9',
     violations: 0,
+  },
+  {
+    scene: 'minimal-sha512',
+    entries: 15,
+    templates: { 'ima-sig': 15 },
+    modes: { sha512: OWN },
+    aggregate: 'sha512 PCR0-9',
+    violations: 2,
   },
   {
     scene: 'minimal-keys',
@@ -277,6 +293,19 @@ describe('file signatures in lists of kernels', () => {
   );
 });
 
+test('a kernel with another hash lists signed files by the hash of their signatures', () => {
+  const hashes = examined('minimal-sha512').map((entry) => [
+    basename(measurementOf(entry).name),
+    measurementOf(entry).digest.algorithm,
+  ]);
+  expect(Object.fromEntries(hashes)).toMatchObject({
+    boot_aggregate: 'sha512',
+    'unsigned.sh': 'sha512',
+    'signer-rsa.sh': 'sha256',
+  });
+  expect(signaturesOf('minimal-sha512')).toMatchObject(SIGNED);
+});
+
 describe('fields of the newer templates', () => {
   test('d-ngv2 tells a digest of fs-verity from one of the file', () => {
     for (const scene of ['distribution-ngv2', 'distribution-sigv2']) {
@@ -303,6 +332,15 @@ describe('fields of the newer templates', () => {
 });
 
 describe('buffers that kernels measured', () => {
+  test('are states of the security module', () => {
+    const buffers = examined('distribution-selinux').flatMap(({ buffer }) => (buffer === undefined ? [] : [buffer]));
+    const states = buffers.filter(({ kind }) => kind === 'securityModule').map(({ bytes }) => bytes.toString('latin1'));
+    expect(states.map((state) => state.slice(0, 26))).toEqual([
+      'initialized=0;enforcing=1;',
+      'initialized=0;enforcing=0;',
+    ]);
+  });
+
   test('are keys of keyrings, tables of the device mapper and the version of the kernel', () => {
     const buffers = examined('minimal-keys').flatMap(({ buffer }) => (buffer === undefined ? [] : [buffer]));
     expect(buffers.map(({ kind, name }) => [kind, name])).toEqual([
