@@ -42,8 +42,10 @@ const ADD_KEYS = [
 const KEYS = 'measure func=KEY_CHECK keyrings=.ima template=ima-buf';
 
 const SECOND = 'scene.second';
-const KEXEC = (parameters: string): readonly string[] => [
+/** `between` is done by the first kernel once the second one is loaded. */
+const KEXEC = (parameters: string, between: readonly string[] = []): readonly string[] => [
   `kexec -s -l /vmlinuz --initrd=/second.cpio --command-line="$(cat /proc/cmdline) ${SECOND} ${parameters}"`,
+  ...between,
   'hand_out',
   'kexec -e',
 ];
@@ -125,7 +127,7 @@ export const SCENES: readonly Scene[] = [
     script: [
       ...ADD_KEYS,
       '/kmod/insmod /measured.ko || say "the module is refused"',
-      'kexec -d -s -l /vmlinuz-signed || say "the kernel is refused"',
+      'kexec -s -l /vmlinuz-signed || say "the kernel is refused"',
       ...ENABLE_VERITY,
       ...READ_ALL,
     ],
@@ -166,7 +168,7 @@ export const SCENES: readonly Scene[] = [
     second: {
       parameters: '',
       policy: [KEYS, ...FILES],
-      script: [...ADD_KEYS, ...READ_ALL, 'cat /files/late >/dev/null'],
+      script: [...ADD_KEYS, ...READ_ALL],
     },
     banks: ALL_BANKS,
   },
@@ -186,6 +188,15 @@ export const SCENES: readonly Scene[] = [
     policy: FILES,
     script: [...READ_ALL, ...KEXEC('ima_template=ima-ngv2')],
     second: { parameters: 'ima_template=ima-ngv2', policy: FILES, script: READ_ALL },
+    banks: ALL_BANKS,
+  },
+  {
+    name: 'minimal-kexec-late',
+    kernel: 'minimal',
+    parameters: '',
+    policy: FILES,
+    script: KEXEC('', ['cat /files/signer-rsa.sh >/dev/null']),
+    second: { parameters: '', policy: FILES, script: READ_ALL },
     banks: ALL_BANKS,
   },
 ];

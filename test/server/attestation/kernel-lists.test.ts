@@ -120,12 +120,15 @@ describe('a host whose kernel measures', () => {
 });
 
 describe('a host that started another kernel', () => {
-  it('which began a list of its own, cannot explain PCR 10', async () => {
+  it.each([
+    ['which began a list of its own, cannot explain PCR 10', 'distribution-kexec'],
+    ['which lacks what was measured after it was loaded, cannot explain PCR 10', 'minimal-kexec-late'],
+  ])('%s', async (_name, scene) => {
     await importSigners(ALL);
     await putRules(house, { files: SIGNED });
-    const machine = await enrollMachine(house, { tpm: kernelTpm('distribution-kexec') });
+    const machine = await enrollMachine(house, { tpm: kernelTpm(scene) });
     await using agent = new StreamAgent(house, machine);
-    const [boot, list] = kernelLogs('distribution-kexec');
+    const [boot, list] = kernelLogs(scene);
     for (let attempt = 1; attempt <= 3; attempt++) {
       agent.answer(await agent.challenge(), { logs: [boot, list] });
       expect((await agent.expect('torn')).attempt).toBe(attempt);
@@ -134,5 +137,48 @@ describe('a host that started another kernel', () => {
     const { result } = await agent.expect('result');
     expect(result.status).toBe('contraindicated');
     expect(failures(result.checks)).toContain('runtime.list failed IMA_LOG_INCOMPLETE');
+  });
+
+  const ignored = { action: 'ignore', message: '' } as const;
+  const ANYTHING: Partial<RuntimeRulesDraft> = {
+    files: { ...SIGNED, excludes: ['/*'] },
+    invalidSignatures: ignored,
+    violations: { ...ignored, applyExcludes: false },
+  };
+
+  it.each(['minimal-kexec', 'minimal-kexec-silent', 'minimal-kexec-other-template'])(
+    'with its list carried over, is one of another kernel: %s',
+    async (scene) => {
+      await importSigners(ALL);
+      const { result } = await judged(scene, ANYTHING);
+      expect(outcomes(result)).toEqual(
+        expect.arrayContaining(['runtime.list passed', 'runtime.boot-aggregate passed', 'runtime.files passed']),
+      );
+      expect(failures(result.checks)).toEqual(['runtime.kernels failed KERNEL_REPLACED']);
+      expect(result).toMatchObject({ status: 'warning', vector: { configuration: 36, executables: 33 } });
+    },
+  );
+
+  it('is followed across it from where the list was left', async () => {
+    await importSigners(ALL);
+    await putRules(house, ANYTHING);
+    const tpm = kernelTpm('minimal-kexec-silent/before');
+    const machine = await enrollMachine(house, { tpm });
+    await using agent = new StreamAgent(house, machine);
+    const [boot, list] = kernelLogs('minimal-kexec-silent/before');
+    expect((await agent.round({ logs: [boot, list] })).status).toBe('affirming');
+    for (const [alg, pcrs] of kernelTpm('minimal-kexec-silent').pcrs) {
+      tpm.pcrs.get(alg)?.set(10, pcrs.get(10) ?? Buffer.alloc(0));
+    }
+    house.clock.advance(2_000);
+    agent.send({ kind: 'wish' });
+    const challenge = await agent.challenge();
+    const offset = list.data.length;
+    expect(challenge.logs).toEqual([{ kind: 'ima', offset }]);
+    const [, whole] = kernelLogs('minimal-kexec-silent');
+    agent.answer(challenge, { logs: [{ kind: 'ima', data: whole.data.subarray(offset), offset }] });
+    const { result } = await agent.expect('result');
+    expect(result.status).toBe('warning');
+    expect(failures(result.checks)).toEqual(['runtime.kernels failed KERNEL_REPLACED']);
   });
 });

@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parseImaAscii } from '../../../tpm/ima/ascii.ts';
-import { bootAggregatesOf, checkBootAggregate } from '../../../tpm/ima/boot-aggregate.ts';
+import { bootAggregatesOf, checkBootAggregate, isBootAggregate } from '../../../tpm/ima/boot-aggregate.ts';
 import { encodeImaList } from '../../../tpm/ima/encode.ts';
 import type { ImaEntry } from '../../../tpm/ima/entry.ts';
 import { examineEntry } from '../../../tpm/ima/examine.ts';
@@ -385,5 +385,37 @@ describe('a kernel that was started by kexec and carries no list over', () => {
     if (outcome.kind !== 'matched') throw new Error(outcome.kind);
     const codes = outcome.entries.flatMap((entry) => examineEntry(entry, keyring).findings).map(({ code }) => code);
     expect(codes).toEqual(expect.arrayContaining(['IMA_KEXEC', 'IMA_BOOT_AGGREGATE_REPEATED']));
+  });
+});
+
+describe('a kernel that was started by kexec with the list carried over', () => {
+  test.each([
+    ['minimal-kexec', ['IMA_KEXEC', 'IMA_BOOT_AGGREGATE_REPEATED']],
+    // Its policy measures nothing of kexec.
+    ['minimal-kexec-silent', ['IMA_BOOT_AGGREGATE_REPEATED']],
+    ['minimal-kexec-other-template', ['IMA_BOOT_AGGREGATE_REPEATED']],
+  ])('%s goes on with list and PCR, and shows by another boot_aggregate', (scene, expected) => {
+    const before = kernelList(`${scene}/before`);
+    const list = kernelList(scene);
+    expect(list.subarray(0, before.length)).toEqual(before);
+    const first = replayImaList(before, { target: kernelTarget(`${scene}/before`) });
+    if (first.kind !== 'matched') throw new Error(first.kind);
+    const { checkpoint } = first;
+    const tail = list.subarray(checkpoint.offset);
+    const second = replayImaList(tail, { target: kernelTarget(scene), checkpoint });
+    if (second.kind !== 'matched') throw new Error(second.kind);
+    expect([second.findings, second.waitingBytes]).toEqual([[], 0]);
+    const all = examined(scene);
+    const aggregates = all.filter(({ measurement }) => measurement !== undefined && isBootAggregate(measurement));
+    expect(aggregates.map(({ entry }) => entry.index)).toEqual([0, checkpoint.entries]);
+    const [one, other] = aggregates.map((entry) => measurementOf(entry).digest.value);
+    expect(other).toEqual(one);
+    const codes = all.flatMap(({ findings }) => findings).map(({ code }) => code);
+    expect([...new Set(codes)].filter((code) => /KEXEC|AGGREGATE/.test(code))).toEqual(expected);
+  });
+
+  test('has a list that does not yield PCR 10 where something was measured after the kernel was loaded', () => {
+    const outcome = replayImaList(kernelList('minimal-kexec-late'), { target: kernelTarget('minimal-kexec-late') });
+    expect(outcome).toMatchObject({ kind: 'incomplete', findings: [{ code: 'IMA_LOG_INCOMPLETE' }] });
   });
 });
