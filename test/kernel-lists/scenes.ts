@@ -50,6 +50,12 @@ const KEXEC = (parameters: string, between: readonly string[] = []): readonly st
   'kexec -e',
 ];
 
+/** More than the space that the kernel keeps for what is measured once the next one is loaded: half a page, and what fills a page. */
+const MUCH = [
+  'n=0',
+  'while [ $n -lt 60 ]; do n=$((n + 1)); echo $n >/files/late-$n; cat /files/late-$n >/dev/null; done',
+];
+
 export const SCENES: readonly Scene[] = [
   {
     name: 'distribution-ima',
@@ -195,7 +201,7 @@ export const SCENES: readonly Scene[] = [
     kernel: 'minimal',
     parameters: '',
     policy: FILES,
-    script: KEXEC('', ['cat /files/signer-rsa.sh >/dev/null']),
+    script: KEXEC('', MUCH),
     second: { parameters: '', policy: FILES, script: READ_ALL },
     banks: ALL_BANKS,
   },
