@@ -35,10 +35,11 @@ const ENABLE_VERITY = ['fsverity enable /files/verity', 'fsverity enable /files/
 /** For the files of one owner: of a file that it matches and that is no verity file nothing is measured. */
 const VERITY = 'measure func=FILE_CHECK mask=MAY_READ fowner=1000 digest_type=verity';
 
-const ADD_KEYS = [
+const addKeys = (pattern: string): readonly string[] => [
   'ring=%keyring:.ima',
-  'for key in /keys/*.der; do keyctl padd asymmetric "" $ring <$key >/dev/null || say "$key is refused"; done',
+  `for key in /keys/${pattern}; do keyctl padd asymmetric "" $ring <$key >/dev/null || say "$key is refused"; done`,
 ];
+const ADD_KEYS = addKeys('*.der');
 const KEYS = 'measure func=KEY_CHECK keyrings=.ima template=ima-buf';
 
 const SECOND = 'scene.second';
@@ -170,7 +171,7 @@ export const SCENES: readonly Scene[] = [
     kernel: 'minimal',
     parameters: 'ima_policy=critical_data',
     policy: [KEYS, 'measure func=KEXEC_CMDLINE template=ima-buf', 'measure func=KEXEC_KERNEL_CHECK', ...FILES],
-    script: [...ADD_KEYS, ...READ_ALL, ...VIOLATE, ...KEXEC('')],
+    script: [...addKeys('signer-rsa.der'), ...READ_ALL, ...VIOLATE, ...KEXEC('')],
     second: {
       parameters: '',
       policy: [KEYS, ...FILES],

@@ -4,7 +4,7 @@ import type { FileRule, RuntimeRulesDraft } from '../../../server/policy/runtime
 import { readKeyring } from '../../../server/reference/keyring.ts';
 import { runtimeReport } from '../../../server/rpc/runtime-report.ts';
 import type { ResultRecord } from '../../../server/store/records.ts';
-import { kernelCertificate, kernelLogs, kernelTpm } from '../../support/kernel-lists.ts';
+import { kernelCertificate, kernelLogs, kernelSigner, kernelTpm } from '../../support/kernel-lists.ts';
 import type { SignerName } from '../../support/kernel-lists.ts';
 import { failures, putRules } from '../../support/measured-host.ts';
 import { FILES } from '../../support/runtime-policy.ts';
@@ -158,6 +158,23 @@ describe('a host that started another kernel', () => {
       expect(result).toMatchObject({ status: 'warning', vector: { configuration: 36, executables: 33 } });
     },
   );
+
+  it('has keys of the first kernel, and trusts none that the second one took', async () => {
+    await importSigners(['signer-p384']);
+    const files = { ...SIGNED, trustHostKeys: true };
+    const { result, report } = await judged('minimal-kexec', { files });
+    expect(report.hostKeys?.map(({ fingerprint }) => fingerprint)).toEqual([
+      kernelSigner('signer-rsa').fingerprint,
+      kernelSigner('signer-p256').fingerprint,
+    ]);
+    // Each kernel read three files that count: two of the key that the first one took, one of the operator's.
+    expect(report.counts?.validSignatures).toBe(6n);
+    const { observed = '' } = result.checks.find(({ id }) => id === 'runtime.files') ?? {};
+    expect(observed).toContain('signed by the unknown key');
+    expect(report.findings?.filter(({ path }) => path === '/files/signer-p256.sh').map(({ reason }) => reason)).toEqual(
+      ['FILE_UNKNOWN', 'FILE_UNKNOWN'],
+    );
+  });
 
   it('is followed across it from where the list was left', async () => {
     await importSigners(ALL);

@@ -147,6 +147,22 @@ const lists: readonly Expected[] = [
     aggregate: 'sha256 PCR0-9',
     violations: 0,
   },
+  {
+    scene: 'minimal-kexec',
+    entries: 38,
+    templates: { 'ima-sig': 32, 'ima-buf': 6 },
+    modes: MINIMAL,
+    aggregate: 'sha256 PCR0-9',
+    violations: 2,
+  },
+  {
+    scene: 'minimal-kexec-other-template',
+    entries: 27,
+    templates: { 'ima-sig': 14, 'ima-ngv2': 13 },
+    modes: MINIMAL,
+    aggregate: 'sha256 PCR0-9',
+    violations: 0,
+  },
 ];
 
 /** Every byte would take a minute on a busy machine; lengths of fields are no multiples of it. */
