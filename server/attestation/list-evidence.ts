@@ -15,8 +15,8 @@ export function evidenceOf(
   return { kind: 'unproven', absent: false, finding: explainFollowed.weakBank(), tally: found.tally };
 }
 
-/** Every PCR that the list extends needs a bank of another hash, into which the kernel put hashes of that kind. */
-function isProvenByMoreThanSha1({ pcrs }: ImaCheckpoint): boolean {
+/** Every PCR that a list extends needs a bank of another hash, into which the kernel put hashes of that kind. */
+export function isProvenByMoreThanSha1({ pcrs }: ImaCheckpoint): boolean {
   const strong = pcrs.filter(({ bank, modes }) => bank.alg !== TPM_ALG_SHA1 && modes.includes('bankHash'));
   return pcrs.every(({ pcr }) => strong.some((state) => state.pcr === pcr));
 }
