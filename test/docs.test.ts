@@ -229,9 +229,15 @@ describe('the page of clients in other languages', () => {
 });
 
 describe('the threat model', () => {
-  const attacks = rowsUnder(read('docs/threat-model.md'), 'attack', 'what stops it', 'test').map(
-    ([attack = '', , cell = '']) => ({ attack, cell }),
-  );
+  const text = read('docs/threat-model.md');
+  const attacks = rowsUnder(text, 'attack', 'what stops it', 'test').map(([attack = '', , cell = '']) => ({
+    attack,
+    cell,
+  }));
+  const checks = rowsUnder(text, 'check', 'what it refuses', 'test').map(([check = '', , cell = '']) => ({
+    check,
+    cell,
+  }));
 
   test('names tests', () => {
     expect(attacks.length).toBeGreaterThan(30);
@@ -240,6 +246,16 @@ describe('the threat model', () => {
   test.each(attacks)('names a test that exists: $attack', ({ cell }) => {
     const [, path = '', words = ''] = /^`(test\/[\w./-]+)`: (.+)$/.exec(cell) ?? [];
     expect(cell === '–' || read(path).includes(words)).toBe(true);
+  });
+
+  test('has every check of a list of run-time measurements', () => {
+    expect(checks.length).toBeGreaterThan(30);
+  });
+
+  test.each(checks)('names a test that exists for the check: $check', ({ cell }) => {
+    const [, path = '', words = ''] = /^`(test\/[\w./-]+)`: (.+)$/.exec(cell) ?? [];
+    expect(words).not.toBe('');
+    expect(read(path)).toContain(words);
   });
 });
 

@@ -12,6 +12,7 @@ import type { Finding } from '../verifier/finding.ts';
 import { checkBootOfList } from './boot-of-list.ts';
 import type { KeptEvidence } from './kept-evidence.ts';
 import { followKept, keptBytes } from './kept-list.ts';
+import { evidenceOf } from './list-evidence.ts';
 import { loadRuntime } from './round-runtime.ts';
 import type { RuntimeServices } from './runtime-services.ts';
 
@@ -43,8 +44,9 @@ export async function judgeKeptRuntime(
   if (outcome.kind === 'missing') return unknown(`not there: ${outcome.names.join(', ')}`);
   const tally = await tallyOf(services, { hostId: host.id, state, judge: outcome.judge });
   if (tally === null) return unknown('a list that does not lead to the values that were proven');
-  const { entries } = parseCheckpoint(state.checkpoint);
-  return { evidence: { kind: 'proven', tally, entries, boot: checkBootOfList(tally.bootAggregate, boot) } };
+  const checkpoint = parseCheckpoint(state.checkpoint);
+  const { entries } = checkpoint;
+  return { evidence: evidenceOf(checkpoint, { tally, entries, boot: checkBootOfList(tally.bootAggregate, boot) }) };
 }
 
 async function tallyOf(

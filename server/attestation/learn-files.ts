@@ -15,6 +15,7 @@ import type { ListBytes } from '../verifier/follow-list.ts';
 import { AttestationError } from './attestation-error.ts';
 import { followKept, keptBytes } from './kept-list.ts';
 import type { KeptRuntimeServices } from './kept-runtime.ts';
+import { isProvenByMoreThanSha1 } from './list-evidence.ts';
 import { loadRuntime } from './round-runtime.ts';
 
 export interface LearnRequest {
@@ -26,7 +27,7 @@ export interface LearnRequest {
 /**
  * The files that ran on a host since its boot, by the list that its rounds proved. `take` gets them as the list is read, before it
  * is proven that they are of it: what was taken counts only if this ends without an error. Returns what is no reference value, a
- * phrase each. Throws RUNTIME_LIST_MISSING where nothing is proven.
+ * phrase each. Throws RUNTIME_LIST_MISSING where nothing is proven, or by SHA-1 alone.
  */
 export async function learnFiles(
   { store, runtimes }: KeptRuntimeServices,
@@ -56,6 +57,7 @@ export async function learnFiles(
   };
   const list = await followKept(runtimes, state, taking);
   if (list === null || list.checkpoint.entries === 0) throw missing();
+  if (!isProvenByMoreThanSha1(list.checkpoint)) throw weak();
   return files.left();
 }
 
@@ -126,5 +128,12 @@ function missing(): AttestationError {
   return new AttestationError(
     'RUNTIME_LIST_MISSING',
     'no list of run-time measurements of this boot is proven: the policy of the host needs run-time rules, and a round since',
+  );
+}
+
+function weak(): AttestationError {
+  return new AttestationError(
+    'RUNTIME_LIST_MISSING',
+    'the list of run-time measurements is proven by SHA-1 alone, so that other files may be in it: switch the SHA-256 bank of the TPM on',
   );
 }

@@ -16,6 +16,16 @@ export const explainFollowed = {
     });
   },
 
+  weakBank(): Finding {
+    return unevaluated(ID, {
+      reason: 'RUNTIME_BANK_WEAK',
+      observed: 'no active bank but such as hold SHA-1 hashes of the entries',
+      expected: 'an active bank of a stronger hash that the kernel has',
+      message:
+        'The list of run-time measurements is proven by SHA-1 alone, so that other entries may have the same hashes. Switch the SHA-256 bank on.',
+    });
+  },
+
   finding(
     followed: Exclude<FollowedList, { readonly kind: 'proven' }>,
     came: { readonly unreadable: string; readonly nothingCame: boolean },

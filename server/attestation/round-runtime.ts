@@ -22,6 +22,7 @@ import type { FollowedList } from '../verifier/follow-list.ts';
 import type { VerifiedEvidence } from '../verifier/verify-evidence.ts';
 import { checkBootOfList } from './boot-of-list.ts';
 import { listBytes } from './list-bytes.ts';
+import { evidenceOf } from './list-evidence.ts';
 import { explainFollowed } from './list-findings.ts';
 import type { Challenge, RoundEvidence } from './messages.ts';
 import type { RuntimeServices } from './runtime-services.ts';
@@ -209,8 +210,9 @@ class ListRound {
     const proven = checkpoint.pcrs.map(({ pcr }) => pcr);
     const pcrs = [...new Set([...proven, ...awaited])].toSorted((left, right) => left - right);
     const boot = checkBootOfList(tally.bootAggregate, this.#round.proven ?? this.#context.boot);
+    const found = { tally: withFormerFaults(tally, former), entries: checkpoint.entries, boot };
     return {
-      evidence: { kind: 'proven', tally: withFormerFaults(tally, former), entries: checkpoint.entries, boot },
+      evidence: evidenceOf(checkpoint, found),
       change: this.#changeTo({ checkpoint: formatCheckpoint(checkpoint), pcrs, tally, former }),
       torn: false,
       askAgain: awaited.length > 0,

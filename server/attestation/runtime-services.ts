@@ -69,12 +69,15 @@ class HostKeys {
   keyringWith(hostKeys: readonly HostKeyRecord[]): ImaKeyring | null {
     if (hostKeys.length === this.#count) return this.#keyring;
     this.#count = hostKeys.length;
-    const added = hostKeys.filter(({ keyring }) => keyring === TRUSTED_KEYRING);
+    const added = hostKeys.filter(({ keyring, ofFirstKernel }) => keyring === TRUSTED_KEYRING && ofFirstKernel);
     const keys = added.map(({ der }) => readImaKey(Buffer.from(der, 'base64')));
     this.#keyring = keys.length === 0 ? null : new ImaKeyring([...this.judge.references.keyring.keys, ...keys]);
     return this.#keyring;
   }
 }
 
-/** The keyring that kernels verify file signatures with. Only keys that a built-in key vouches for come into it. */
+/**
+ * The keyring that kernels verify file signatures with. Only keys that a built-in key vouches for come into it: one of the kernel that
+ * the boot log tells of, for what another kernel has built in nobody knows.
+ */
 const TRUSTED_KEYRING = '.ima';

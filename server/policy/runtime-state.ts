@@ -6,7 +6,7 @@ import type { RuntimeRules } from './runtime-rules.ts';
 import type { RuntimeTally } from './runtime-tally.ts';
 
 /** How an entry is judged, and what is kept of it: another one judges every list anew from its start. */
-const JUDGEMENT_VERSION = 1;
+const JUDGEMENT_VERSION = 2;
 
 /** How far a list is proven and what it came to, as the store keeps it. */
 export interface RuntimeState {

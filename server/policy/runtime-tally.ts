@@ -27,6 +27,8 @@ export interface RuntimeFaults {
 export interface HostKeyRecord {
   readonly keyring: string;
   readonly fingerprint: string;
+  /** Whether the kernel that the boot log tells of took it, not one that was started later. */
+  readonly ofFirstKernel: boolean;
   /** Base64. */
   readonly der: string;
 }
@@ -50,6 +52,8 @@ export interface RuntimeTally {
   readonly byKey: Readonly<Record<string, number>>;
   /** Digest of the first entry, such as `sha256:…`; '' where that is no boot_aggregate, null before it. */
   readonly bootAggregate: string | null;
+  /** Kernels that were started after the first one. */
+  readonly laterKernels: number;
   readonly hostKeys: readonly HostKeyRecord[];
 }
 
@@ -67,6 +71,7 @@ export const EMPTY_TALLY: RuntimeTally = {
   bySet: {},
   byKey: {},
   bootAggregate: null,
+  laterKernels: 0,
   hostKeys: [],
 };
 
@@ -87,6 +92,7 @@ export class RuntimeTallier {
   readonly #byKey: Map<string, number>;
   readonly #hostKeys: HostKeyRecord[];
   #bootAggregate: string | null;
+  #laterKernels: number;
 
   constructor(before: RuntimeTally) {
     this.#counts = { ...before.counts };
@@ -100,6 +106,7 @@ export class RuntimeTallier {
     this.#byKey = new Map(Object.entries(before.byKey));
     this.#hostKeys = [...before.hostKeys];
     this.#bootAggregate = before.bootAggregate;
+    this.#laterKernels = before.laterKernels;
   }
 
   get hostKeys(): readonly HostKeyRecord[] {
@@ -139,6 +146,7 @@ export class RuntimeTallier {
       bySet: Object.fromEntries(this.#bySet),
       byKey: Object.fromEntries(this.#byKey),
       bootAggregate: this.#bootAggregate,
+      laterKernels: this.#laterKernels,
       hostKeys: this.#hostKeys,
     };
   }
@@ -158,7 +166,8 @@ export class RuntimeTallier {
     if (added === null || this.#hostKeys.length >= MAX_HOST_KEYS || added.der.length > MAX_HOST_KEY_BYTES) return;
     const { keyring, fingerprint } = added;
     if (this.#hostKeys.some((known) => known.keyring === keyring && known.fingerprint === fingerprint)) return;
-    this.#hostKeys.push({ keyring: cut(keyring), fingerprint, der: added.der.toString('base64') });
+    const ofFirstKernel = this.#laterKernels === 0;
+    this.#hostKeys.push({ keyring: cut(keyring), fingerprint, ofFirstKernel, der: added.der.toString('base64') });
   }
 
   /**
@@ -169,6 +178,7 @@ export class RuntimeTallier {
     if (entry.index === 0) {
       this.#bootAggregate = kind === 'aggregate' ? digestOf(entry) : '';
     } else if (kind === 'aggregate') {
+      this.#laterKernels += 1;
       this.#addFault(entry, {
         reason: 'KERNEL_REPLACED',
         detail: 'another boot_aggregate: a second kernel was started',

@@ -17,7 +17,7 @@ const miscLayouts = [
   { ownerAt: 8, size: 20 },
 ] as const;
 
-const IMA_XATTR = 'security.ima';
+export const IMA_XATTR = 'security.ima';
 
 /**
  * Checks the `evmsig` field of an entry. It is valid only if it covers a `security.ima` that is of the digest measured: else it

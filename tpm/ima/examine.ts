@@ -3,10 +3,10 @@ import { checkBootPlace } from './boot-aggregate.ts';
 import { bufferKind, checkBuffer } from './critical-data.ts';
 import type { MeasuredBuffer } from './critical-data.ts';
 import type { ImaEntry } from './entry.ts';
-import { checkEvmSignature } from './evm-signature.ts';
+import { IMA_XATTR, checkEvmSignature } from './evm-signature.ts';
 import { isFinding, placeOf, readMeasurement } from './fields.ts';
 import type { ImaMeasurement } from './fields.ts';
-import { checkFileSignature } from './file-signature.ts';
+import { XATTR_TYPE, checkFileSignature } from './file-signature.ts';
 import { imaFinding, quoteName } from './findings.ts';
 import type { ImaFinding } from './findings.ts';
 import { ImaKeyError, readImaKey } from './keyring.ts';
@@ -68,11 +68,20 @@ export function examineEntry(entry: ImaEntry, keyring: ImaKeyring): ExaminedEntr
 /** All signatures of an entry as one result. */
 export function checkSignatures(entry: ImaEntry, measurement: ImaMeasurement, keyring: ImaKeyring): ImaSignatureResult {
   const { signature, digest, modsig, modsigDigest } = measurement;
+  const ofFile = (bytes: Buffer = Buffer.alloc(0)): ImaSignatureResult => checkFileSignature(bytes, digest, keyring);
   return combineResults([
-    signature === undefined ? { kind: 'none' } : checkFileSignature(signature, digest, keyring),
+    ofFile(signature),
     checkModsig(modsig, modsigDigest, keyring),
     checkEvmSignature(measurement, keyring, entry.layout.byteOrder),
+    ofFile(storedSignature(measurement)),
   ]);
+}
+
+/** Lists of evm-sig have no `sig`: a file that only IMA's tools signed has its signature among the attributes. */
+function storedSignature({ xattrs }: ImaMeasurement): Buffer | undefined {
+  const value = xattrs?.find(({ name }) => name === IMA_XATTR)?.value;
+  const type = value?.[0];
+  return type === XATTR_TYPE.signature || type === XATTR_TYPE.veritySignature ? value : undefined;
 }
 
 function signatureFinding(

@@ -5,9 +5,11 @@ import { RuntimeServices } from '../../../server/attestation/runtime-services.ts
 import { ReferenceImports } from '../../../server/reference/import.ts';
 import type { ImportOutcome } from '../../../server/reference/import.ts';
 import type { LogStore } from '../../../server/store/log-store.ts';
+import { TPM_ALG_SHA1 } from '../../../tpm/structures/constants.ts';
 import { failures, MeasuredHost, putRules } from '../../support/measured-host.ts';
 import { bufferPlan, filePlan, sha256, violationPlan } from '../../support/measuring-kernel.ts';
 import { FILES } from '../../support/runtime-policy.ts';
+import { SoftwareTpm } from '../../support/software-tpm.ts';
 import { openHouse, OPERATOR, putPolicy } from '../../support/test-service.ts';
 import type { House } from '../../support/test-service.ts';
 import { digestField, nameField } from '../../tpm/ima/list-builder.ts';
@@ -74,6 +76,17 @@ describe('a set that is learned from a host', () => {
     await using other = await MeasuredHost.enrolled(house);
     other.kernel.measure(filePlan('/usr/bin/sh', 'sh'));
     expect((await other.round()).status).toBe('affirming');
+  });
+
+  it('has nothing of a host whose list SHA-1 alone proves', async () => {
+    await putRules(house, { violations: { action: 'ignore', applyExcludes: false, message: '' } });
+    await using host = await MeasuredHost.enrolled(house, new SoftwareTpm({ banks: [TPM_ALG_SHA1] }));
+    host.kernel.measure(filePlan('/bin/sh', 'sh'));
+    await host.round();
+    await expect(learn(host)).rejects.toMatchObject({
+      code: 'RUNTIME_LIST_MISSING',
+      message: expect.stringContaining('proven by SHA-1 alone') as string,
+    });
   });
 
   it('has nothing of what no quote covers', async () => {

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
+import { isFinding, readMeasurement } from '../../../tpm/ima/fields.ts';
 import { TPM_ALG_SHA256 } from '../../../tpm/structures/constants.ts';
 import type { Challenge } from '../../../server/attestation/messages.ts';
 import { readState } from '../../../server/policy/runtime-state.ts';
@@ -12,6 +13,7 @@ import { caughtUp, StreamAgent } from '../../support/stream-agent.ts';
 import { openHouse, openReplica, putPolicy } from '../../support/test-service.ts';
 import type { House } from '../../support/test-service.ts';
 import { makeRecord } from '../../tpm/ima/list-builder.ts';
+import { readAll } from '../../tpm/ima/read-entries.ts';
 
 let house: House;
 let host: MeasuredHost;
@@ -65,10 +67,22 @@ describe('entries that the quote does not cover', () => {
   });
 });
 
+/** As `ascii_runtime_measurements` shows it. */
+function asciiOf(list: Buffer): Buffer {
+  const lines = readAll(list).map((entry) => {
+    const read = readMeasurement(entry);
+    if (isFinding(read)) throw new Error(read.message);
+    const digest = `${read.digest.algorithm}:${read.digest.value.toString('hex')}`;
+    return `${entry.pcr} ${entry.templateHash.toString('hex')} ${entry.template.name} ${digest} ${read.name} `;
+  });
+  return Buffer.from(lines.join('\n'));
+}
+
 describe('a list that cannot explain PCR 10', () => {
   it.each([
     ['lacks an entry', (list: Buffer, _record: Buffer) => list],
     ['has another entry in its place', (list: Buffer) => Buffer.concat([list, makeRecord(good('/usr/bin/b'))])],
+    ['is the one that is made for people', (list: Buffer, record: Buffer) => asciiOf(Buffer.concat([list, record]))],
     ['is of no form', (list: Buffer) => Buffer.concat([list, Buffer.alloc(400, 0xee)])],
     ['began anew', (_list: Buffer, record: Buffer) => record],
   ])('is torn twice and then a result where it %s', async (_name, make) => {

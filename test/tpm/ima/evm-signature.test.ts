@@ -156,6 +156,53 @@ describe('a portable EVM signature', () => {
   });
 });
 
+describe('a file signature among the attributes, without one of EVM', () => {
+  const content = (signature: Buffer, xattr = 'security.ima') =>
+    readOne({
+      template: 'evm-sig',
+      fields: [
+        digestField('sha256', digest),
+        nameField('/usr/bin/tool'),
+        Buffer.alloc(0),
+        nameField(xattr),
+        number(signature.length, 4),
+        signature,
+        number(0, 4),
+        number(0, 4),
+        number(0o100755, 2),
+      ],
+    });
+  const other = hash('sha256', 'other', 'buffer');
+
+  test.each<[string, Buffer, object]>([
+    ['is valid by RSA', signV2(rsa, 'sha256', digest), { kind: 'valid', source: 'ima', key: rsa.key }],
+    ['is valid by ECDSA', signV2(ec, 'sha256', digest), { kind: 'valid', source: 'ima', key: ec.key }],
+    [
+      'of another file is invalid',
+      signV2(rsa, 'sha256', other),
+      { kind: 'invalid', source: 'ima', fault: 'VALUE_WRONG' },
+    ],
+    ['of an unknown key is told so', signV2(rsaSigner(), 'sha256', digest), { kind: 'unknownKey', source: 'ima' }],
+    ['that is a bare digest is none', hashed, { kind: 'none' }],
+  ])('%s', (_, signature, expected) => {
+    expect(examineEntry(content(signature), keyring).signature).toMatchObject(expected);
+  });
+
+  test('is looked for in security.ima alone', () => {
+    const entry = content(signV2(rsa, 'sha256', digest), 'security.selinux');
+    expect(examineEntry(entry, keyring).signature).toEqual({ kind: 'none' });
+  });
+
+  test('is enough where the key of EVM is unknown, and does not make good a false signature of EVM', () => {
+    const ima = signV2(ec, 'sha256', digest);
+    expect(examineEntry(evmEntry({ ima }), new ImaKeyring([ec.key])).signature).toMatchObject({
+      kind: 'valid',
+      source: 'ima',
+    });
+    expect(check({ ima, listed: { uid: 1 } })).toMatchObject({ kind: 'invalid', source: 'evm' });
+  });
+});
+
 describe('what evmctl made of a file', () => {
   /**
    * Made once by ima-evm-utils 1.4 (`evmctl sign --imasig --portable -a sha256` with a P-256 key) of a file with the content

@@ -506,7 +506,8 @@ export type FileRule = Message<"assay.v1.FileRule"> & {
   requireSignature: boolean;
 
   /**
-   * Keys count also that the host added to its keyring .ima while it ran, which its kernel has let in.
+   * Keys count also that the host added to its keyring .ima while it ran, which the kernel that booted has let in: not one that
+   * kexec started.
    *
    * @generated from field: bool trust_host_keys = 4;
    */
