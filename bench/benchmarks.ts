@@ -16,8 +16,6 @@ export const benchmarks: readonly Benchmark[] = [
   runtime,
   store,
   placement,
-  store,
-  placement,
   simulation,
   rounds,
   idle,
