@@ -40,6 +40,8 @@ export class PlacementIndex {
   #found = new Int32Array(1024);
   #members = new Int32Array(1024);
   #groups = new Int32Array(1024);
+  /** By the label that was spread over, as long as no label changes. */
+  readonly #groupings = new Map<string, Grouping>();
   readonly #everything = new SlotSet();
   /** By the lowest tier that is asked for. */
   readonly #tiers: Readonly<Record<PlacementTier, SlotSet>> = { affirming: new SlotSet(), warning: new SlotSet() };
@@ -53,11 +55,15 @@ export class PlacementIndex {
   /** Takes a present result, unless a newer one is there. */
   apply(record: PlacementRecord): void {
     const known = this.#slots.get(record.hostId);
-    if (known === undefined) return this.#insert(this.#newSlot(), record);
+    if (known === undefined) {
+      this.#groupings.clear();
+      return this.#insert(this.#newSlot(), record);
+    }
     const before = this.#records[known];
     if (before === undefined || !isNewer(record, before)) return;
     if (before.revision === record.revision) this.#setColumns(known, record);
     else {
+      if (!sameLabels(before.labels, record.labels)) this.#groupings.clear();
       this.#unlink(known, before);
       this.#insert(known, record);
     }
@@ -88,17 +94,19 @@ export class PlacementIndex {
 
   /**
    * Hosts in the scope that are refused: how many by bit of their refusals, and at most `limit` of them, those with the fewest
-   * refusals first, then by id.
+   * refusals first, then by id. It looks at every host, a part of them at each step, and says what held at the first: the index may
+   * change between steps.
    */
-  refused(
+  *refused(
     { requirements, scope, now }: PlacementQuery,
     limit: number,
-  ): { readonly hosts: readonly PlacementRecord[]; readonly counts: readonly number[] } {
+  ): Generator<void, { readonly hosts: readonly PlacementRecord[]; readonly counts: readonly number[] }> {
     const counts: number[] = [];
-    const refusals = new Uint8Array(this.#records.length);
+    const records = this.#records.slice();
+    const refusals = new Uint8Array(records.length);
     const best = Best.of(limit, (a, b) => {
       const difference = (refusals[a] ?? 0) - (refusals[b] ?? 0);
-      return difference === 0 ? this.#idBefore(a, b) : difference < 0;
+      return difference === 0 ? (records[a]?.hostId ?? '') < (records[b]?.hostId ?? '') : difference < 0;
     });
     const matches = this.#marked({ within: this.#withLabels(requirements.matchLabels) ?? [NOTHING] });
     const wanted = this.#marked({
@@ -106,9 +114,11 @@ export class PlacementIndex {
       without: this.#excludedSets(requirements.excluded, new Set()),
     });
     const within = this.#withLabels(scope) ?? [NOTHING];
-    const found = this.#found.subarray(0, collectCommon(this.#found, { within }));
-    for (const slot of found) {
-      const record = this.#records[slot];
+    // Other queries work on the same array between steps.
+    const found = this.#found.slice(0, collectCommon(this.#found, { within }));
+    for (const [position, slot] of found.entries()) {
+      if (position % STEP === STEP - 1) yield;
+      const record = records[slot];
       const selected = { matches: matches[slot] === 1, excluded: wanted[slot] !== 1 };
       const bits = record === undefined ? 0 : refusalBits(record, requirements, now, selected);
       if (bits === 0) continue;
@@ -121,7 +131,7 @@ export class PlacementIndex {
       refusals[slot] = count;
       best.offer(slot);
     }
-    return { hosts: best.sorted().flatMap((slot) => this.#records[slot] ?? []), counts };
+    return { hosts: best.sorted().flatMap((slot) => records[slot] ?? []), counts };
   }
 
   /** By slot, 1 for each that is in all of `within` and in none of `without`. */
@@ -178,22 +188,27 @@ export class PlacementIndex {
   }
 
   /** Group 0 has the hosts without the label. */
-  #groupsBy(key: string, found: Int32Array): { readonly of: Int32Array; readonly count: number } | null {
+  #groupsBy(key: string, found: Int32Array): Grouping | null {
     const values = this.#labels.get(key);
     if (key === '' || values === undefined) return null;
     if (values.size > FEW_VALUES) return this.#groupsOf(key, found);
-    const of = this.#groups.fill(0);
+    const known = this.#groupings.get(key);
+    if (known !== undefined) return known;
+    const of = new Int32Array(this.#groups.length);
     let group = 0;
     for (const set of values.values()) {
       group += 1;
       const members = collectCommon(this.#members, { within: [set] });
       for (let position = 0; position < members; position += 1) of[this.#members[position] ?? 0] = group;
     }
-    return { of, count: group + 1 };
+    const grouping = { of, count: group + 1 };
+    if (this.#groupings.size >= MAX_GROUPINGS) this.#groupings.clear();
+    this.#groupings.set(key, grouping);
+    return grouping;
   }
 
   /** The same by a look at each found host: a label with a value for every host costs nothing for those that were not found. */
-  #groupsOf(key: string, found: Int32Array): { readonly of: Int32Array; readonly count: number } {
+  #groupsOf(key: string, found: Int32Array): Grouping {
     const of = this.#groups;
     const groups = new Map<string, number>();
     for (const slot of found) {
@@ -276,13 +291,28 @@ export class PlacementIndex {
   }
 }
 
+/** The group of each slot, and how many groups there are. */
+interface Grouping {
+  readonly of: Int32Array;
+  readonly count: number;
+}
+
 const NOTHING = new SlotSet();
+/** Labels whose groups are kept: four bytes a host each. */
+const MAX_GROUPINGS = 4;
+/** Hosts that one step of an explanation looks at: some milliseconds at the most. */
+const STEP = 4_096;
 /** Values of a label up to which a spread goes through their sets. */
 const FEW_VALUES = 256;
 
 function isNewer(record: PlacementRecord, before: PlacementRecord): boolean {
   if (record.revision !== before.revision) return record.revision > before.revision;
   return record.challengeTime > before.challengeTime;
+}
+
+function sameLabels(a: Labels, b: Labels): boolean {
+  const keys = Object.keys(a);
+  return keys.length === Object.keys(b).length && keys.every((key) => Object.hasOwn(b, key) && a[key] === b[key]);
 }
 
 function setAt(sets: Map<string, SlotSet>, key: string): SlotSet {
