@@ -1,5 +1,6 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { DescMessage, Message } from '@bufbuild/protobuf';
+import { EncodedMessage } from './encoded-message.ts';
 import { StatusError } from './status.ts';
 import type { AnyHandler, BoundMethod, Context } from './service.ts';
 import type { ServerCall } from './server-call.ts';
@@ -147,15 +148,24 @@ function decode(schema: DescMessage, bytes: Buffer, limit: number): Message {
 }
 
 function encode(schema: DescMessage, response: unknown, limit: number): Buffer {
-  if (!isMessageInit(response)) throw new TypeError('handler answered no message');
-  const { buffer, byteOffset, byteLength } = toBinary(schema, create(schema, response));
-  if (byteLength > limit) {
+  const bytes = bytesOf(schema, response);
+  if (bytes.length > limit) {
     throw new StatusError({
       code: 'RESOURCE_EXHAUSTED',
       reason: 'RESPONSE_TOO_LARGE',
-      message: `response has ${byteLength} bytes, at most ${limit} are sent`,
+      message: `response has ${bytes.length} bytes, at most ${limit} are sent`,
     });
   }
+  return bytes;
+}
+
+function bytesOf(schema: DescMessage, response: unknown): Buffer {
+  if (response instanceof EncodedMessage) {
+    if (response.schema !== schema) throw new TypeError('handler answered the bytes of another message');
+    return response.bytes;
+  }
+  if (!isMessageInit(response)) throw new TypeError('handler answered no message');
+  const { buffer, byteOffset, byteLength } = toBinary(schema, create(schema, response));
   return Buffer.from(buffer, byteOffset, byteLength);
 }
 

@@ -1,5 +1,6 @@
 import { getOption, hasOption } from '@bufbuild/protobuf';
 import type { DescMethod, DescService, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
+import type { EncodedMessage } from './encoded-message.ts';
 import { access, Role } from './gen/assay/v1/access_pb.ts';
 import type { StatusError } from './status.ts';
 
@@ -49,17 +50,18 @@ export interface Context {
 export type Handler<M extends Pick<DescMethod, 'methodKind' | 'input' | 'output'>> = M['methodKind'] extends 'unary'
   ? (request: MessageShape<M['input']>, context: Context) => Answer<M>
   : M['methodKind'] extends 'server_streaming'
-    ? (request: MessageShape<M['input']>, context: Context) => AsyncIterable<MessageInitShape<M['output']>>
+    ? (request: MessageShape<M['input']>, context: Context) => AsyncIterable<StreamedMessage<M>>
     : M['methodKind'] extends 'client_streaming'
       ? (requests: AsyncIterable<MessageShape<M['input']>>, context: Context) => Answer<M>
-      : (
-          requests: AsyncIterable<MessageShape<M['input']>>,
-          context: Context,
-        ) => AsyncIterable<MessageInitShape<M['output']>>;
+      : (requests: AsyncIterable<MessageShape<M['input']>>, context: Context) => AsyncIterable<StreamedMessage<M>>;
 
 type Answer<M extends Pick<DescMethod, 'output'>> =
   | Promise<MessageInitShape<M['output']>>
   | MessageInitShape<M['output']>;
+
+type StreamedMessage<M extends Pick<DescMethod, 'output'>> =
+  | MessageInitShape<M['output']>
+  | EncodedMessage<M['output']>;
 
 /** One handler for every method of a service. */
 export type Handlers<S extends DescService> = { readonly [K in keyof S['method']]: Handler<S['method'][K]> };

@@ -15,7 +15,7 @@ import { PlacementError } from '../server/placement/placement-error.ts';
 import { everyClaim } from '../server/policy/claims-model.ts';
 import { resolvePolicyDraft } from '../server/policy/policy.ts';
 import { ReferenceImportError } from '../server/reference/import-error.ts';
-import { WatchError } from '../server/result/watch.ts';
+import { WatchError } from '../server/result/watch-error.ts';
 import { policyDraftFromProto } from '../server/rpc/convert-policy.ts';
 import { translateError } from '../server/rpc/errors.ts';
 import { StoreError } from '../server/store/store.ts';
@@ -129,7 +129,7 @@ describe('the page of reasons', () => {
     ['server/verifier/evidence-error.ts', 'EvidenceErrorCode', (code) => new EvidenceError(code, 'text')],
     ['server/verifier/collect-logs.ts', 'LogErrorCode', (code) => new LogError(code, 'text')],
     ['server/reference/import-error.ts', 'ReferenceImportErrorCode', (code) => new ReferenceImportError(code, 'text')],
-    ['server/result/watch.ts', 'WatchErrorCode', (code) => new WatchError(code, 'text')],
+    ['server/result/watch-error.ts', 'WatchErrorCode', (code) => new WatchError(code, 'text')],
     ['server/placement/placement-error.ts', 'PlacementErrorCode', (code) => new PlacementError(code, 'text')],
     ['server/store/store.ts', 'StoreErrorCode', (code) => new StoreError(code, 'text')],
   ];

@@ -1,12 +1,15 @@
 import type { Change } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 import { SharedChanges } from './shared-changes.ts';
+import type { ReadChange } from './shared-changes.ts';
+import { SharedConfirmations } from './shared-confirmations.ts';
+import type { ConfirmationPage } from './shared-confirmations.ts';
 
 /** Changes that one look at the store takes. */
 const PAGE = 500;
 
 export interface FeedOptions {
-  readonly store: Pick<Store, 'heads' | 'changesSince' | 'expireResults'>;
+  readonly store: Pick<Store, 'now' | 'heads' | 'changesSince' | 'confirmationsSince' | 'expireResults'>;
   /** Milliseconds between two looks without a hint: what other replicas write is seen this soon. */
   readonly pollInterval: number;
   readonly onError: (error: unknown) => void;
@@ -20,8 +23,8 @@ export class ChangeFeed {
   readonly #options: FeedOptions;
   readonly #hosts = new Map<string, Set<(change: Change) => void>>();
   readonly #waiters = new Set<() => void>();
-  readonly #shared: SharedChanges;
-  #revision = 0;
+  readonly #changes: SharedChanges;
+  readonly #confirmations: SharedConfirmations;
   #timer: NodeJS.Timeout | null = null;
   #looking = false;
   #hinted = false;
@@ -29,12 +32,13 @@ export class ChangeFeed {
 
   constructor(options: FeedOptions) {
     this.#options = options;
-    this.#shared = new SharedChanges(options.store);
+    this.#changes = new SharedChanges(options.store);
+    this.#confirmations = new SharedConfirmations(options.store);
   }
 
   async start(): Promise<void> {
     const heads = await this.#options.store.heads();
-    this.#revision = heads.revision;
+    this.#changes.begin(heads.revision);
     this.#schedule();
   }
 
@@ -61,18 +65,26 @@ export class ChangeFeed {
   }
 
   /** A page of changes after a revision, for a watcher: see {@link SharedChanges.after}. */
-  changesAfter(revision: number, since: number): Promise<readonly Change[]> {
-    return this.#shared.after(revision, { head: this.#revision, since });
+  changesAfter(revision: number, since: number): Promise<readonly ReadChange[]> {
+    return this.#changes.after(revision, since);
   }
 
-  /** How many pages were read for watchers so far. */
+  /** A page of confirmations after a sequence, for a watcher: see {@link SharedConfirmations.after}. */
+  confirmationsAfter(
+    sequence: number,
+    wanted: { readonly revision: number; readonly since: number },
+  ): Promise<ConfirmationPage> {
+    return this.#confirmations.after(sequence, { ...wanted, head: this.#changes.head });
+  }
+
+  /** How often the store was read for watchers so far. */
   get reads(): number {
-    return this.#shared.reads;
+    return this.#changes.reads + this.#confirmations.reads;
   }
 
   /** Resolves when there is a change after `revision`, when `timeout` milliseconds are over, or at the abort. */
   async wait(revision: number, options: { readonly timeout: number; readonly signal: AbortSignal }): Promise<void> {
-    if (this.#closed || options.signal.aborted || this.#revision > revision) return;
+    if (this.#closed || options.signal.aborted || this.#changes.head > revision) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     const wake = (): void => resolve();
     const timer = setTimeout(wake, options.timeout);
@@ -118,12 +130,12 @@ export class ChangeFeed {
 
   async #readOn(): Promise<void> {
     const heads = await this.#options.store.heads();
-    const moved = heads.revision > this.#revision;
-    while (this.#revision < heads.revision) {
-      const changes = await this.#options.store.changesSince(this.#revision, PAGE);
-      const last = changes.at(-1);
-      if (last === undefined) break;
-      this.#revision = last.revision;
+    const moved = heads.revision > this.#changes.head;
+    while (this.#changes.head < heads.revision) {
+      const asOf = this.#options.store.now();
+      const changes = await this.#options.store.changesSince(this.#changes.head, PAGE);
+      if (changes.length === 0) break;
+      this.#changes.append(changes, asOf);
       for (const change of changes) this.#tell(change);
     }
     if (moved) this.#wake();

@@ -1,4 +1,4 @@
-import { WatchError } from './watch.ts';
+import { WatchError } from './watch-error.ts';
 
 /** Of one caller: an engine has one for each replica, and for a while the one of each connection that was lost unnoticed. */
 export const MAX_OF_CALLER = 256;

@@ -3,55 +3,111 @@ import type { Store } from '../store/store.ts';
 
 /** Changes that one read takes: the memory of a watcher is bounded by this and not by how far it is behind. */
 export const PAGE = 200;
-/** Revisions behind which a page is kept: most watchers stand at the newest, and some are on their way there. */
-const MAX_KEPT = 8;
+/** The newest changes that are kept, at least, once there were so many: most watchers stand among them. */
+const MAX_NEWEST = 1_000;
+/** Revisions further behind from which a page is kept: who comes back after a while does so with others. */
+const MAX_PAGES = 4;
 
-interface Kept {
-  readonly changes: Promise<readonly Change[]>;
-  /** Counts the reads. */
-  readonly read: number;
-  /** The newest revision that was known when the read began. */
-  readonly head: number;
+/** A change as it stood at one time: confirmations move the validity of what was read before. */
+export interface ReadChange {
+  readonly change: Change;
+  /** By the store's clock, when the read began. */
+  readonly asOf: number;
 }
 
-/** Pages of changes for many watchers: those that stand at the same revision share one read of the store. */
+interface Page {
+  readonly changes: Promise<readonly ReadChange[]>;
+  readonly asOf: number;
+}
+
+/**
+ * Changes for many watchers. What the feed has read is kept for all of them, the newest; those further behind read the store, and share
+ * a page where they stand at the same revision.
+ */
 export class SharedChanges {
-  readonly #store: Pick<Store, 'changesSince'>;
-  readonly #pages = new Map<number, Kept>();
+  readonly #store: Pick<Store, 'changesSince' | 'now'>;
+  /** Every change after `#newestAfter`, up to `#head`. */
+  #newest: ReadChange[] = [];
+  #newestAfter = 0;
+  #head = 0;
+  readonly #pages = new Map<number, Page>();
   #reads = 0;
 
-  constructor(store: Pick<Store, 'changesSince'>) {
+  constructor(store: Pick<Store, 'changesSince' | 'now'>) {
     this.#store = store;
   }
 
-  /** How many reads have begun. */
+  /** How often the store was read for watchers. */
   get reads(): number {
     return this.#reads;
   }
 
+  /** The newest revision that was read. */
+  get head(): number {
+    return this.#head;
+  }
+
+  /** Nothing after this revision was read yet. */
+  begin(revision: number): void {
+    this.#newest = [];
+    this.#newestAfter = revision;
+    this.#head = revision;
+  }
+
+  /** Takes all changes from the head to the last of these. */
+  append(changes: readonly Change[], asOf: number): void {
+    for (const change of changes) this.#newest.push({ change, asOf });
+    this.#head = changes.at(-1)?.revision ?? this.#head;
+    // Not at every change, for it moves all that are left.
+    if (this.#newest.length < 2 * MAX_NEWEST) return;
+    const dropped = this.#newest.splice(0, this.#newest.length - MAX_NEWEST);
+    this.#newestAfter = dropped.at(-1)?.change.revision ?? this.#newestAfter;
+  }
+
   /**
-   * The changes after a revision, at most {@link PAGE}. Whoever has read confirmations meanwhile says with `since` how many reads
-   * had begun by then: an older page would not know what they confirmed.
-   * @param head the newest revision that is known: what was read before there was it is old
+   * The changes after a revision, at most {@link PAGE}, read at `since` or later; none where the watcher stands at the head.
+   * Throws what the store throws for a revision that is gone or was never given.
    */
-  after(
-    revision: number,
-    { head, since }: { readonly head: number; readonly since: number },
-  ): Promise<readonly Change[]> {
+  async after(revision: number, since: number): Promise<readonly ReadChange[]> {
+    if (revision >= this.#newestAfter && revision <= this.#head) {
+      const from = this.#indexAfter(revision);
+      const newest = this.#newest.slice(from, from + PAGE);
+      if ((newest[0]?.asOf ?? since) >= since) return newest;
+    }
     const kept = this.#pages.get(revision);
-    if (kept !== undefined && kept.head === head && kept.read > since) return kept.changes;
+    if (kept !== undefined && kept.asOf >= since) return kept.changes;
+    return this.#read(revision);
+  }
+
+  #read(revision: number): Promise<readonly ReadChange[]> {
     this.#reads += 1;
-    const changes = this.#store.changesSince(revision, PAGE);
-    const made = { changes, read: this.#reads, head };
+    const asOf = this.#store.now();
+    const changes = this.#store
+      .changesSince(revision, PAGE)
+      .then((read) => read.map((change): ReadChange => ({ change, asOf })));
+    const page = { changes, asOf };
     this.#pages.delete(revision);
-    this.#pages.set(revision, made);
+    this.#pages.set(revision, page);
     for (const oldest of this.#pages.keys()) {
-      if (this.#pages.size <= MAX_KEPT) break;
+      if (this.#pages.size <= MAX_PAGES) break;
       this.#pages.delete(oldest);
     }
-    changes.catch(() => {
-      if (this.#pages.get(revision) === made) this.#pages.delete(revision);
-    });
+    const drop = (): void => {
+      if (this.#pages.get(revision) === page) this.#pages.delete(revision);
+    };
+    // Where nothing is yet, something may be soon.
+    changes.then((read) => void (read.length === 0 && drop()), drop);
     return changes;
+  }
+
+  #indexAfter(revision: number): number {
+    let low = 0;
+    let high = this.#newest.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#newest[middle]?.change.revision ?? 0) > revision) high = middle;
+      else low = middle + 1;
+    }
+    return low;
   }
 }

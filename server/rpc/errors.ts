@@ -10,7 +10,7 @@ import type { ReferenceImportErrorCode } from '../reference/import-error.ts';
 import { PlacementError } from '../placement/placement-error.ts';
 import { CommitQueueFull } from '../result/commit.ts';
 import { TokenError } from '../result/issue-token.ts';
-import { WatchError } from '../result/watch.ts';
+import { WatchError } from '../result/watch-error.ts';
 import { StoreError } from '../store/store.ts';
 import type { StoreErrorCode } from '../store/store.ts';
 import { EvidenceError } from '../verifier/evidence-error.ts';

@@ -1,25 +1,19 @@
-import type { MessageInitShape } from '@bufbuild/protobuf';
-import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-
 import { isHostId } from '../../proto/certificate-profile.ts';
 import { AttestationResultSchema } from '../../proto/gen/assay/v1/attestation_result_pb.ts';
-import type {
-  AttestationResultService,
-  WatchAttestationResultsResponseSchema,
-} from '../../proto/gen/assay/v1/attestation_result_pb.ts';
+import type { AttestationResultService } from '../../proto/gen/assay/v1/attestation_result_pb.ts';
 import type { Context, Handlers } from '../../proto/service.ts';
 import { StatusError } from '../../proto/status.ts';
 import type { ChangeFeed } from '../result/feed.ts';
 import type { TokenIssuer } from '../result/issue-token.ts';
 import { OpenWatches } from '../result/open-watches.ts';
 import { watchResults } from '../result/watch.ts';
-import type { WatchEvent } from '../result/watch.ts';
 import type { ResultRecord } from '../store/records.ts';
 import type { Page, Store } from '../store/store.ts';
 import type { Access } from './access.ts';
 import { bootReport } from './boot-report.ts';
 import { filterFromProto, resultToProto } from './convert-result.ts';
 import { tokenDemandFromProto, tokenToProto } from './convert-token.ts';
+import { encodeWatchEvent } from './encode-watch-event.ts';
 import { idOf, invalid } from './invalid.ts';
 import { fitPage, nextPageToken, pageOf } from './paging.ts';
 import { runtimeReport } from './runtime-report.ts';
@@ -95,7 +89,7 @@ export function resultHandlers({
       const signal = AbortSignal.any([context.signal, context.draining]);
       for await (const event of watchResults({ store, feed, filter, resumeToken: request.resumeToken, signal })) {
         using _cutOff = cutOffWhenSlow(context);
-        yield eventToProto(event);
+        yield encodeWatchEvent(event);
       }
       if (context.draining.aborted) {
         throw new StatusError({
@@ -135,32 +129,4 @@ function cutOffWhenSlow(context: Context): Disposable {
     );
   }, SLOW_WATCHER);
   return { [Symbol.dispose]: () => clearTimeout(timer) };
-}
-
-function eventToProto(event: WatchEvent): MessageInitShape<typeof WatchAttestationResultsResponseSchema> {
-  const { resumeToken } = event;
-  switch (event.kind) {
-    case 'change':
-      return {
-        resumeToken,
-        event: { case: 'change', value: { result: resultToProto(event.result), initial: event.initial } },
-      };
-    case 'removal':
-      return {
-        resumeToken,
-        event: { case: 'removal', value: { host: `hosts/${event.hostId}`, reason: event.reason } },
-      };
-    case 'validity': {
-      const { hostId, revision, validUntil, confirmations } = event.confirmation;
-      const value = {
-        host: `hosts/${hostId}`,
-        revision: BigInt(revision),
-        validUntil: timestampFromMs(validUntil),
-        confirmations: BigInt(confirmations),
-      };
-      return { resumeToken, event: { case: 'validity', value } };
-    }
-    case 'bookmark':
-      return { resumeToken, event: { case: 'bookmark', value: { synced: event.synced } } };
-  }
 }

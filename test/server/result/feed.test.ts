@@ -16,6 +16,10 @@ class FakeStore {
     this.changes.push({ revision: this.changes.length + 1, hostId, cause: 'verdict' } as Change);
   }
 
+  readonly now = () => 0;
+
+  readonly confirmationsSince = () => Promise.resolve([]);
+
   readonly heads = () => {
     this.looks += 1;
     if (this.broken) return Promise.reject(new StoreError('failed', 'disk'));

@@ -1,9 +1,8 @@
 import { describe, expect, it } from 'vitest';
 
 import { ChangeFeed } from '../../../server/result/feed.ts';
-import type { WatchOptions } from '../../../server/result/watch.ts';
 import type { Confirmation } from '../../../server/store/records.ts';
-import { affirmed, commit, enrolled, round } from '../store/fixtures.ts';
+import { affirmed, commit, enrolled, MINUTE, round } from '../store/fixtures.ts';
 import { brief, givenWatching, Watcher } from './watcher.ts';
 
 const given = givenWatching();
@@ -68,7 +67,7 @@ describe('confirmations', () => {
     expect((await watcher.take(3)).map(brief)[2]).toBe('validity h-a 1');
   });
 
-  it('of a verdict that the watcher has not been told yet are left to its change', async () => {
+  it('of a verdict that the watcher has not been told yet wait for its change', async () => {
     const confirmation = (sequence: number, revision: number): Confirmation => ({
       sequence,
       revision,
@@ -79,19 +78,55 @@ describe('confirmations', () => {
       validUntil: given.store.now() + VALIDITY,
       confirmations: 1,
     });
+    await judged('a');
+    const change = (await given.store.changesSince(1, 1))[0];
+    if (change === undefined) throw new Error('no change');
+    const told = { hidden: true };
     // Between the read of the changes and that of the confirmations somebody wrote revision 2 and confirmed it.
-    const store: WatchOptions['store'] = {
+    const store = {
       incarnation: given.store.incarnation,
       now: () => given.store.now(),
-      heads: () => Promise.resolve({ revision: 0, confirmation: 0 }),
-      snapshot: () => Promise.resolve({ revision: 0, results: [] }),
-      confirmationsSince: (after) => Promise.resolve(after === 0 ? [confirmation(1, 2), confirmation(2, 0)] : []),
+      heads: () => Promise.resolve({ revision: told.hidden ? 1 : 2, confirmation: 0 }),
+      snapshot: () => Promise.resolve({ revision: 1, results: [] }),
+      changesSince: (after: number) => Promise.resolve(told.hidden || after >= 2 ? [] : [change]),
+      confirmationsSince: (after: number) =>
+        Promise.resolve([confirmation(1, 1), confirmation(2, 2), confirmation(3, 1)].slice(after)),
+      expireResults: () => Promise.resolve(0),
     };
-    const feed = new ChangeFeed({ store: given.store, pollInterval: 60_000, onError: () => undefined });
+    const feed = new ChangeFeed({ store, pollInterval: 60_000, onError: () => undefined });
+    await feed.start();
     const watcher = new Watcher({ store, feed }, {});
-    expect((await watcher.take(2)).map(brief)).toEqual(['synced', 'validity h-2 1']);
+    await watcher.take(1);
+    given.clock.advance(MINUTE);
+    expect((await watcher.take(2)).map(brief)).toEqual(['synced', 'validity h-1 1']);
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    expect(watcher.events).toHaveLength(2);
+    told.hidden = false;
+    feed.hint();
+    expect((await watcher.take(5)).map(brief).slice(2)).toEqual([
+      expect.stringMatching(/^change h-a/),
+      'validity h-2 1',
+      'validity h-3 1',
+    ]);
     await watcher.stop();
     feed.close();
+  });
+
+  it('are read for one watcher where many wait for the same', async () => {
+    for (const name of ['a', 'b', 'c']) await judged(name);
+    const watchers = Array.from({ length: 50 }, () => given.watch());
+    for (const watcher of watchers) await watcher.take(4);
+    const before = watchers[0]?.reads() ?? 0;
+    for (let flush = 1; flush <= 3; flush += 1) {
+      for (const name of ['a', 'b', 'c']) await confirm(`h-${name}`);
+      given.clock.advance(VALIDITY / 4);
+      for (const watcher of watchers) await watcher.take(4 + 3 * flush);
+    }
+    const [first, ...others] = watchers.map(({ events }) => events.map(brief));
+    expect(first?.slice(-3)).toEqual(['validity h-a 3', 'validity h-b 3', 'validity h-c 3']);
+    for (const other of others) expect(other).toEqual(first);
+    // Each reading for itself, that would be 150 reads.
+    expect((watchers[0]?.reads() ?? 0) - before).toBeLessThan(15);
   });
 
   it('that came while a watch was away are told when it resumes', async () => {

@@ -84,6 +84,8 @@ export interface Watching {
   readonly store: Store;
   readonly clock: FakeClock;
   watch(change?: WatchChange): Watcher;
+  /** Whoever watches from now on does so from a feed that has read nothing yet, as after a restart. */
+  renewFeed(): Promise<void>;
   /** A round after which the host is contraindicated. */
   turned(hostId: string): Promise<void>;
 }
@@ -93,11 +95,14 @@ export function givenWatching(): Watching {
   let opened: Awaited<ReturnType<typeof openTestStore>>;
   let feed: ChangeFeed;
   const watchers: Watcher[] = [];
+  const startFeed = async (): Promise<void> => {
+    feed = new ChangeFeed({ store: opened.store, pollInterval: 10, onError: () => undefined });
+    await feed.start();
+  };
   beforeEach(async () => {
     clock = new FakeClock();
     opened = await openTestStore(clock);
-    feed = new ChangeFeed({ store: opened.store, pollInterval: 10, onError: () => undefined });
-    await feed.start();
+    await startFeed();
   });
   afterEach(async () => {
     for (const watcher of watchers.splice(0)) await watcher.stop();
@@ -115,6 +120,10 @@ export function givenWatching(): Watching {
       const watcher = new Watcher({ store: opened.store, feed }, change);
       watchers.push(watcher);
       return watcher;
+    },
+    renewFeed: async () => {
+      feed.close();
+      await startFeed();
     },
     turned: async (hostId) => {
       const { store } = opened;

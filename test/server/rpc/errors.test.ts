@@ -5,7 +5,7 @@ import { EndorsementError } from '../../../tpm/endorsement/endorsement-error.ts'
 import { EnrollmentError } from '../../../server/enrollment/enrollment-error.ts';
 import { CaError } from '../../../server/identity/ca.ts';
 import { CommitQueueFull } from '../../../server/result/commit.ts';
-import { WatchError } from '../../../server/result/watch.ts';
+import { WatchError } from '../../../server/result/watch-error.ts';
 import { translateError } from '../../../server/rpc/errors.ts';
 import { StoreError } from '../../../server/store/store.ts';
 import { EvidenceError } from '../../../server/verifier/evidence-error.ts';

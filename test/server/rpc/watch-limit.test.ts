@@ -1,7 +1,12 @@
+import { fromBinary } from '@bufbuild/protobuf';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
 import type { Channel } from '../../../proto/client.ts';
-import { AttestationResultService } from '../../../proto/gen/assay/v1/attestation_result_pb.ts';
+import { EncodedMessage } from '../../../proto/encoded-message.ts';
+import {
+  AttestationResultService,
+  WatchAttestationResultsResponseSchema,
+} from '../../../proto/gen/assay/v1/attestation_result_pb.ts';
 import type { Context } from '../../../proto/service.ts';
 import { StatusError } from '../../../proto/status.ts';
 import { MAX_OF_CALLER } from '../../../server/result/open-watches.ts';
@@ -63,8 +68,10 @@ describe('a watch as the bridge drives it', () => {
   /** One that has told the present state, of no hosts. */
   async function open(options: Parameters<typeof drive>[0] = {}): Promise<Driven> {
     const driven = drive(options);
-    expect(await driven.events.next()).toMatchObject({
-      value: { event: { case: 'bookmark', value: { synced: true } } },
+    const { value } = await driven.events.next();
+    if (!(value instanceof EncodedMessage)) throw new Error('no message');
+    expect(fromBinary(WatchAttestationResultsResponseSchema, value.bytes)).toMatchObject({
+      event: { case: 'bookmark', value: { synced: true } },
     });
     return driven;
   }
