@@ -18,9 +18,8 @@ export function makeServe(
   limits: MessageLimits,
 ): (call: ServerCall) => Promise<void> {
   const { input, output } = descriptor;
-  const send = async (call: ServerCall, response: unknown): Promise<void> => {
-    await call.send(encode(output, response, limits.maxSendBytes));
-  };
+  const send = (call: ServerCall, response: unknown): Promise<void> =>
+    call.send(encode(output, response, limits.maxSendBytes));
   switch (descriptor.methodKind) {
     case 'unary':
       return async (call) => send(call, await handler(await readOne(call, input, limits), call.context));

@@ -8,12 +8,16 @@ const MAX_NEWEST = 1_000;
 /** Revisions further behind from which a page is kept: who comes back after a while does so with others. */
 const MAX_PAGES = 4;
 
-/** A change as it stood at one time: confirmations move the validity of what was read before. */
+/** A change as it stood at one time: confirmations move the validity of a host's newest. */
 export interface ReadChange {
   readonly change: Change;
   /** By the store's clock, when the read began. */
   readonly asOf: number;
+  /** A later change of the host is known: no confirmation moves this one any more. */
+  readonly superseded: boolean;
 }
+
+type Newest = { -readonly [K in keyof ReadChange]: ReadChange[K] };
 
 interface Page {
   readonly changes: Promise<readonly ReadChange[]>;
@@ -27,7 +31,9 @@ interface Page {
 export class SharedChanges {
   readonly #store: Pick<Store, 'changesSince' | 'now'>;
   /** Every change after `#newestAfter`, up to `#head`. */
-  #newest: ReadChange[] = [];
+  #newest: Newest[] = [];
+  /** Of each host that is among the newest, the last. */
+  readonly #last = new Map<string, Newest>();
   #newestAfter = 0;
   #head = 0;
   readonly #pages = new Map<number, Page>();
@@ -50,18 +56,30 @@ export class SharedChanges {
   /** Nothing after this revision was read yet. */
   begin(revision: number): void {
     this.#newest = [];
+    this.#last.clear();
     this.#newestAfter = revision;
     this.#head = revision;
   }
 
   /** Takes all changes from the head to the last of these. */
   append(changes: readonly Change[], asOf: number): void {
-    for (const change of changes) this.#newest.push({ change, asOf });
+    for (const change of changes) {
+      const former = this.#last.get(change.hostId);
+      if (former !== undefined) former.superseded = true;
+      const read = { change, asOf, superseded: false };
+      this.#newest.push(read);
+      this.#last.set(change.hostId, read);
+    }
     this.#head = changes.at(-1)?.revision ?? this.#head;
     // Not at every change, for it moves all that are left.
-    if (this.#newest.length < 2 * MAX_NEWEST) return;
-    const dropped = this.#newest.splice(0, this.#newest.length - MAX_NEWEST);
-    this.#newestAfter = dropped.at(-1)?.change.revision ?? this.#newestAfter;
+    if (this.#newest.length >= 1.5 * MAX_NEWEST) this.#drop(this.#newest.length - MAX_NEWEST);
+  }
+
+  #drop(count: number): void {
+    for (const read of this.#newest.splice(0, count)) {
+      if (!read.superseded) this.#last.delete(read.change.hostId);
+      this.#newestAfter = read.change.revision;
+    }
   }
 
   /**
@@ -84,7 +102,7 @@ export class SharedChanges {
     const asOf = this.#store.now();
     const changes = this.#store
       .changesSince(revision, PAGE)
-      .then((read) => read.map((change): ReadChange => ({ change, asOf })));
+      .then((read) => read.map((change): ReadChange => ({ change, asOf, superseded: false })));
     const page = { changes, asOf };
     this.#pages.delete(revision);
     this.#pages.set(revision, page);

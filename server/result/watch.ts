@@ -1,5 +1,5 @@
 import type { Change, Confirmation, ResultRecord } from '../store/records.ts';
-import { isExpired, presentResult } from '../store/own-verdicts.ts';
+import { expiredResult, isExpired } from '../store/own-verdicts.ts';
 import { StoreError } from '../store/store.ts';
 import type { ResultFilter } from '../store/filters.ts';
 import type { Store } from '../store/store.ts';
@@ -105,10 +105,10 @@ async function* changesBehind(
   let since = -Infinity;
   for (;;) {
     const read = await changesAfter(feed, position.revision, since);
-    for (const { change, asOf } of read) {
+    for (const { change, asOf, superseded } of read) {
       const now = store.now();
       // It ran out after it was read: it may have been confirmed since.
-      if (isExpired(change.result, now) && !isExpired(change.result, asOf)) {
+      if (!superseded && isExpired(change.result, now) && !isExpired(change.result, asOf)) {
         since = now;
         break;
       }
@@ -156,12 +156,21 @@ function eventOf(
   | null {
   const { hostId, prior } = change;
   // As every reader sees it: a verdict that is over is none, also when its expiry is a later revision.
-  const result = presentResult(change.result, now);
+  const result = isExpired(change.result, now) ? lapsed(change.result) : change.result;
   const before = prior !== null && matches({ hostId, ...prior });
   if (change.cause === 'deleted') return before ? { kind: 'removal', hostId, reason: 'DELETED' } : null;
   if (matches(result)) return { kind: 'change', result, initial: false };
   return before ? { kind: 'removal', hostId, reason: 'FILTERED' } : null;
 }
+
+/** What is made of a result that ran out, once for all watchers. */
+function lapsed(result: ResultRecord): ResultRecord {
+  let expired = lapses.get(result);
+  if (expired === undefined) lapses.set(result, (expired = expiredResult(result)));
+  return expired;
+}
+
+const lapses = new WeakMap<ResultRecord, ResultRecord>();
 
 async function changesAfter(
   feed: WatchOptions['feed'],

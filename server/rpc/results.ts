@@ -87,9 +87,11 @@ export function resultHandlers({
       if (request.resumeToken.length > MAX_RESUME_TOKEN) throw invalid('resume_token', 'is too long');
       using _place = takePlace(watches, { access, context });
       const signal = AbortSignal.any([context.signal, context.draining]);
+      using cutOff = new CutOff(context);
       for await (const event of watchResults({ store, feed, filter, resumeToken: request.resumeToken, signal })) {
-        using _cutOff = cutOffWhenSlow(context);
+        cutOff.begin();
         yield encodeWatchEvent(event);
+        cutOff.end();
       }
       if (context.draining.aborted) {
         throw new StatusError({
@@ -117,16 +119,36 @@ function takePlace(
   return { [Symbol.dispose]: () => context.onReleased(leave) };
 }
 
-/** Ends the call when the yield that follows is not taken in time. */
-function cutOffWhenSlow(context: Context): Disposable {
-  const timer = setTimeout(() => {
-    context.fail(
-      new StatusError({
-        code: 'RESOURCE_EXHAUSTED',
-        reason: 'WATCHER_TOO_SLOW',
-        message: 'the watcher does not read; resume from its last token',
-      }),
-    );
-  }, SLOW_WATCHER);
-  return { [Symbol.dispose]: () => clearTimeout(timer) };
+/** Ends a call whose caller does not take a message in time. */
+class CutOff implements Disposable {
+  readonly #timer: NodeJS.Timeout;
+  #waiting = false;
+
+  constructor(context: Context) {
+    this.#timer = setTimeout(() => {
+      if (this.#waiting) context.fail(tooSlow());
+    }, SLOW_WATCHER);
+  }
+
+  /** A message waits to be taken. */
+  begin(): void {
+    this.#waiting = true;
+    this.#timer.refresh();
+  }
+
+  end(): void {
+    this.#waiting = false;
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+  }
+}
+
+function tooSlow(): StatusError {
+  return new StatusError({
+    code: 'RESOURCE_EXHAUSTED',
+    reason: 'WATCHER_TOO_SLOW',
+    message: 'the watcher does not read; resume from its last token',
+  });
 }

@@ -49,6 +49,16 @@ describe('the newest changes', () => {
     expect([await read(105), await read(105, 5), await read(105)]).toEqual(['newest', 'read 1', 'newest']);
   });
 
+  it('say of each whether a later one of its host is known', async () => {
+    const { shared } = given();
+    const changed = (revision: number, hostId: string) => ({ revision, hostId }) as Change;
+    const superseded = async () => (await shared.after(100, 0)).map((read) => read.superseded);
+    shared.append([changed(101, 'a'), changed(102, 'b'), changed(103, 'a')], 0);
+    expect(await superseded()).toEqual([true, false, false]);
+    shared.append([changed(104, 'b')], 0);
+    expect(await superseded()).toEqual([true, true, false, false]);
+  });
+
   it('are so many that memory is bounded, and those before them come from the store', async () => {
     const { append, shared, read } = given();
     for (let revision = 100; revision < 10_100; revision += 10) append(revision, revision + 10);
