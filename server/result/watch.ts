@@ -10,6 +10,7 @@ import { ResumeTokens } from './resume-tokens.ts';
 import type { Position } from './resume-tokens.ts';
 import { PAGE } from './shared-changes.ts';
 import type { ReadChange } from './shared-changes.ts';
+import { ToldPages } from './told-pages.ts';
 import { WatchError } from './watch-error.ts';
 import { MIN_FLUSH, WatchPace } from './watch-pace.ts';
 
@@ -28,7 +29,7 @@ export type WatchEvent =
   | { readonly kind: 'bookmark'; readonly synced: boolean; readonly resumeToken: string };
 
 export interface WatchOptions {
-  readonly store: Pick<Store, 'incarnation' | 'now' | 'heads' | 'snapshot'>;
+  readonly store: Pick<Store, 'incarnation' | 'now' | 'heads' | 'listResults'>;
   readonly feed: Pick<ChangeFeed, 'changesAfter' | 'confirmationsAfter' | 'wait'>;
   readonly filter: ResultFilter;
   readonly resumeToken: string;
@@ -47,7 +48,9 @@ interface Standing {
 }
 
 /**
- * All present results, a bookmark, then every change in order, once; from a resume token on, only what came after it.
+ * All present results, a bookmark, then every change in order, once; from a resume token on, only what came after it. The present
+ * results are read page by page. A host that changes meanwhile comes again, or is removed again, before the bookmark, so that all
+ * that was told by then is what one list of the bookmark's revision says; nothing is told of a host that is older than what was.
  * Confirmations come as the latest validity of each host, at least every third of the shortest validity among them, and none before
  * the change that it confirms.
  */
@@ -80,28 +83,49 @@ export async function* watchResults(options: WatchOptions): AsyncGenerator<Watch
   }
 }
 
-async function* presentResults(
-  { store, filter }: WatchOptions,
-  standing: Standing,
-): AsyncGenerator<WatchEvent, void, undefined> {
+async function* presentResults(options: WatchOptions, standing: Standing): AsyncGenerator<WatchEvent, void, undefined> {
+  const { store, feed, filter, signal } = options;
   const { position, tokens, pace } = standing;
   standing.flushed = store.now();
-  const { confirmation } = await store.heads();
-  const snapshot = await store.snapshot(filter);
-  for (const result of snapshot.results) {
-    pace.noteResult(result);
-    yield { kind: 'change', result, initial: true, resumeToken: '' };
+  position.confirmation = (await store.heads()).confirmation;
+  const told = new ToldPages();
+  for (let after: string | null = ''; after !== null;) {
+    const page: Awaited<ReturnType<Store['listResults']>> = await store.listResults({ limit: PAGE, after }, filter);
+    let through = page.next;
+    for (const result of page.items) {
+      // It ran out after it was read, and may have been confirmed since: the rest is read again.
+      if (isExpired(result, store.now())) {
+        through = after;
+        break;
+      }
+      pace.noteResult(result);
+      yield { kind: 'change', result, initial: true, resumeToken: '' };
+      after = result.hostId;
+    }
+    told.add(through, page.revision);
+    after = through;
   }
-  position.revision = snapshot.revision;
-  position.confirmation = confirmation;
+  position.revision = told.firstRevision;
+  while (position.revision < told.lastRevision) {
+    if (signal.aborted) return;
+    const { revision } = position;
+    yield* changesBehind(options, standing, told);
+    // The store is ahead of the feed.
+    if (position.revision === revision) await feed.wait(revision, { timeout: MIN_FLUSH, signal });
+  }
   yield { kind: 'bookmark', synced: true, resumeToken: tokens.encode(position) };
 }
 
-/** Tells a page of changes; whether that was all of them. */
+/**
+ * Tells a page of changes; whether that was all of them.
+ * @param told the present results, while not all of what changed between them was told: what they say is not told again
+ */
 async function* changesBehind(
   { store, feed }: WatchOptions,
   { position, tokens, matches, pace }: Standing,
+  told: ToldPages | null = null,
 ): AsyncGenerator<WatchEvent, boolean, undefined> {
+  const initial = told !== null;
   let since = -Infinity;
   for (;;) {
     const read = await changesAfter(feed, position.revision, since);
@@ -113,10 +137,11 @@ async function* changesBehind(
         break;
       }
       position.revision = change.revision;
-      const event = eventOf(change, { matches, now });
+      if (told?.includes(change.hostId, change.revision) === true) continue;
+      const event = eventOf(change, { matches, now, initial });
       if (event === null) continue;
       if (event.kind === 'change') pace.noteResult(event.result);
-      yield { ...event, resumeToken: tokens.encode(position) };
+      yield { ...event, resumeToken: initial ? '' : tokens.encode(position) };
     }
     if ((read.at(-1)?.change.revision ?? position.revision) === position.revision) return read.length < PAGE;
   }
@@ -149,7 +174,7 @@ async function* flushConfirmations(
 
 function eventOf(
   change: Change,
-  { matches, now }: { readonly matches: Standing['matches']; readonly now: number },
+  { matches, now, initial }: { readonly matches: Standing['matches']; readonly now: number; readonly initial: boolean },
 ):
   | { readonly kind: 'change'; readonly result: ResultRecord; readonly initial: boolean }
   | { readonly kind: 'removal'; readonly hostId: string; readonly reason: 'DELETED' | 'FILTERED' }
@@ -159,7 +184,7 @@ function eventOf(
   const result = isExpired(change.result, now) ? lapsed(change.result) : change.result;
   const before = prior !== null && matches({ hostId, ...prior });
   if (change.cause === 'deleted') return before ? { kind: 'removal', hostId, reason: 'DELETED' } : null;
-  if (matches(result)) return { kind: 'change', result, initial: false };
+  if (matches(result)) return { kind: 'change', result, initial };
   return before ? { kind: 'removal', hostId, reason: 'FILTERED' } : null;
 }
 

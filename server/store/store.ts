@@ -244,8 +244,8 @@ export interface ResultStore {
   getResult(hostId: string): Promise<ResultRecord | null>;
   /** The present result of a host by its id or node name; null, after the same work, when there is none in the scope. */
   findResult(host: HostNamed, scope: Labels): Promise<ResultRecord | null>;
-  /** Present results in the order of host ids. */
-  listResults(page: PageRequest, filter: ResultFilter): Promise<Page<ResultRecord>>;
+  /** Present results in the order of host ids, as those of a page stood together at one revision. */
+  listResults(page: PageRequest, filter: ResultFilter): Promise<Page<ResultRecord> & { readonly revision: number }>;
   /**
    * Results of one host, newest first; `after` is a revision in decimal. With a scope, those of a host that is in it now, and of
    * them what was in it then.
@@ -258,7 +258,7 @@ export interface ResultStore {
   confirmationsSince(sequence: number, limit: number): Promise<readonly Confirmation[]>;
   /** Newest revision and confirmation. */
   heads(): Promise<{ readonly revision: number; readonly confirmation: number }>;
-  /** Present results as they stood together at one revision, for the start of a watch. */
+  /** All present results of a filter, as they stood together at one revision. */
   snapshot(filter: ResultFilter): Promise<{ readonly revision: number; readonly results: readonly ResultRecord[] }>;
   /** Drops changes older than a time, but never a host's present result; returns how many. */
   compact(before: number): Promise<number>;

@@ -32,8 +32,10 @@ export function listResults(
   now: number,
   page: PageRequest,
   filter: ResultFilter,
-): Page<ResultRecord> {
-  return toPage(filterResults(database, now, filter, page), page.limit, (result) => result.hostId);
+): Awaited<ReturnType<ResultStore['listResults']>> {
+  // One thread has the database, so that nothing is written between these two reads.
+  const { revision } = heads(database);
+  return { ...toPage(filterResults(database, now, filter, page), page.limit, (result) => result.hostId), revision };
 }
 
 export function snapshot(
@@ -41,7 +43,6 @@ export function snapshot(
   now: number,
   filter: ResultFilter,
 ): Awaited<ReturnType<ResultStore['snapshot']>> {
-  // One thread has the database, so that nothing is written between these two reads.
   return { revision: heads(database).revision, results: filterResults(database, now, filter, null) };
 }
 

@@ -87,7 +87,7 @@ describe('confirmations', () => {
       incarnation: given.store.incarnation,
       now: () => given.store.now(),
       heads: () => Promise.resolve({ revision: told.hidden ? 1 : 2, confirmation: 0 }),
-      snapshot: () => Promise.resolve({ revision: 1, results: [] }),
+      listResults: () => Promise.resolve({ revision: 1, items: [], next: null }),
       changesSince: (after: number) => Promise.resolve(told.hidden || after >= 2 ? [] : [change]),
       confirmationsSince: (after: number) =>
         Promise.resolve([confirmation(1, 1), confirmation(2, 2), confirmation(3, 1)].slice(after)),

@@ -482,7 +482,7 @@ export type ResultChange = Message<"assay.v1.ResultChange"> & {
   result?: AttestationResult | undefined;
 
   /**
-   * True while the present results are sent at the start of a watch.
+   * True up to the first bookmark of a watch without a resume token: what is present, or has changed while that was sent.
    *
    * @generated from field: bool initial = 2;
    */
@@ -633,7 +633,7 @@ export type WatchAttestationResultsResponse = Message<"assay.v1.WatchAttestation
   } | { case: undefined; value?: undefined };
 
   /**
-   * Resumes the watch behind this message.
+   * Resumes the watch behind this message. Empty up to the first bookmark of a watch without a resume token: it starts anew then.
    *
    * @generated from field: string resume_token = 5;
    */
@@ -1502,7 +1502,9 @@ export const AttestationResultService: GenService<{
     output: typeof GetRuntimeReportResponseSchema;
   },
   /**
-   * Every change from a revision on. Without a resume token the present results come first, then a bookmark, then changes.
+   * Every change from a revision on. Without a resume token the present results come first, read page by page; then a bookmark
+   * `synced`, then changes. A host that changes or leaves while the present results are sent is told again before the bookmark,
+   * each time newer, so that by the bookmark the caller has what one list says; from then on every change is told once and in order.
    *
    * @generated from rpc assay.v1.AttestationResultService.WatchAttestationResults
    */

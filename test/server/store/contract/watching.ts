@@ -63,6 +63,19 @@ export function describeWatching(given: Given): void {
       expect(after).toMatchObject([{ hostId: 'h-a', cause: 'revoked' }]);
     });
 
+    it('says at which revision each page of present results stood', async () => {
+      for (const name of ['a', 'b', 'c']) await affirmed(given.store, name);
+      const read = (after: string) => given.store.listResults({ limit: 2, after }, NO_FILTER);
+      const [first, , second] = await Promise.all([
+        read(''),
+        given.store.revokeHost('h-a', { ...OPERATOR, reason: '' }),
+        read('h-b'),
+      ]);
+      expect(first).toMatchObject({ revision: 6, next: 'h-b', items: [{ status: 'affirming' }, { hostId: 'h-b' }] });
+      expect(second).toMatchObject({ revision: 7, next: null, items: [{ hostId: 'h-c' }] });
+      expect(await given.store.changesSince(first.revision, 10)).toMatchObject([{ hostId: 'h-a', revision: 7 }]);
+    });
+
     it('filters present results by host, status and labels, page by page', async () => {
       for (const name of ['a', 'b', 'c']) await affirmed(given.store, name);
       await enrolled(given.store, 'd');
