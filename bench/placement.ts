@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { PlacementFeed } from '../server/placement/placement-feed.ts';
+import { readBriefly } from '../server/placement/read-chosen.ts';
 import { selectHosts } from '../server/placement/select-hosts.ts';
 import type { SelectionRequest } from '../server/placement/select-hosts.ts';
 import { Turns } from '../server/placement/turns.ts';
@@ -108,7 +109,7 @@ export const placement: Benchmark = {
           // On a machine that has no time the index is late; whoever asks then comes back.
           await untilFresh(placements);
           const posted = performance.now();
-          const { hosts: found } = await selectHosts({ store, placements, turns }, request);
+          const { hosts: found } = await selectHosts({ store, placements, turns }, request, readBriefly(store));
           millis.push(performance.now() - posted);
           if (found.length !== Math.min(request.count, hosts) && !tiny)
             throw new Error(`${found.length} hosts for ${name}`);

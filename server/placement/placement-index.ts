@@ -88,17 +88,19 @@ export class PlacementIndex {
 
   /**
    * Hosts in the scope that are refused: how many by bit of their refusals, and at most `limit` of them, those with the fewest
-   * refusals first, then by id.
+   * refusals first, then by id. It looks at every host, a part of them at each step, and says what held at the first: the index may
+   * change between steps.
    */
-  refused(
+  *refused(
     { requirements, scope, now }: PlacementQuery,
     limit: number,
-  ): { readonly hosts: readonly PlacementRecord[]; readonly counts: readonly number[] } {
+  ): Generator<void, { readonly hosts: readonly PlacementRecord[]; readonly counts: readonly number[] }> {
     const counts: number[] = [];
-    const refusals = new Uint8Array(this.#records.length);
+    const records = this.#records.slice();
+    const refusals = new Uint8Array(records.length);
     const best = Best.of(limit, (a, b) => {
       const difference = (refusals[a] ?? 0) - (refusals[b] ?? 0);
-      return difference === 0 ? this.#idBefore(a, b) : difference < 0;
+      return difference === 0 ? (records[a]?.hostId ?? '') < (records[b]?.hostId ?? '') : difference < 0;
     });
     const matches = this.#marked({ within: this.#withLabels(requirements.matchLabels) ?? [NOTHING] });
     const wanted = this.#marked({
@@ -106,9 +108,11 @@ export class PlacementIndex {
       without: this.#excludedSets(requirements.excluded, new Set()),
     });
     const within = this.#withLabels(scope) ?? [NOTHING];
-    const found = this.#found.subarray(0, collectCommon(this.#found, { within }));
-    for (const slot of found) {
-      const record = this.#records[slot];
+    // Other queries work on the same array between steps.
+    const found = this.#found.slice(0, collectCommon(this.#found, { within }));
+    for (const [position, slot] of found.entries()) {
+      if (position % STEP === STEP - 1) yield;
+      const record = records[slot];
       const selected = { matches: matches[slot] === 1, excluded: wanted[slot] !== 1 };
       const bits = record === undefined ? 0 : refusalBits(record, requirements, now, selected);
       if (bits === 0) continue;
@@ -121,7 +125,7 @@ export class PlacementIndex {
       refusals[slot] = count;
       best.offer(slot);
     }
-    return { hosts: best.sorted().flatMap((slot) => this.#records[slot] ?? []), counts };
+    return { hosts: best.sorted().flatMap((slot) => records[slot] ?? []), counts };
   }
 
   /** By slot, 1 for each that is in all of `within` and in none of `without`. */
@@ -277,6 +281,8 @@ export class PlacementIndex {
 }
 
 const NOTHING = new SlotSet();
+/** Hosts that one step of an explanation looks at: some milliseconds at the most. */
+const STEP = 4_096;
 /** Values of a label up to which a spread goes through their sets. */
 const FEW_VALUES = 256;
 

@@ -3,6 +3,8 @@ import type { Store } from '../store/store.ts';
 import { needClock } from './need-clock.ts';
 import type { PlacementFeed } from './placement-feed.ts';
 import type { PlacementOrder } from './placement-index.ts';
+import { readWholly } from './read-chosen.ts';
+import type { ReadChosen } from './read-chosen.ts';
 import { refusalBits, REFUSALS, refusalsOf } from './requirements.ts';
 import type { PlacementRequirements, Refusal } from './requirements.ts';
 import type { Turns } from './turns.ts';
@@ -27,8 +29,8 @@ export interface Refused {
   readonly refusals: readonly Refusal[];
 }
 
-export interface Selection {
-  readonly hosts: readonly ResultRecord[];
+export interface Selection<R extends PlacementRecord = PlacementRecord> {
+  readonly hosts: readonly R[];
   /** By the index. */
   readonly selectable: number;
   readonly refused: readonly Refused[];
@@ -48,30 +50,34 @@ export interface SelectionSources {
  * Chooses from the index, then reads the chosen from the store: what has changed since is replaced, and nothing is answered that the
  * store does not say now. Throws PlacementError or StoreError where that cannot be known.
  */
-export async function selectHosts(sources: SelectionSources, request: SelectionRequest): Promise<Selection> {
+export async function selectHosts<R extends PlacementRecord>(
+  sources: SelectionSources,
+  request: SelectionRequest,
+  readChosen: ReadChosen<R>,
+): Promise<Selection<R>> {
   const { store } = sources;
   needClock(store);
   // First, for it may wait: what is selectable is read last.
   const explanation = request.explain === 0 ? NO_EXPLANATION : await explain(sources, request);
   const index = sources.placements.freshIndex();
-  const read = new Map<string, ResultRecord>();
+  const read = new Map<string, R>();
   const without = new Set<string>();
   let picked: readonly PlacementRecord[] = [];
   let selectable = 0;
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
     ({ picked, selectable } = index.pick({ ...request, now: store.now(), without }));
-    const unread = picked.map(({ hostId }) => hostId).filter((hostId) => !read.has(hostId));
+    const unread = picked.filter(({ hostId }) => !read.has(hostId));
     if (unread.length === 0) break;
-    for (const result of await readResults(sources, request, unread)) {
+    for (const result of await readChosen(unread, request.scope)) {
       read.set(result.hostId, result);
       index.apply(result);
     }
-    for (const hostId of unread) {
+    for (const { hostId } of unread) {
       const result = read.get(hostId);
       // Gone, out of the scope, or not what the index says.
       if (result === undefined || refusalBits(result, request.requirements, store.now()) !== 0) without.add(hostId);
     }
-    if (unread.every((hostId) => !without.has(hostId))) break;
+    if (unread.every(({ hostId }) => !without.has(hostId))) break;
   }
   const time = store.now();
   const hosts = picked.flatMap(({ hostId }) => {
@@ -94,11 +100,11 @@ async function explain(
   const { hosts, counts } = await sources.turns.take(() =>
     sources.placements.freshIndex().refused({ ...request, now: sources.store.now() }, limit),
   );
-  const ids = hosts.map(({ hostId }) => hostId);
-  const results = new Map((await readResults(sources, request, ids)).map((result) => [result.hostId, result]));
+  const read = await readWholly(sources.store)(hosts, request.scope);
+  const results = new Map(read.map((result) => [result.hostId, result]));
   const now = sources.store.now();
   return {
-    refused: ids.flatMap((hostId) => {
+    refused: hosts.flatMap(({ hostId }) => {
       const result = results.get(hostId);
       const refusals = result === undefined ? [] : refusalsOf(refusalBits(result, requirements, now));
       return result === undefined || refusals.length === 0 ? [] : [{ result, refusals }];
@@ -108,15 +114,4 @@ async function explain(
       return count === 0 ? [] : [{ refusal, count }];
     }),
   };
-}
-
-/** One query. */
-async function readResults(
-  { store }: SelectionSources,
-  { scope }: SelectionRequest,
-  hostIds: readonly string[],
-): Promise<readonly ResultRecord[]> {
-  // An empty filter would mean every host.
-  if (hostIds.length === 0) return [];
-  return (await store.snapshot({ hostIds, scope, statuses: [], policyIds: [], matchLabels: {} })).results;
 }

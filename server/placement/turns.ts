@@ -6,8 +6,8 @@ import { PlacementError } from './placement-error.ts';
 const MAX_WAITING = 32;
 
 /**
- * Heavy looks at the index, one at a time: after each one everybody else has the thread for as long as it took, so that whoever asks
- * in a loop, or all at once, takes half of it at most.
+ * Heavy looks at the index, one at a time and step by step: after each step everybody else has the thread for as long as it took, so
+ * that whoever asks in a loop, or all at once, takes half of it at most, and nobody waits longer than for a step.
  */
 export class Turns {
   readonly #now: () => number;
@@ -20,7 +20,7 @@ export class Turns {
   }
 
   /** Throws PLACEMENT_BUSY where too many wait already. */
-  async take<T>(work: () => T): Promise<T> {
+  async take<T>(work: () => Iterator<void, T>): Promise<T> {
     if (this.#waiting >= MAX_WAITING)
       throw new PlacementError('PLACEMENT_BUSY', 'too many ask why hosts were refused: ask again, or without explain');
     this.#waiting += 1;
@@ -32,11 +32,17 @@ export class Turns {
     } finally {
       this.#waiting -= 1;
     }
-    const began = this.#now();
+    let began = this.#now();
+    const pause = (): Promise<void> => delay(Math.max(1, this.#now() - began));
     try {
-      return work();
+      for (const steps = work(); ; began = this.#now()) {
+        const step = steps.next();
+        if (step.done === true) return step.value;
+        // oxlint-disable-next-line no-await-in-loop -- the pause is the point
+        await pause();
+      }
     } finally {
-      void delay(Math.max(1, this.#now() - began)).then(resolve);
+      void pause().then(resolve);
     }
   }
 }

@@ -17,7 +17,7 @@ import type { PlacementOrder } from '../placement/placement-index.ts';
 import type { PlacementRequirements, PlacementTier } from '../placement/requirements.ts';
 import { isPolicyId, labelProblem } from '../policy/policy.ts';
 import type { SignedToken } from '../result/issue-token.ts';
-import type { ResultRecord } from '../store/records.ts';
+import type { PlacementRecord, ResultRecord } from '../store/records.ts';
 import { nodeNameProblem } from './convert-host.ts';
 import { CONNECTIVITY, labelsFromProto, STATUSES } from './convert-result.ts';
 import { tokenToProto } from './convert-token.ts';
@@ -76,7 +76,7 @@ export function spreadFromProto(key: string): string {
 }
 
 /** A host in a few words: its checks are for GetAttestationResult. */
-export function placementHostToProto(result: ResultRecord, token?: SignedToken): PlacementHost {
+export function placementHostToProto(result: PlacementRecord, token?: SignedToken): PlacementHost {
   return create(PlacementHostSchema, {
     host: `hosts/${result.hostId}`,
     nodeName: result.nodeName,

@@ -5,12 +5,12 @@ import type { CheckHostRequest, PlacementService } from '../../proto/gen/assay/v
 import type { Handlers } from '../../proto/service.ts';
 import { StatusError } from '../../proto/status.ts';
 import { checkHost } from '../placement/check-host.ts';
+import { readBriefly, readWholly } from '../placement/read-chosen.ts';
 import { selectHosts } from '../placement/select-hosts.ts';
-import type { SelectionSources } from '../placement/select-hosts.ts';
+import type { SelectionRequest, SelectionSources } from '../placement/select-hosts.ts';
 import { Turns } from '../placement/turns.ts';
 import type { TokenDemand, TokenIssuer } from '../result/issue-token.ts';
 import type { HostNamed } from '../store/filters.ts';
-import type { ResultRecord } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 import type { Access } from './access.ts';
 import {
@@ -44,13 +44,19 @@ export function placementHandlers({
   tokens,
 }: PlacementHandlersOptions): Handlers<typeof PlacementService> {
   const turns = new Turns(() => store.now());
+  const brief = async (sources: SelectionSources, asked: SelectionRequest) => {
+    const selection = await selectHosts(sources, asked, readBriefly(store));
+    return { ...selection, hosts: selection.hosts.map((result) => placementHostToProto(result)) };
+  };
   /** Without those whose validity ends before anything can be signed. */
-  const signedHosts = async (results: readonly ResultRecord[], demand: TokenDemand) => {
-    const signed = await tokens.issueResults(results, demand);
-    return results.flatMap((result, index) => {
-      const token = signed[index] ?? null;
+  const signed = async (sources: SelectionSources, asked: SelectionRequest, demand: TokenDemand) => {
+    const selection = await selectHosts(sources, asked, readWholly(store));
+    const tokensOf = await tokens.issueResults(selection.hosts, demand);
+    const hosts = selection.hosts.flatMap((result, index) => {
+      const token = tokensOf[index] ?? null;
       return token === null ? [] : [placementHostToProto(result, token)];
     });
+    return { ...selection, hosts };
   };
   return {
     async selectHosts(request, context) {
@@ -58,21 +64,17 @@ export function placementHandlers({
       const count = numberUpTo(MAX_COUNT, request.count, 'count') || 1;
       if (demand !== undefined && count > MAX_SIGNED)
         throw invalid('count', `must be at most ${MAX_SIGNED} with token`);
-      const selection = await selectHosts(
-        { store, placements, turns },
-        {
-          requirements: requirementsFromProto(request.requirements),
-          scope: access.scope(context),
-          count,
-          spreadBy: spreadFromProto(request.spreadBy),
-          order: orderFromProto(request.order),
-          explain: numberUpTo(MAX_EXPLAINED, request.explain, 'explain'),
-        },
-      );
-      const hosts =
-        demand === undefined
-          ? selection.hosts.map((result) => placementHostToProto(result))
-          : await signedHosts(selection.hosts, demand);
+      const asked = {
+        requirements: requirementsFromProto(request.requirements),
+        scope: access.scope(context),
+        count,
+        spreadBy: spreadFromProto(request.spreadBy),
+        order: orderFromProto(request.order),
+        explain: numberUpTo(MAX_EXPLAINED, request.explain, 'explain'),
+      };
+      const sources = { store, placements, turns };
+      const { hosts, ...selection } =
+        demand === undefined ? await brief(sources, asked) : await signed(sources, asked, demand);
       return {
         hosts: fitHosts(hosts),
         selectableCount: selection.selectable,

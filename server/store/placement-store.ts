@@ -22,7 +22,12 @@ export interface PlacementChanges {
   readonly complete: boolean;
 }
 
+/** What confirmations move of a present result; all else of its revision stays as it is. */
+export type ResultTimes = Pick<PlacementRecord, 'hostId' | 'revision' | 'challengeTime' | 'validUntil'>;
+
 export interface PlacementStore {
+  /** Of the named hosts that have a present result, in no order; at most 1,000. For who knows of each which revision he means. */
+  resultTimes(hostIds: readonly string[]): Promise<readonly ResultTimes[]>;
   /**
    * Results that were written or confirmed behind a position, in brief: those of every host from PLACEMENT_START on. `limit` bounds
    * each of the two. Throws out_of_range when deletions behind the position may be forgotten.

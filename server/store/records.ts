@@ -173,6 +173,7 @@ export type PlacementRecord = Pick<
   | 'validUntil'
   | 'nodeName'
   | 'labels'
+  | 'connectivity'
 >;
 
 /** Why a revision was written. */

@@ -110,6 +110,7 @@ class SqliteStore implements Store {
   readonly snapshot = this.#operation('snapshot');
   readonly platform = this.#operation('platform');
   readonly placementsSince = this.#operation('placementsSince');
+  readonly resultTimes = this.#operation('resultTimes');
   readonly logStates = this.#operation('logStates');
   readonly getBoot = this.#operation('getBoot');
   readonly getRuntime = this.#operation('getRuntime');

@@ -19,7 +19,7 @@ import { addKey, listKeys, withdrawKey } from './keys.ts';
 import { getBoot, logStates, readLog } from './logs.ts';
 import { platform } from './platform.ts';
 import { deleteKeyring, getKeyring, listKeyrings, putKeyring, removeKeyringKey } from './keyrings.ts';
-import { placementsSince } from './placements.ts';
+import { placementsSince, resultTimes } from './placements.ts';
 import { allPolicies, deletePolicy, getPolicy, listPolicies, putPolicy } from './policies.ts';
 import {
   addReferenceEntries,
@@ -114,6 +114,7 @@ const TABLE: Operations = {
   platform,
   compact,
   placementsSince: (database, _now, position, limit) => placementsSince(database, position, limit),
+  resultTimes: (database, _now, hostIds) => resultTimes(database, hostIds),
   logStates: (database, _now, hostId) => logStates(database, hostId),
   getBoot: (database, _now, hostId) => getBoot(database, hostId),
   getRuntime: (database, _now, hostId) => getRuntime(database, hostId),

@@ -1,13 +1,30 @@
 import type { PlacementRecord } from '../records.ts';
-import type { PlacementChanges, PlacementPosition } from '../placement-store.ts';
+import type { PlacementChanges, PlacementPosition, ResultTimes } from '../placement-store.ts';
 import { StoreError } from '../store.ts';
 import { type Database, integer, json, optionalInteger, type Row, text } from './database.ts';
 import { POLICY_ID_SQL } from './revisions.ts';
 
 /** Without the body of the verdict: that is large, and one reader asks for all hosts. */
 const BRIEF_SQL = `SELECT p.host_id, p.revision, p.confirmation, p.status, p.valid_until, p.challenge_time, c.node_name, c.labels,
+    c.connectivity,
     ${POLICY_ID_SQL} AS policy_id, json_extract(c.verdict, '$.policyVersion') AS policy_version
   FROM results p JOIN changes c ON c.revision = p.revision`;
+
+/** By the key of one table, without what was found. */
+export function resultTimes(database: Database, hostIds: readonly string[]): readonly ResultTimes[] {
+  return database
+    .all(
+      `SELECT host_id, revision, challenge_time, valid_until FROM results
+        WHERE host_id IN (SELECT value FROM json_each(?))`,
+      JSON.stringify(hostIds),
+    )
+    .map((row) => ({
+      hostId: text(row, 'host_id'),
+      revision: integer(row, 'revision'),
+      challengeTime: integer(row, 'challenge_time'),
+      validUntil: optionalInteger(row, 'valid_until'),
+    }));
+}
 
 /** One thread has the database, so that nothing is written between these reads. */
 export function placementsSince(database: Database, position: PlacementPosition, limit: number): PlacementChanges {
@@ -73,5 +90,6 @@ function toPlacement(row: Row): PlacementRecord {
     validUntil: optionalInteger(row, 'valid_until'),
     nodeName: text(row, 'node_name'),
     labels: json(row, 'labels'),
+    connectivity: text(row, 'connectivity') as PlacementRecord['connectivity'],
   };
 }

@@ -47,13 +47,36 @@ describe('the index of placement', () => {
       const { picked, selectable } = index.pick(query);
       expect(picked.map((host) => host.hostId)).toEqual(scan(all, query));
       expect(selectable).toBe(scan(all, { ...query, count: 1000 }).length);
-      const refused = index.refused(query, 7);
+      const refused = finish(index.refused(query, 7));
       expect({ ids: refused.hosts.map((host) => host.hostId), counts: [...refused.counts] }).toEqual(
         scanRefused(all, query, 7),
       );
     }
     expect(index.size).toBe(hosts.size);
     expect(revision).toBeGreaterThan(100);
+  });
+
+  it('tells of refused hosts what held at the first step, whatever happens between steps', () => {
+    const hosts = Array.from({ length: 20_000 }, (_, number) =>
+      placement(`h-${number}`, { labels: { zone: number % 2 === 0 ? 'eu' : 'us' }, nodeName: `n${number}` }),
+    );
+    const index = indexOf(...hosts);
+    const query = picking({ scope: { zone: 'eu' }, requirements: { ...ANY, policyId: 'edge' } });
+    const steps = index.refused(query, 5);
+    let taken = 1;
+    for (let step = steps.next(); ; step = steps.next(), taken += 1) {
+      if (step.done === true) {
+        const found = { ids: step.value.hosts.map(({ hostId }) => hostId), counts: [...step.value.counts] };
+        expect(found).toEqual(scanRefused(hosts, query, 5));
+        break;
+      }
+      // Slots are given to hosts of another scope, and other queries use the same arrays.
+      for (const { hostId } of hosts.slice(taken * 3_000, (taken + 2) * 3_000)) index.remove(hostId);
+      for (let number = 0; number < 3_000; number += 1)
+        index.apply(placement(`h-other-${taken}-${number}`, { labels: { zone: 'us' } }));
+      index.pick(picking({ spreadBy: 'zone' }));
+    }
+    expect(taken).toBeGreaterThan(2);
   });
 
   it('keeps what is newer when something older comes after it', () => {
@@ -113,3 +136,10 @@ describe('a spread', () => {
     expect(ids(index, { count: 3 })).toEqual(['h-a', 'h-b', 'h-c']);
   });
 });
+
+function finish<T>(steps: Generator<void, T>): T {
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+  }
+}

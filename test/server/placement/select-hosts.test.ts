@@ -2,8 +2,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { checkHost } from '../../../server/placement/check-host.ts';
 import { PlacementFeed } from '../../../server/placement/placement-feed.ts';
+import { readBriefly, readWholly } from '../../../server/placement/read-chosen.ts';
 import { selectHosts } from '../../../server/placement/select-hosts.ts';
-import type { Selection, SelectionRequest } from '../../../server/placement/select-hosts.ts';
+import type { Selection, SelectionRequest, SelectionSources } from '../../../server/placement/select-hosts.ts';
 import { Turns } from '../../../server/placement/turns.ts';
 import { ChangeFeed } from '../../../server/result/feed.ts';
 import type { ResultFilter } from '../../../server/store/filters.ts';
@@ -65,9 +66,23 @@ async function select(change: Partial<SelectionRequest> = {}, from: Partial<Stor
     now: () => store.now(),
     clockBehind: () => store.clockBehind(),
     snapshot: (filter: ResultFilter) => store.snapshot(filter),
+    resultTimes: (hostIds: readonly string[]) => store.resultTimes(hostIds),
     ...from,
   };
-  return selectHosts({ store: source, placements, turns }, { ...REQUEST, ...change });
+  const sources = { store: source, placements, turns };
+  return bothWays(sources, { ...REQUEST, ...change });
+}
+
+/** What is answered in brief, once it is what whole results say, too. */
+async function bothWays(
+  sources: SelectionSources & { readonly store: Pick<Store, 'resultTimes'> },
+  request: SelectionRequest,
+): Promise<Selection> {
+  const brief = await selectHosts(sources, request, readBriefly(sources.store));
+  const whole = await selectHosts(sources, request, readWholly(sources.store));
+  expect(whole.hosts).toMatchObject(brief.hosts);
+  expect(brief.hosts).toHaveLength(whole.hosts.length);
+  return brief;
 }
 
 /** The index is as old as its last look: one that began after now has seen everything. */
@@ -166,21 +181,47 @@ describe('a selection', () => {
     await store.revokeHost('h-a', { ...OPERATOR, reason: '' });
     await store.deleteHost('h-b', OPERATOR);
     const sources = { store, placements, turns };
-    expect(idsOf(await selectHosts(sources, { ...REQUEST, count: 1 }))).toEqual(['h-c']);
-    expect(idsOf(await selectHosts(sources, { ...REQUEST, count: 4 }))).toEqual(['h-c', 'h-d']);
+    expect(idsOf(await bothWays(sources, { ...REQUEST, count: 1 }))).toEqual(['h-c']);
+    expect(idsOf(await bothWays(sources, { ...REQUEST, count: 4 }))).toEqual(['h-c', 'h-d']);
     await store.updateHost('h-c', { labels: { tenant: 'blue' } }, anyVersion);
-    expect(idsOf(await selectHosts(sources, { ...REQUEST, requirements: { ...ANY, matchLabels: {} } }))).toEqual([
+    expect(idsOf(await bothWays(sources, { ...REQUEST, requirements: { ...ANY, matchLabels: {} } }))).toEqual([
       'h-c',
       'h-d',
     ]);
     const excluded = { ...ANY.excluded, labels: [{ key: 'tenant', value: 'blue' }] };
-    expect(idsOf(await selectHosts(sources, { ...REQUEST, requirements: { ...ANY, excluded } }))).toEqual(['h-d']);
+    expect(idsOf(await bothWays(sources, { ...REQUEST, requirements: { ...ANY, excluded } }))).toEqual(['h-d']);
+  });
+
+  it('has of each host what the store says now, also where it changed since the index was read', async () => {
+    for (const name of ['a', 'b', 'c']) await affirmed(store, name);
+    await caughtUp();
+    await placements.close();
+    await commit(store, await round(store, 'h-a'));
+    await store.updateHost('h-b', { labels: { rack: '7' }, nodeName: 'node-b' }, anyVersion);
+    await store.updateHost('h-c', { labels: { tenant: 'blue' } }, anyVersion);
+    const { hosts } = await selectHosts({ store, placements, turns }, REQUEST, readBriefly(store));
+    const byId = new Map(hosts.map((host) => [host.hostId, host]));
+    for (const id of ['h-a', 'h-b', 'h-c']) expect(await store.getResult(id)).toMatchObject({ ...byId.get(id) });
+    expect(byId.get('h-a')?.challengeTime).toBe(store.now());
+    expect(byId.get('h-b')).toMatchObject({ nodeName: 'node-b', labels: { rack: '7' } });
+  });
+
+  it('has no host that left its scope since the index was read', async () => {
+    for (const name of ['a', 'b']) {
+      await affirmed(store, name);
+      await store.updateHost(`h-${name}`, { labels: { tenant: 'red' } }, anyVersion);
+    }
+    await caughtUp();
+    await placements.close();
+    await store.updateHost('h-a', { labels: { tenant: 'blue' } }, anyVersion);
+    const scope = { tenant: 'red' };
+    expect(idsOf(await bothWays({ store, placements, turns }, { ...REQUEST, scope }))).toEqual(['h-b']);
   });
 
   it('answers nothing of what changes at every look', async () => {
     await affirmed(store, 'a');
     const gone: Store['snapshot'] = async () => ({ revision: 0, results: [] });
-    expect(idsOf(await select({}, { snapshot: gone }))).toEqual([]);
+    expect(idsOf(await select({}, { snapshot: gone, resultTimes: async () => [] }))).toEqual([]);
   });
 
   it('gives the same answer to the same question', async () => {
@@ -198,7 +239,7 @@ describe('where the service cannot tell', () => {
     await caughtUp();
     clock.wall -= 6 * MINUTE;
     const refused = { code: 'CLOCK_BEHIND' };
-    await expect(selectHosts({ store, placements, turns }, REQUEST)).rejects.toMatchObject(refused);
+    await expect(bothWays({ store, placements, turns }, REQUEST)).rejects.toMatchObject(refused);
     await expect(checkHost(store, { hostId: 'h-a' }, { requirements: ANY, scope: {} })).rejects.toMatchObject(refused);
   });
 
@@ -207,7 +248,7 @@ describe('where the service cannot tell', () => {
     await caughtUp();
     await placements.close();
     clock.advance(1_001);
-    await expect(selectHosts({ store, placements, turns }, REQUEST)).rejects.toMatchObject({
+    await expect(bothWays({ store, placements, turns }, REQUEST)).rejects.toMatchObject({
       code: 'PLACEMENT_INDEX_STALE',
     });
   });
@@ -215,6 +256,8 @@ describe('where the service cannot tell', () => {
   it('nothing is selected while the store fails', async () => {
     await affirmed(store, 'a');
     const snapshot: Store['snapshot'] = () => Promise.reject(new StoreError('failed', 'disk'));
+    const resultTimes: Store['resultTimes'] = () => Promise.reject(new StoreError('failed', 'disk'));
+    await expect(select({}, { resultTimes })).rejects.toMatchObject({ code: 'failed' });
     await expect(select({}, { snapshot })).rejects.toMatchObject({ code: 'failed' });
   });
 });

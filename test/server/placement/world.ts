@@ -28,6 +28,7 @@ export function placement(hostId: string, change: Partial<PlacementRecord> = {})
     validUntil: NOW + 60_000,
     nodeName: '',
     labels: {},
+    connectivity: 'connected',
     ...change,
   };
 }

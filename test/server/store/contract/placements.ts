@@ -26,6 +26,32 @@ export function describePlacements(given: Given): void {
       for (const result of results) expect(result).toMatchObject({ ...known.get(result.hostId) });
     }
 
+    it('have times that confirmations move, by the ids of hosts', async () => {
+      for (const name of ['a', 'b', 'c']) await affirmed(given.store, name);
+      await enrolled(given.store, 'd');
+      const times = async (...ids: string[]) => {
+        const read = await given.store.resultTimes(ids);
+        return read.toSorted((a, b) => (a.hostId < b.hostId ? -1 : 1));
+      };
+      const judged = { challengeTime: given.store.now(), validUntil: given.store.now() + 10 * MINUTE };
+      const unjudged = { hostId: 'h-d', revision: 7, challengeTime: 0, validUntil: null };
+      expect(await times('h-d', 'h-b', 'h-x')).toEqual([{ hostId: 'h-b', revision: 4, ...judged }, unjudged]);
+      expect(await times()).toEqual([]);
+      given.clock.advance(1_000);
+      await commit(given.store, await round(given.store, 'h-b'));
+      await given.store.updateHost('h-a', { labels: { zone: 'eu' } }, { ...OPERATOR, version: null });
+      await given.store.deleteHost('h-c', OPERATOR);
+      expect(await times('h-a', 'h-b', 'h-c')).toEqual([
+        { hostId: 'h-a', revision: 8, ...judged },
+        {
+          hostId: 'h-b',
+          revision: 4,
+          challengeTime: given.store.now(),
+          validUntil: given.store.now() + 10 * MINUTE,
+        },
+      ]);
+    });
+
     it('are all present ones in brief, and then what was written, confirmed and deleted', async () => {
       for (const name of ['a', 'b', 'c']) await affirmed(given.store, name);
       await enrolled(given.store, 'd');
@@ -40,6 +66,7 @@ export function describePlacements(given: Given): void {
         validUntil: given.store.now() + 10 * MINUTE,
         nodeName: '',
         labels: {},
+        connectivity: 'connected',
       });
       await expectAll(first.known);
       given.clock.advance(1_000);
