@@ -69,7 +69,11 @@ function makeContext(environment: Environment, setExitCode: (code: number) => vo
     version,
     write: (text) => void process.stdout.write(text),
     writeError: (text) => void process.stderr.write(text),
-    style: { colours: process.stdout.isTTY && !environment.noColour },
+    style: {
+      colours: process.stdout.isTTY && !environment.noColour,
+      // A terminal that does not know its size says 0.
+      ...(process.stdout.isTTY && process.stdout.columns > 0 ? { width: process.stdout.columns } : {}),
+    },
     signal: ending.signal,
     defaults: { ...environment, logs: DEFAULT_LOG_PATHS },
     readFile: (path, limit) => (path === '-' ? readStandardInput(limit) : readPart(path, { offset: 0, limit })),

@@ -41,13 +41,29 @@ export type Cell = string | { readonly text: string; readonly colour: Colour };
 
 export interface TableStyle {
   readonly colours: boolean;
+  /** Columns of the terminal; left out where the output is none, and nothing is cut. */
+  readonly width?: number;
 }
 
-/** Aligned columns, two spaces apart, header first. Ends with a line break; no rows make a table of its header. */
+/** A cell that is cut keeps so many characters at least, the mark included. */
+const MIN_CUT = 8;
+const SPACING = 2;
+
+/**
+ * Aligned columns, two spaces apart, header first. Ends with a line break; no rows make a table of its header. On a terminal that is
+ * narrower, the widest columns are cut, but not the first, which names the rows, and none with colours, which says how they are.
+ */
 export function formatTable(header: readonly string[], rows: readonly (readonly Cell[])[], style: TableStyle): string {
   const lines = [header.map((text): Cell => text), ...rows];
-  const escaped = lines.map((line) => line.map((cell) => escapeText(typeof cell === 'string' ? cell : cell.text)));
-  const widths = header.map((_, column) => Math.max(...escaped.map((line) => widthOf(line[column] ?? ''))));
+  const whole = lines.map((line) => line.map((cell) => escapeText(typeof cell === 'string' ? cell : cell.text)));
+  const widths = fitWidths(
+    header.map((_, column) => ({
+      width: Math.max(...whole.map((line) => widthOf(line[column] ?? ''))),
+      cuttable: column > 0 && rows.every((row) => typeof row[column] !== 'object'),
+    })),
+    style.width ?? Infinity,
+  );
+  const escaped = whole.map((line) => line.map((text, column) => cut(text, widths[column] ?? 0)));
   return lines
     .map((line, row) => {
       const cells = line.map((cell, column) => {
@@ -55,9 +71,30 @@ export function formatTable(header: readonly string[], rows: readonly (readonly 
         const padding = column === line.length - 1 ? '' : ' '.repeat((widths[column] ?? 0) - widthOf(text));
         return `${paint(text, typeof cell === 'string' ? undefined : cell.colour, style)}${padding}`;
       });
-      return `${cells.join('  ').trimEnd()}\n`;
+      return `${cells.join(' '.repeat(SPACING)).trimEnd()}\n`;
     })
     .join('');
+}
+
+/** Takes from the widest column, one character after another, until the line fits or nothing is left to take. */
+function fitWidths(
+  columns: readonly { readonly width: number; readonly cuttable: boolean }[],
+  limit: number,
+): readonly number[] {
+  const fitted = columns.map(({ width }) => width);
+  let excess = fitted.reduce((sum, width) => sum + width, (columns.length - 1) * SPACING) - limit;
+  for (; excess > 0; excess -= 1) {
+    const cuttable = fitted.map((width, column) => (columns[column]?.cuttable === true ? width : 0));
+    const widest = Math.max(...cuttable);
+    if (widest <= MIN_CUT) break;
+    fitted[cuttable.indexOf(widest)] = widest - 1;
+  }
+  return fitted;
+}
+
+function cut(text: string, width: number): string {
+  const characters = [...text];
+  return characters.length <= width ? text : `${characters.slice(0, width - 1).join('')}…`;
 }
 
 /** One line of cells without columns to align to. */

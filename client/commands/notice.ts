@@ -54,10 +54,8 @@ function cellsOf(notice: WatchNotice, all: boolean): readonly Cell[] {
 /** The protobuf JSON of WatchAttestationResultsResponse; what befell the watch itself stands under `watch`. */
 export function noticeJson(notice: WatchNotice): JsonObject {
   switch (notice.kind) {
-    case 'change': {
-      const initial = notice.initial ? { initial: true } : {};
-      return { change: { result: notice.result.json, ...initial }, resumeToken: notice.resumeToken };
-    }
+    case 'change':
+      return { change: { result: notice.result.json, initial: notice.initial }, resumeToken: notice.resumeToken };
     case 'removal':
       return { removal: { host: notice.host, reason: notice.reason }, resumeToken: notice.resumeToken };
     case 'validity': {
@@ -67,7 +65,7 @@ export function noticeJson(notice: WatchNotice): JsonObject {
       return { validity, resumeToken };
     }
     case 'bookmark':
-      return { bookmark: notice.synced ? { synced: true } : {}, resumeToken: notice.resumeToken };
+      return { bookmark: { synced: notice.synced }, resumeToken: notice.resumeToken };
     case 'interrupted':
       return { watch: { interrupted: notice.error?.message ?? '', retryMillis: notice.retryMillis } };
     case 'relisting':

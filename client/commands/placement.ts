@@ -43,7 +43,8 @@ interface LabelValue {
 
 const TIERS = ['AFFIRMING', 'WARNING'] as const;
 const ORDERS = ['FRESHEST', 'LONGEST_VALID'] as const;
-const HOST_ID = /^(?:hosts\/)?h-[a-z2-7]{26}$/;
+/** A node name has no slash: what begins so is a host, and the service says so where it is none. */
+const HOST = /^(?:hosts\/.*|h-[a-z2-7]{26})$/s;
 
 /** `assay placement`. */
 export function addPlacementCommands(context: Context, program: Command): void {
@@ -79,7 +80,7 @@ export function addPlacementCommands(context: Context, program: Command): void {
     ),
   ).action((host: string, options: OperatorOptions & RequirementOptions) =>
     withService(context, options, async (client) => {
-      const named = HOST_ID.test(host) ? { host } : { nodeName: host };
+      const named = HOST.test(host) ? { host } : { nodeName: host };
       const settings = { signal: context.signal, ...tokenAskedFor(options) };
       const checked = await client.placement.check(named, requirementsOf(options), settings);
       if (!checked.selectable) context.setExitCode(EXIT.notAffirming);

@@ -1,9 +1,9 @@
-import { toJson } from '@bufbuild/protobuf';
 import { BootLogStateSchema, BootReportSchema } from '../../proto/gen/assay/v1/attestation_result_pb.ts';
 import type {
   BootReport as ReportMessage,
   MeasuredText as TextMessage,
 } from '../../proto/gen/assay/v1/attestation_result_pb.ts';
+import { jsonOf } from './convert.ts';
 import type { JsonObject } from './resources.ts';
 
 export type BootLogState = 'VERIFIED' | 'UNVERIFIED' | 'MISSING' | 'UNPROVEN' | 'UNSPECIFIED' | `UNKNOWN_${number}`;
@@ -121,7 +121,7 @@ export function fromProtoBootReport(message: ReportMessage): BootReport {
     unexplainedPcrs: message.unexplainedPcrs,
     images: message.images.map(({ index, pcr, digests, name }) => ({ index, pcr, digests, name })),
     contradictions: message.contradictions,
-    json: toJson(BootReportSchema, message) as JsonObject,
+    json: jsonOf(BootReportSchema, message),
   };
 }
 

@@ -129,7 +129,8 @@ export function fromProtoPolicy(message: PolicyMessage): TrustPolicy {
       message.expressions.length,
     createTime: dateOf(message.createTime),
     etag: message.etag,
-    json: jsonOf(TrustPolicySchema, message),
+    // As a person writes it: what it does not name stays away.
+    json: toJson(TrustPolicySchema, message) as JsonObject,
   };
 }
 
@@ -244,6 +245,7 @@ export function dateOf(time: Timestamp | undefined): Date | undefined {
   return time === undefined ? undefined : timestampDate(time);
 }
 
+/** Every field, also one that is 0, false or empty; what can be unset and is (a time, a part) is left out. */
 export function jsonOf<Schema extends DescMessage>(schema: Schema, message: MessageShape<Schema>): JsonObject {
-  return toJson(schema, message) as JsonObject;
+  return toJson(schema, message, { alwaysEmitImplicit: true }) as JsonObject;
 }

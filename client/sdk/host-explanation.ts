@@ -1,11 +1,10 @@
-import { toJson } from '@bufbuild/protobuf';
 import {
   HostExplanationSchema,
   PolicyChoiceSchema,
   PolicyStandingSchema,
 } from '../../proto/gen/assay/v1/host_explanation_pb.ts';
 import type { HostExplanation as ExplanationMessage } from '../../proto/gen/assay/v1/host_explanation_pb.ts';
-import { enumWord, fromProtoCheck, fromProtoResult, required } from './convert.ts';
+import { enumWord, fromProtoCheck, fromProtoResult, jsonOf, required } from './convert.ts';
 import type { AttestationResult, JsonObject } from './resources.ts';
 
 type Check = AttestationResult['checks'][number];
@@ -57,6 +56,6 @@ export function fromProtoExplanation(message: ExplanationMessage): HostExplanati
     result: fromProtoResult(required(message.result, 'result')),
     inputs: message.inputs.map(({ name, version }) => ({ name, version })),
     appraisalInputDigest: message.appraisalInputDigest,
-    json: toJson(HostExplanationSchema, message) as JsonObject,
+    json: jsonOf(HostExplanationSchema, message),
   };
 }

@@ -1,6 +1,6 @@
-import { toJson } from '@bufbuild/protobuf';
 import { RuntimeListStateSchema, RuntimeReportSchema } from '../../proto/gen/assay/v1/runtime_report_pb.ts';
 import type { RuntimeCounts, RuntimeReport as ReportMessage } from '../../proto/gen/assay/v1/runtime_report_pb.ts';
+import { jsonOf } from './convert.ts';
 import type { JsonObject } from './resources.ts';
 
 export type RuntimeListState = 'FOLLOWED' | 'UNJUDGED' | 'UNSPECIFIED' | `UNKNOWN_${number}`;
@@ -79,7 +79,7 @@ export function fromProtoRuntimeReport(message: ReportMessage): RuntimeReport {
     }),
     hostKeys: message.hostKeys.map(({ keyring, fingerprint }) => ({ keyring, fingerprint })),
     bootAggregate: message.bootAggregate,
-    json: toJson(RuntimeReportSchema, message) as JsonObject,
+    json: jsonOf(RuntimeReportSchema, message),
   };
 }
 

@@ -1,4 +1,3 @@
-import { toJson } from '@bufbuild/protobuf';
 import { TrustStatusSchema } from '../../proto/gen/assay/v1/attestation_result_pb.ts';
 import { SimulatedVerdictSchema, SimulationSummarySchema } from '../../proto/gen/assay/v1/simulation_pb.ts';
 import type {
@@ -6,7 +5,7 @@ import type {
   SimulationSummary as SummaryMessage,
 } from '../../proto/gen/assay/v1/simulation_pb.ts';
 import type { SimulateTrustPolicyResponse } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
-import { enumWord, fromProtoCheck } from './convert.ts';
+import { enumWord, fromProtoCheck, jsonOf } from './convert.ts';
 import type { AttestationResult, JsonObject, TrustStatus } from './resources.ts';
 
 type Check = AttestationResult['checks'][number];
@@ -84,7 +83,7 @@ function fromProtoVerdict(message: VerdictMessage): SimulatedVerdict {
     outcome: outcomeOf(message),
     checks: message.checks.map(fromProtoCheck),
     formerChecks: message.formerChecks.map(fromProtoCheck),
-    json: toJson(SimulatedVerdictSchema, message) as JsonObject,
+    json: jsonOf(SimulatedVerdictSchema, message),
   };
 }
 
@@ -128,7 +127,7 @@ function fromProtoSummary(message: SummaryMessage): SimulationSummary {
       ambiguous,
       hostCount,
     })),
-    json: toJson(SimulationSummarySchema, message) as JsonObject,
+    json: jsonOf(SimulationSummarySchema, message),
   };
 }
 

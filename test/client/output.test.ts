@@ -42,6 +42,27 @@ test('a table is aligned, escaped, and has no blanks at its ends', () => {
   );
 });
 
+test('a table that is wider than the terminal is cut where it is widest, and nowhere when it goes elsewhere', () => {
+  const rows = [
+    [`h-${'a'.repeat(26)}`, statusCell('CONTRAINDICATED'), 'b'.repeat(12), 'zone=eu,rack=7,tenant=red'],
+    ['h-b', 'NONE', 'c', '東京,x=1'],
+  ];
+  const header = ['HOST', 'STATUS', 'POLICY', 'LABELS'];
+  const cells = (width: number | undefined) =>
+    formatTable(header, rows, width === undefined ? plain : { ...plain, width })
+      .split('\n')
+      .map((line) => line.split(/ {2,}/));
+  expect(cells(undefined)[1]).toEqual(rows[0]?.map((cell) => (typeof cell === 'string' ? cell : cell.text)));
+  expect(cells(200)).toEqual(cells(undefined));
+  expect(cells(75)[1]).toEqual([`h-${'a'.repeat(26)}`, 'CONTRAINDICATED', 'b'.repeat(12), 'zone=eu,rack=…']);
+  expect(cells(75)[2]).toEqual(['h-b', 'NONE', 'c', '東京,x=1']);
+  expect(cells(20)[1]).toEqual([`h-${'a'.repeat(26)}`, 'CONTRAINDICATED', 'bbbbbbb…', 'zone=eu…']);
+  for (const line of formatTable(header, rows, { ...plain, width: 75 })
+    .trimEnd()
+    .split('\n'))
+    expect([...line].length).toBeLessThanOrEqual(75);
+});
+
 test('a table without rows is its header', () => {
   expect(formatTable(['HOST'], [], plain)).toBe('HOST\n');
 });

@@ -65,6 +65,7 @@ test('placement asks for what its options say, and tells refused hosts with thei
 test.each([
   [hostId, { host: hostId }],
   [`hosts/${hostId}`, { host: `hosts/${hostId}` }],
+  ['hosts/h-xyz', { host: 'hosts/h-xyz' }],
   ['h-1.example', { nodeName: 'h-1.example' }],
 ])('placement check takes %s for what it is, and its exit code says the answer', async (name, named) => {
   const asked: unknown[] = [];
