@@ -40,6 +40,8 @@ export class PlacementIndex {
   #found = new Int32Array(1024);
   #members = new Int32Array(1024);
   #groups = new Int32Array(1024);
+  /** By the label that was spread over, as long as no label changes. */
+  readonly #groupings = new Map<string, Grouping>();
   readonly #everything = new SlotSet();
   /** By the lowest tier that is asked for. */
   readonly #tiers: Readonly<Record<PlacementTier, SlotSet>> = { affirming: new SlotSet(), warning: new SlotSet() };
@@ -53,11 +55,15 @@ export class PlacementIndex {
   /** Takes a present result, unless a newer one is there. */
   apply(record: PlacementRecord): void {
     const known = this.#slots.get(record.hostId);
-    if (known === undefined) return this.#insert(this.#newSlot(), record);
+    if (known === undefined) {
+      this.#groupings.clear();
+      return this.#insert(this.#newSlot(), record);
+    }
     const before = this.#records[known];
     if (before === undefined || !isNewer(record, before)) return;
     if (before.revision === record.revision) this.#setColumns(known, record);
     else {
+      if (!sameLabels(before.labels, record.labels)) this.#groupings.clear();
       this.#unlink(known, before);
       this.#insert(known, record);
     }
@@ -182,22 +188,27 @@ export class PlacementIndex {
   }
 
   /** Group 0 has the hosts without the label. */
-  #groupsBy(key: string, found: Int32Array): { readonly of: Int32Array; readonly count: number } | null {
+  #groupsBy(key: string, found: Int32Array): Grouping | null {
     const values = this.#labels.get(key);
     if (key === '' || values === undefined) return null;
     if (values.size > FEW_VALUES) return this.#groupsOf(key, found);
-    const of = this.#groups.fill(0);
+    const known = this.#groupings.get(key);
+    if (known !== undefined) return known;
+    const of = new Int32Array(this.#groups.length);
     let group = 0;
     for (const set of values.values()) {
       group += 1;
       const members = collectCommon(this.#members, { within: [set] });
       for (let position = 0; position < members; position += 1) of[this.#members[position] ?? 0] = group;
     }
-    return { of, count: group + 1 };
+    const grouping = { of, count: group + 1 };
+    if (this.#groupings.size >= MAX_GROUPINGS) this.#groupings.clear();
+    this.#groupings.set(key, grouping);
+    return grouping;
   }
 
   /** The same by a look at each found host: a label with a value for every host costs nothing for those that were not found. */
-  #groupsOf(key: string, found: Int32Array): { readonly of: Int32Array; readonly count: number } {
+  #groupsOf(key: string, found: Int32Array): Grouping {
     const of = this.#groups;
     const groups = new Map<string, number>();
     for (const slot of found) {
@@ -280,7 +291,15 @@ export class PlacementIndex {
   }
 }
 
+/** The group of each slot, and how many groups there are. */
+interface Grouping {
+  readonly of: Int32Array;
+  readonly count: number;
+}
+
 const NOTHING = new SlotSet();
+/** Labels whose groups are kept: four bytes a host each. */
+const MAX_GROUPINGS = 4;
 /** Hosts that one step of an explanation looks at: some milliseconds at the most. */
 const STEP = 4_096;
 /** Values of a label up to which a spread goes through their sets. */
@@ -289,6 +308,11 @@ const FEW_VALUES = 256;
 function isNewer(record: PlacementRecord, before: PlacementRecord): boolean {
   if (record.revision !== before.revision) return record.revision > before.revision;
   return record.challengeTime > before.challengeTime;
+}
+
+function sameLabels(a: Labels, b: Labels): boolean {
+  const keys = Object.keys(a);
+  return keys.length === Object.keys(b).length && keys.every((key) => Object.hasOwn(b, key) && a[key] === b[key]);
 }
 
 function setAt(sets: Map<string, SlotSet>, key: string): SlotSet {
