@@ -56,7 +56,7 @@ describe('commands about hosts', () => {
     expect(await printed('host', 'name', host.id, 'node-1')).toMatch(/^node name: +node-1$/m);
     expect(await json('host', 'name', host.id, 'node-2')).toMatchObject({ nodeName: 'node-2' });
     expect(await printed('host', 'policy', host.id, 'base')).toMatch(/^policy: +trustPolicies\/base$/m);
-    expect(await json('host', 'policy', host.id)).not.toHaveProperty('trustPolicy');
+    expect(await json('host', 'policy', host.id)).toMatchObject({ trustPolicy: '' });
   });
 
   it('put one in the place of another', async () => {
@@ -176,7 +176,7 @@ describe('commands about results', () => {
     const resume = ['--resume', bookmark?.resumeToken ?? '', '--output', 'json', '--profile', deployment.profile];
     await using resumed = start('assay', ['result', 'watch', ...resume]);
     await eventually('change', () => (resumed.stdout.includes('watched') ? true : undefined));
-    expect(resumed.stdout).not.toContain('initial');
+    expect(resumed.stdout).not.toContain('"initial":true');
   });
 });
 
