@@ -115,6 +115,7 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
     ...config.listen,
     maxConnectionsPerAddress,
     logger: log,
+    now: options.wallClock,
   }).catch((error: unknown) => {
     feed.close();
     void placements.close();

@@ -1,5 +1,5 @@
 import { EnrollmentError } from './enrollment-error.ts';
-import { RateLimit } from './rate-limit.ts';
+import { RateLimit } from '../../proto/rate-limit.ts';
 
 /** Of everybody together: making credentials for a P-521 EK costs 9 ms of CPU. */
 const ALL = { rate: 50, burst: 500 };
