@@ -34,6 +34,8 @@ export interface Config {
   readonly admission: readonly Admission[];
   /** Id of the trust policy that every enrolment must satisfy; empty where none must. */
   readonly admissionBootPolicy: string;
+  readonly maxPendingHosts: number;
+  readonly pendingHostLifetime: number;
   readonly agentCertificateLifetime: number;
   readonly akCertificateLifetime: number;
   readonly identityCertificateLifetime: number;
@@ -75,6 +77,8 @@ export const CONFIG_KEYS = {
   },
   admission: { default: ['certificate'], meaning: 'ways into the service, any of certificate, inventory, approval' },
   admission_boot_policy: { default: '', meaning: 'trust policy that the boot of a host must satisfy to enrol' },
+  max_pending_hosts: { default: 1000, meaning: 'hosts that may wait for approval at once' },
+  pending_host_lifetime: { default: '7d', meaning: 'how long a host may wait for approval before it is deleted' },
   agent_certificate_lifetime: {
     default: '24h',
     meaning: "life of an agent's client certificate, renewed at half of it",
@@ -164,6 +168,8 @@ class KeyReader {
         `one of ${ADMISSIONS.join(', ')}`,
       ) as readonly Admission[],
       admissionBootPolicy: this.#policy('admission_boot_policy'),
+      maxPendingHosts: this.#count('max_pending_hosts', { min: 1, max: 1_000_000 }),
+      pendingHostLifetime: this.#duration('pending_host_lifetime', { min: HOUR, max: 3650 * DAY }),
       agentCertificateLifetime: this.#duration('agent_certificate_lifetime', { min: 10 * MINUTE, max: 90 * DAY }),
       akCertificateLifetime: this.#duration('ak_certificate_lifetime', { min: 10 * MINUTE, max: 3650 * DAY }),
       identityCertificateLifetime: this.#duration('identity_certificate_lifetime', {

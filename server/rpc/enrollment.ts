@@ -73,6 +73,7 @@ export function enrollmentHandlers(options: EnrollmentHandlersOptions): Handlers
     },
 
     async completeEnrollment(requests, context) {
+      limits.checkComplete(addressBlock(context.peer.address));
       const next = nextPartOf(requests);
       const first = await next();
       if (first?.case !== 'proof') throw invalid('part', 'the first message is the proof');

@@ -92,8 +92,10 @@ export interface EnrollInput extends Actor {
   /** Host whose present TLS identity made the call; '' when none. */
   readonly callerHostId: string;
   readonly admission: Admission;
-  /** State of a host that is new. */
+  /** State of a host that is new. Of one that waits no logs are kept and no boot: both are asked for once it is approved. */
   readonly state: Exclude<HostState, 'revoked'>;
+  /** As many hosts may wait; a further one is refused. */
+  readonly maxPendingHosts: number;
   readonly claimed: Readonly<Record<string, string>>;
   readonly clock: ClockRecord;
   readonly banks: readonly BankRecord[];
@@ -112,7 +114,14 @@ export type EnrollOutcome =
   | { readonly outcome: 'created' | 'refreshed' | 'replaced' | 'replacement_pending'; readonly host: HostRecord }
   | {
       /** 'fenced': what the decision was made from has changed; read again and decide again. */
-      readonly outcome: 'banned' | 'already_used' | 'expired' | 'ek_conflict' | 'ak_conflict' | 'fenced';
+      readonly outcome:
+        | 'banned'
+        | 'already_used'
+        | 'expired'
+        | 'ek_conflict'
+        | 'ak_conflict'
+        | 'too_many_pending'
+        | 'fenced';
     };
 
 /** Who owns the given EKs. */
@@ -232,6 +241,8 @@ export interface HostStore {
    */
   replaceHost(id: string, replacement: string, options: HostActor & { readonly reason: string }): Promise<HostRecord>;
   deleteHost(id: string, options: HostActor): Promise<void>;
+  /** Deletes the hosts that wait for approval and were made before a time; returns how many. */
+  lapsePending(before: number, options: Actor): Promise<number>;
 }
 
 export interface ResultStore {

@@ -241,8 +241,9 @@ describe('the proof of an enrolment by a real TPM', () => {
     try {
       proveEnrollment(house.complete, changed, host.caller);
     } catch (error) {
-      if (error instanceof EnrollmentError) return;
-      throw error;
+      // One that holds and is tried once more has passed for the same.
+      if (error instanceof EnrollmentError && error.code !== 'ENROLLMENT_USED') return;
+      if (!(error instanceof EnrollmentError)) throw error;
     }
     expect.fail(`${place} is taken`);
   };
@@ -292,7 +293,8 @@ describe('the proof of an enrolment by a real TPM', () => {
       for (let at = 0; at < log.data.length; at += 1) {
         const data = Buffer.from(log.data);
         data.writeUInt8((data[at] ?? 0) ^ 0x40, at);
-        await expect(collectLogs([announce(log)], feedOf(chunksOf({ ...log, data })))).rejects.toThrow(LogError);
+        const chunks = feedOf(chunksOf({ ...log, data }));
+        await expect(collectLogs([announce(log)], chunks, { take: () => undefined })).rejects.toThrow(LogError);
         count += 1;
       }
     }

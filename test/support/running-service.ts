@@ -46,6 +46,8 @@ export async function startAssay(options: HouseOptions = {}): Promise<Running> {
       rootKeyFile: '',
       admission: options.admission ?? ['certificate'],
       admissionBootPolicy: options.bootPolicy ?? '',
+      maxPendingHosts: 1000,
+      pendingHostLifetime: 7 * 24 * 3_600,
       agentCertificateLifetime: 24 * 3_600,
       akCertificateLifetime: 30 * 24 * 3_600,
       identityCertificateLifetime: 90 * 24 * 3_600,

@@ -232,12 +232,7 @@ function checkLink(
   return { status: 'linked', child, issuer, key, revoked, deviations };
 }
 
-function checkIssuer(
-  below: Links,
-  issuer: Certificate,
-  demand: PathDemand,
-  anchor: boolean,
-): PathRefusal | undefined {
+function checkIssuer(below: Links, issuer: Certificate, demand: PathDemand, anchor: boolean): PathRefusal | undefined {
   const { basicConstraints, keyUsage, extendedKeyUsage } = issuer.extensions;
   const name = issuer.subject.text;
   if (!anchor && below.length >= MAX_INTERMEDIATES) {
