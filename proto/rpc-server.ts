@@ -248,7 +248,8 @@ function boundMessages(
   Reflect.set(decoder, 'maxReadMessageLength', limit);
   Reflect.set(decoder, 'write', (data: Buffer): unknown => {
     try {
-      return Reflect.apply(write, decoder, [data]);
+      const messages: unknown = Reflect.apply(write, decoder, [data]);
+      return messages;
     } catch {
       refuse(messageTooLarge(limit));
       return [];

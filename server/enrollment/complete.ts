@@ -81,11 +81,14 @@ export async function completeEnrollment(
 /** Takes the logs within their time. */
 async function takeLogs(
   request: { readonly proof: EnrollmentProof; readonly nextChunk: () => Promise<LogChunk | null> },
-  { take }: HeldLogs,
+  held: HeldLogs,
   dropped: readonly LogKind[],
 ): Promise<readonly LogPart[]> {
   using chunks = withinTime(request.nextChunk);
-  return await collectLogs(request.proof.logs, chunks.next, { take, dropped });
+  return await collectLogs(request.proof.logs, chunks.next, {
+    take: (bytes) => held.take(bytes),
+    dropped,
+  });
 }
 
 type Decided = Awaited<ReturnType<typeof decide>>;
