@@ -1,4 +1,4 @@
-import type { Epochs } from './store.ts';
+import type { Epochs } from './epochs.ts';
 import type { Actor } from './page.ts';
 import type {
   Admission,

@@ -1,3 +1,4 @@
+import type { Epochs } from './epochs.ts';
 import type { EnrollInput, EnrollOutcome } from './enroll-input.ts';
 import type { IdentityStore } from './identity-store.ts';
 import type { LogStore } from './log-store.ts';
@@ -5,16 +6,12 @@ import type { PlatformStore } from './platform-store.ts';
 import type { HostFilter, HostNamed, ResultFilter } from './filters.ts';
 import type { PlacementStore } from './placement-store.ts';
 import type {
-  Admission,
-  AkRecord,
   BankRecord,
   BootRecord,
   Change,
   ClockRecord,
   Confirmation,
-  EkRecord,
   HostRecord,
-  HostState,
   InventoryRecord,
   Labels,
   LogKind,
@@ -30,6 +27,7 @@ import type {
 import type { Actor, Page, PageRequest } from './page.ts';
 import type { ReferenceStore, ReferenceVersion } from './reference-store.ts';
 
+export type { Epochs } from './epochs.ts';
 export type { EnrollInput, EnrollOutcome } from './enroll-input.ts';
 export type { Actor, Page, PageRequest } from './page.ts';
 
@@ -68,14 +66,6 @@ export class StoreError extends Error {
 export interface HostActor extends Actor {
   /** Labels of the hosts that the actor sees; empty: every host. */
   readonly scope: Labels;
-}
-
-/** Versions of what verdicts depend on. */
-export interface Epochs {
-  /** Counts changes of any policy, and of any set or keyring that a policy names. */
-  readonly policy: number;
-  /** Counts changes of trust anchors, revocation lists and inventory. */
-  readonly endorsement: number;
 }
 
 /** Who owns the given EKs. */
