@@ -53,7 +53,8 @@ export async function startAssay(options: HouseOptions = {}): Promise<Running> {
       identityCertificateLifetime: 90 * 24 * 3_600,
       historyRetention: 30 * 24 * 3_600,
       maxTokenTtl: 300,
-      maxConnectionsPerAddress: 1000,
+      // Tests connect often, and all from few addresses.
+      maxConnectionsPerAddress: 20_000,
       reflection: true,
       logLevel: 'info',
     },
