@@ -130,20 +130,22 @@ function readMessages(call: ServerCall, schema: DescMessage, limits: MessageLimi
 }
 
 function decode(schema: DescMessage, bytes: Buffer, limit: number): Message {
-  if (bytes.length > limit) {
-    throw new StatusError({
-      code: 'RESOURCE_EXHAUSTED',
-      reason: 'MESSAGE_TOO_LARGE',
-      message: `message has ${bytes.length} bytes, at most ${limit} are taken`,
-      metadata: { limit: String(limit) },
-    });
-  }
+  if (bytes.length > limit) throw messageTooLarge(limit);
   try {
     // Fields that nobody reads would be kept as objects, a hundred times their size in a message that is made of them.
     return fromBinary(schema, bytes, { readUnknownFields: false });
   } catch (cause) {
     throw malformed(`message is not a ${schema.typeName}`, cause);
   }
+}
+
+export function messageTooLarge(limit: number): StatusError {
+  return new StatusError({
+    code: 'RESOURCE_EXHAUSTED',
+    reason: 'MESSAGE_TOO_LARGE',
+    message: `message is too large: at most ${limit} bytes are taken`,
+    metadata: { limit: String(limit) },
+  });
 }
 
 function encode(schema: DescMessage, response: unknown, limit: number): Buffer {

@@ -1,9 +1,12 @@
 import { constants, createHash } from 'node:crypto';
+import type { X509Certificate } from 'node:crypto';
 import { createServer } from 'node:net';
 import type { AddressInfo, Server as NetServer, Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import type { Server as TlsServer, TLSSocket } from 'node:tls';
+import { addressBlock } from './address-block.ts';
 import type { RpcLogger } from './bridge.ts';
+import { ConnectionRate } from './connection-rate.ts';
 import type { RpcServer } from './rpc-server.ts';
 import type { Peer } from './service.ts';
 import { secureContextOptions } from './tls-identity.ts';
@@ -17,13 +20,24 @@ export interface ListenerOptions {
   /** 0 lets the system choose; {@link Listener.address} tells. */
   readonly port: number;
   readonly logger: RpcLogger;
+  /** Milliseconds, for the rate of new connections. */
+  readonly now: () => number;
   /** Connections in all, those in their handshake included; default 50,000. */
   readonly maxConnections?: number;
   /** Connections of one address, or of one /64 of IPv6; default 1,000. */
   readonly maxConnectionsPerAddress?: number;
+  /** How often an address may connect; default: by the number before. */
+  readonly connectionRate?: ConnectionRate;
   /** How long a handshake may take; default 10 s. */
   readonly handshakeTimeoutMillis?: number;
 }
+
+interface Handshake {
+  readonly socket: Socket;
+  readonly block: string;
+}
+
+const MAX_CONNECTIONS_PER_ADDRESS = 1000;
 
 /**
  * The TLS listener of the service. It asks for a client certificate and demands none: anonymous callers, agents and operators
@@ -35,13 +49,15 @@ export class Listener {
   readonly #tcp: NetServer;
   readonly #tls: TlsServer;
   readonly #perAddress = new Map<string, number>();
+  readonly #rate: ConnectionRate;
   /** Sockets whose handshake is not done, by address and port. */
-  readonly #handshakes = new Map<string, Socket>();
+  readonly #handshakes = new Map<string, Handshake>();
   #warned = false;
 
   private constructor(options: ListenerOptions) {
     this.#options = options;
-    const { logger } = options;
+    const { logger, maxConnectionsPerAddress = MAX_CONNECTIONS_PER_ADDRESS } = options;
+    this.#rate = options.connectionRate ?? new ConnectionRate(maxConnectionsPerAddress, options.now);
     this.#tls = createTlsServer({
       ...serverContext(options.identity),
       requestCert: true,
@@ -88,25 +104,29 @@ export class Listener {
   /** Stops to accept, then drains the server (see {@link RpcServer.drain}). */
   async drain(graceMillis: number): Promise<void> {
     this.#tcp.close();
-    for (const socket of this.#handshakes.values()) socket.destroy();
+    for (const { socket } of this.#handshakes.values()) socket.destroy();
     await this.#options.server.drain(graceMillis);
   }
 
   #admit(socket: Socket): void {
-    const { logger, maxConnectionsPerAddress = 1000 } = this.#options;
+    const { logger, maxConnectionsPerAddress = MAX_CONNECTIONS_PER_ADDRESS } = this.#options;
     socket.on('error', (error) => logger.debug({ err: error }, 'connection failed'));
     const block = addressBlock(socket.remoteAddress ?? '');
     const count = this.#perAddress.get(block) ?? 0;
-    if (block === '' || count >= maxConnectionsPerAddress) {
+    // Asked for the number first: who is refused by it uses up nothing.
+    if (block === '' || count >= maxConnectionsPerAddress || !this.#rate.admit(block)) {
       if (block !== '') this.#warnOfCrowd(block);
       socket.destroy();
       return;
     }
     this.#perAddress.set(block, count + 1);
     const key = endpoint(socket);
-    this.#handshakes.set(key, socket);
+    this.#handshakes.set(key, { socket, block });
     socket.once('close', () => {
-      if (this.#handshakes.get(key) === socket) this.#handshakes.delete(key);
+      if (this.#handshakes.get(key)?.socket === socket) {
+        this.#handshakes.delete(key);
+        if (this.#rate.failed(block, socket.bytesRead)) this.#dropHandshakes(block);
+      }
       const left = (this.#perAddress.get(block) ?? 1) - 1;
       if (left > 0) this.#perAddress.set(block, left);
       else this.#perAddress.delete(block);
@@ -114,12 +134,17 @@ export class Listener {
     this.#tls.emit('connection', socket);
   }
 
+  /** What waits of an address whose handshakes cost too much: its certificates have not been looked at yet. */
+  #dropHandshakes(block: string): void {
+    for (const handshake of this.#handshakes.values()) if (handshake.block === block) handshake.socket.destroy();
+  }
+
   /** Once a minute for all addresses: a fleet behind one address must not stop without a word, nor a flood fill the log. */
   #warnOfCrowd(address: string): void {
     if (this.#warned) return;
     this.#warned = true;
     setTimeout(() => (this.#warned = false), 60_000).unref();
-    this.#options.logger.warn({ address }, 'connections refused: too many from one address');
+    this.#options.logger.warn({ address }, 'connections refused: too many, or too often, from one address');
   }
 
   #accept(socket: TLSSocket): void {
@@ -127,7 +152,15 @@ export class Listener {
     socket.on('error', (error: Error) => logger.debug({ err: error }, 'connection failed'));
     this.#handshakes.delete(endpoint(socket));
     try {
-      const peer = socket.alpnProtocol === 'h2' ? peerOf(socket) : undefined;
+      const certificate = socket.getPeerX509Certificate();
+      if (isCostly(certificate)) {
+        const block = addressBlock(socket.remoteAddress ?? '');
+        this.#rate.ban(block);
+        this.#dropHandshakes(block);
+        socket.destroy();
+        return;
+      }
+      const peer = socket.alpnProtocol === 'h2' ? peerOf(socket, certificate) : undefined;
       if (peer === undefined) socket.destroy();
       else server.accept(socket, peer);
     } catch (error) {
@@ -137,9 +170,27 @@ export class Listener {
   }
 }
 
+/** Of client certificates' keys: the exponent of an RSA key, which the caller chooses, makes its verification cost what he likes. */
+const SIGNATURE_ALGORITHMS = 'ecdsa_secp256r1_sha256:ecdsa_secp384r1_sha384:ecdsa_secp521r1_sha512';
+/** A leaf, the CA of this service, and one more. */
+const MAX_CLIENT_CHAIN = 3;
+const USUAL_EXPONENT = 65_537n;
+
 function serverContext(identity: TlsIdentity) {
   // No CA list: some clients present no certificate when the list that a server sends names none of theirs.
-  return { ...secureContextOptions(identity), ca: [], secureOptions: constants.SSL_OP_NO_TICKET };
+  const options = { ca: [], secureOptions: constants.SSL_OP_NO_TICKET, sigalgs: SIGNATURE_ALGORITHMS };
+  return { ...secureContextOptions(identity), ...options };
+}
+
+/** OpenSSL verifies every signature in the chain that a client brings, whether or not anything in it is trusted, and has no bound. */
+function isCostly(leaf: X509Certificate | undefined): boolean {
+  let certificate = leaf;
+  for (let count = 0; certificate !== undefined; count += 1) {
+    const { publicExponent = USUAL_EXPONENT } = certificate.publicKey.asymmetricKeyDetails ?? {};
+    if (count >= MAX_CLIENT_CHAIN || publicExponent > USUAL_EXPONENT) return true;
+    certificate = certificate.issuerCertificate;
+  }
+  return false;
 }
 
 function endpoint(socket: Socket): string {
@@ -147,27 +198,11 @@ function endpoint(socket: Socket): string {
 }
 
 /** What the handshake proved: the caller holds the key of this certificate. Nothing is said of who signed it. */
-function peerOf(socket: TLSSocket): Peer | undefined {
+function peerOf(socket: TLSSocket, certificate: X509Certificate | undefined): Peer | undefined {
   const { remoteAddress: address, remotePort: port } = socket;
   if (address === undefined || port === undefined) return undefined;
-  const certificate = socket.getPeerX509Certificate();
   if (certificate === undefined) return Object.freeze({ address, port });
   const spki = certificate.publicKey.export({ type: 'spki', format: 'der' });
   const tlsKeySha256 = createHash('sha256').update(spki).digest();
   return Object.freeze({ address, port, certificate: certificate.raw, tlsKeySha256 });
-}
-
-/** An IPv4 address, also one mapped into IPv6, stands for itself; of IPv6 a site has a /64 and more, which counts as one. */
-export function addressBlock(address: string): string {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);
-  if (mapped?.[1] !== undefined) return mapped[1];
-  if (!address.includes(':')) return address;
-  const [head = '', tail] = (address.split('%')[0] ?? '').toLowerCase().split('::');
-  const groups = head === '' ? [] : head.split(':');
-  if (tail !== undefined) {
-    const end = tail === '' ? [] : tail.split(':');
-    while (groups.length + end.length < 8) groups.push('0');
-    groups.push(...end);
-  }
-  return `${groups.slice(0, 4).join(':')}::/64`;
 }

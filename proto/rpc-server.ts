@@ -1,8 +1,10 @@
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import type { ConnectionInjector, ServerInterceptor } from '@grpc/grpc-js';
 import type { Duplex } from 'node:stream';
-import { describeError, makeServe } from './bridge.ts';
+import { addressBlock } from './address-block.ts';
+import { describeError, makeServe, messageTooLarge } from './bridge.ts';
 import type { RpcLogger } from './bridge.ts';
+import { OpenRequests } from './open-requests.ts';
 import { ServerCall } from './server-call.ts';
 import type { CallPlan } from './server-call.ts';
 import { accessOf, STANDARD_METHOD_ROLES } from './service.ts';
@@ -30,6 +32,8 @@ export interface RpcServerOptions {
   readonly maxReceiveBytesOf?: ReadonlyMap<string, number>;
   /** Largest message that is sent; default 4 MiB, which is what clients take by default. */
   readonly maxSendBytes?: number;
+  /** What the open calls of methods for everybody may hold; default: 64 MiB for an address, 512 MiB for all. */
+  readonly openRequests?: OpenRequests;
   /** Calls, streams included, that one connection may have open; default 100. */
   readonly maxCallsPerConnection?: number;
   readonly requestTimeoutMillis?: number;
@@ -43,6 +47,10 @@ const MEBIBYTE = 1024 * 1024;
 /** What anybody may send, and hold by a stream that lasts, unless a method needs more: a name, such as of a service or symbol. */
 const STRANGERS_BYTES = 4 * 1024;
 
+interface Plan extends Pick<CallPlan, 'method' | 'serve'> {
+  readonly maxReceiveBytes: number;
+}
+
 interface Connection {
   readonly peer: Peer;
   readonly socket: Duplex;
@@ -53,7 +61,8 @@ interface Connection {
 export class RpcServer {
   readonly #injector: ConnectionInjector;
   readonly #options: RpcServerOptions;
-  readonly #plans: ReadonlyMap<string, Pick<CallPlan, 'method' | 'serve'>>;
+  readonly #plans: ReadonlyMap<string, Plan>;
+  readonly #strangers: OpenRequests;
   readonly #connections = new Map<string, Connection>();
   readonly #draining = new AbortController();
   readonly #maxCalls: number;
@@ -64,7 +73,8 @@ export class RpcServer {
   constructor(options: RpcServerOptions) {
     this.#options = options;
     this.#maxCalls = options.maxCallsPerConnection ?? 100;
-    const plans = new Map<string, Pick<CallPlan, 'method' | 'serve'>>();
+    this.#strangers = options.openRequests ?? new OpenRequests();
+    const plans = new Map<string, Plan>();
     let maxReceiveBytes = 0;
     for (const method of options.services.flatMap(({ methods }) => methods)) {
       if (plans.has(method.path)) throw new TypeError(`${method.path} is served twice`);
@@ -75,7 +85,7 @@ export class RpcServer {
         maxSendBytes: options.maxSendBytes ?? 4 * MEBIBYTE,
         requestTimeoutMillis: options.requestTimeoutMillis ?? 30_000,
       });
-      plans.set(method.path, { method: access, serve });
+      plans.set(method.path, { method: access, serve, maxReceiveBytes: limit });
       maxReceiveBytes = Math.max(maxReceiveBytes, limit);
     }
     for (const path of options.maxReceiveBytesOf?.keys() ?? []) {
@@ -135,8 +145,12 @@ export class RpcServer {
     // A call whose connection has closed meanwhile is nobody's: refused below, and there is nobody to read why.
     const connection = this.#connections.get(next.getPeer());
     const { logger, translateError } = this.#options;
+    const { method, serve, maxReceiveBytes } = plan;
+    let released = false;
+    let close: (() => void) | undefined;
     const call = new ServerCall(next, {
-      ...plan,
+      method,
+      serve,
       peer: connection?.peer ?? { address: '', port: 0 },
       requestId: this.#options.newRequestId(),
       draining: this.#draining.signal,
@@ -147,15 +161,22 @@ export class RpcServer {
         if (this.#draining.signal.aborted) throw shuttingDown();
         if (connection.calls.size > this.#maxCalls) throw tooManyCalls(this.#maxCalls);
         if (isCompressed(next)) throw compressed();
+        if (method.roles.includes('anonymous') && !released) {
+          close = this.#strangers.open(addressBlock(connection.peer.address), maxReceiveBytes);
+          if (close === undefined) throw tooManyRequests();
+        }
         return this.#options.authorize(context);
       },
       describe: (error, context) =>
         describeError(error, context, { logger, ...(translateError ? { translate: translateError } : {}) }),
-      released: (released) => {
-        if (connection?.calls.delete(released) === true) this.#callCount -= 1;
+      released: (ended) => {
+        released = true;
+        close?.();
+        if (connection?.calls.delete(ended) === true) this.#callCount -= 1;
         if (this.#draining.signal.aborted) this.#onChange();
       },
     });
+    boundMessages(next, maxReceiveBytes, (error) => call.fail(error));
     if (connection) {
       connection.calls.add(call);
       this.#callCount += 1;
@@ -188,6 +209,11 @@ function tooManyCalls(limit: number): StatusError {
   return new StatusError({ code: 'RESOURCE_EXHAUSTED', reason: 'TOO_MANY_CALLS', message, retryAfterMillis: 1000 });
 }
 
+function tooManyRequests(): StatusError {
+  const message = 'too many requests are open from your address';
+  return new StatusError({ code: 'RESOURCE_EXHAUSTED', reason: 'TOO_MANY_CALLS', message, retryAfterMillis: 1000 });
+}
+
 /** What a method takes where its own limit is not named: a new one that strangers may call begins small. */
 function receiveLimit(
   { roles }: MethodAccess,
@@ -205,6 +231,30 @@ function receiveLimit(
 function isCompressed(call: ConstructorParameters<typeof ServerCall>[0]): boolean {
   const encoding: unknown = Reflect.get(call, 'incomingEncoding');
   return encoding !== 'identity';
+}
+
+/**
+ * grpc-js holds an unfinished message up to the largest one of any method, and has no option against it. So the length that a
+ * message announces is held to the limit of its own method here, before its bytes are kept.
+ */
+function boundMessages(
+  call: ConstructorParameters<typeof ServerCall>[0],
+  limit: number,
+  refuse: (error: StatusError) => void,
+): void {
+  const decoder: unknown = Reflect.get(call, 'decoder');
+  const write: unknown = decoder instanceof Object ? Reflect.get(decoder, 'write') : undefined;
+  if (!(decoder instanceof Object) || typeof write !== 'function') throw new TypeError('grpc-js reads otherwise');
+  Reflect.set(decoder, 'maxReadMessageLength', limit);
+  Reflect.set(decoder, 'write', (data: Buffer): unknown => {
+    try {
+      const messages: unknown = Reflect.apply(write, decoder, [data]);
+      return messages;
+    } catch {
+      refuse(messageTooLarge(limit));
+      return [];
+    }
+  });
 }
 
 function compressed(): StatusError {

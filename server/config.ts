@@ -16,11 +16,14 @@ import { LineCounter, isMap, isScalar, parseDocument } from 'yaml';
 import type { Node, Pair } from 'yaml';
 
 import type { Endpoint } from '../proto/endpoint.ts';
+import { CONFIG_KEYS } from './config-keys.ts';
 import { isServerName, MAX_SERVER_NAMES } from './identity/ca.ts';
 import type { SealingMaster } from './identity/seal.ts';
 import { MAX_TOKEN_LIFETIME } from './identity/token-keys.ts';
 import { isPolicyId } from './policy/policy.ts';
 import type { Admission } from './store/records.ts';
+
+export { CONFIG_KEYS } from './config-keys.ts';
 
 /** The configuration of `assayd`, with every default resolved. Times in seconds. */
 export interface Config {
@@ -34,6 +37,8 @@ export interface Config {
   readonly admission: readonly Admission[];
   /** Id of the trust policy that every enrolment must satisfy; empty where none must. */
   readonly admissionBootPolicy: string;
+  readonly maxPendingHosts: number;
+  readonly pendingHostLifetime: number;
   readonly agentCertificateLifetime: number;
   readonly akCertificateLifetime: number;
   readonly identityCertificateLifetime: number;
@@ -58,42 +63,6 @@ export class ConfigError extends Error {
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
-
-/** One row per key: docs/operations.md shows the same table, and a test holds it to this one. */
-export const CONFIG_KEYS = {
-  listen: { default: '0.0.0.0:8443', meaning: 'address and port of the gRPC listener; port 0 lets the system choose' },
-  web_listen: {
-    default: '',
-    meaning: 'address and port of the HTTPS listener, which serves the keys of tokens; empty for none',
-  },
-  data_directory: { default: './assay-data', meaning: 'where the store lives; relative to the configuration file' },
-  server_names: { default: ['localhost', '127.0.0.1'], meaning: 'DNS names and addresses in the TLS certificate' },
-  root_key_file: {
-    default: '',
-    meaning:
-      'file with the key that seals the stored keys; default DATA_DIRECTORY/root.key; the environment variable ASSAYD_ROOT_KEY wins',
-  },
-  admission: { default: ['certificate'], meaning: 'ways into the service, any of certificate, inventory, approval' },
-  admission_boot_policy: { default: '', meaning: 'trust policy that the boot of a host must satisfy to enrol' },
-  agent_certificate_lifetime: {
-    default: '24h',
-    meaning: "life of an agent's client certificate, renewed at half of it",
-  },
-  ak_certificate_lifetime: { default: '30d', meaning: 'life of an AK certificate' },
-  identity_certificate_lifetime: {
-    default: '90d',
-    meaning: 'life of the client certificate of an operator or program',
-  },
-  history_retention: { default: '30d', meaning: 'how long changes are kept for history and resumed watches' },
-  max_token_ttl: { default: '5m', meaning: 'longest life of a signed token; none outlives its result' },
-  max_connections_per_address: {
-    default: 1000,
-    meaning:
-      'connections that one address, or one /64 of IPv6, may have open; more where hosts come through one address',
-  },
-  reflection: { default: true, meaning: 'whether gRPC reflection is served' },
-  log_level: { default: 'info', meaning: 'one of trace, debug, info, warn, error' },
-} as const;
 
 type Key = keyof typeof CONFIG_KEYS;
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'];
@@ -164,6 +133,8 @@ class KeyReader {
         `one of ${ADMISSIONS.join(', ')}`,
       ) as readonly Admission[],
       admissionBootPolicy: this.#policy('admission_boot_policy'),
+      maxPendingHosts: this.#count('max_pending_hosts', { min: 1, max: 1_000_000 }),
+      pendingHostLifetime: this.#duration('pending_host_lifetime', { min: HOUR, max: 3650 * DAY }),
       agentCertificateLifetime: this.#duration('agent_certificate_lifetime', { min: 10 * MINUTE, max: 90 * DAY }),
       akCertificateLifetime: this.#duration('ak_certificate_lifetime', { min: 10 * MINUTE, max: 3650 * DAY }),
       identityCertificateLifetime: this.#duration('identity_certificate_lifetime', {

@@ -28,7 +28,7 @@ import { assayServices, MAX_RECEIVE_BYTES } from './rpc/services.ts';
 import type { Store } from './store/store.ts';
 import { BootCache } from './verifier/boot-cache.ts';
 import { BootReplayer } from './verifier/boot-replayer.ts';
-import { LogBudget } from './verifier/log-budget.ts';
+import { LOG_POTS, LogBudget } from './verifier/log-budget.ts';
 import { webDocuments } from './web/documents.ts';
 import { WebServer } from './web/web-server.ts';
 
@@ -115,6 +115,7 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
     ...config.listen,
     maxConnectionsPerAddress,
     logger: log,
+    now: options.wallClock,
   }).catch((error: unknown) => {
     feed.close();
     void placements.close();
@@ -190,7 +191,6 @@ function servicesOptions(
     });
   const enrollment = { endorsements, admission: config.admission, keys };
   const limits = new EnrollmentLimits(() => store.now());
-  const logBudget = new LogBudget();
   const boots = new BootCache(bootReplayer.replay);
   return {
     access,
@@ -212,7 +212,8 @@ function servicesOptions(
     complete: {
       ...enrollment,
       limits,
-      logBudget,
+      logBudgets: { admitted: new LogBudget(LOG_POTS.enrollments), pending: new LogBudget(LOG_POTS.strangers) },
+      maxPendingHosts: config.maxPendingHosts,
       boots,
       bootPolicy: config.admissionBootPolicy,
       store,
@@ -230,7 +231,7 @@ function servicesOptions(
       wakeUps: new WakeUps(),
       hostLimits: new HostLimits(() => store.now()),
       random: pooledRandom(random),
-      logBudget,
+      logBudget: new LogBudget(LOG_POTS.rounds),
       issueClientCertificate: issueHostCertificate,
       keys,
     },
@@ -248,7 +249,10 @@ function servicesOptions(
   };
 }
 
-/** The hourly chores: certificates that are half through their life are renewed, changes past their retention dropped. */
+/**
+ * The hourly chores: certificates that are half through their life are renewed, changes past their retention dropped, and hosts that
+ * nobody approved in time.
+ */
 async function keepUp(
   { config, store, log }: ServiceOptions,
   {
@@ -266,6 +270,8 @@ async function keepUp(
     for (const listener of listeners) listener.updateCredentials(tlsIdentity(keys.current));
     const dropped = await store.compact(store.now() - config.historyRetention * 1000);
     log.debug({ dropped }, 'old changes dropped');
+    const lapsed = await store.lapsePending(store.now() - config.pendingHostLifetime * 1000, { actor: 'service' });
+    if (lapsed > 0) log.info({ lapsed }, 'hosts that were not approved in time were deleted');
   } catch (error) {
     log.error({ err: error }, 'the hourly chores failed');
   }

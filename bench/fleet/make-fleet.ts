@@ -87,6 +87,7 @@ function makeHost({
       completeBefore: now + 600_000,
       forgetAfter: now + 1_200_000,
       hostId: id,
+      maxPendingHosts: 1,
       eks: [
         {
           fingerprint: createHash('sha256').update(spki).digest('hex'),

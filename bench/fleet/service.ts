@@ -83,7 +83,13 @@ export class MeasuredService implements AsyncDisposable {
   }
 
   async #init(options: FleetOptions): Promise<void> {
-    const lines = [`listen: 127.0.0.1:${this.port}`, `data_directory: ${join(this.#directory, 'data')}`, ''];
+    const lines = [
+      `listen: 127.0.0.1:${this.port}`,
+      `data_directory: ${join(this.#directory, 'data')}`,
+      // A fleet on a few addresses of one machine.
+      'max_connections_per_address: 50000',
+      '',
+    ];
     await writeFile(this.#configFile, lines.join('\n'));
     await using init = new Child(['server/main.ts', 'init', '--config', this.#configFile]);
     await init.printed(/As the operator/);

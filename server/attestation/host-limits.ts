@@ -1,4 +1,4 @@
-import { RateLimit } from '../enrollment/rate-limit.ts';
+import { RateLimit } from '../../proto/rate-limit.ts';
 import { AttestationError } from './attestation-error.ts';
 
 /** A stream has one round a second at most, and some that follow at once; an agent that comes back may leave a dead stream behind. */

@@ -4,6 +4,7 @@ import { isOtherBoot } from '../store/enroll-rules.ts';
 import type { RoundInput, RoundOutcome } from '../store/store.ts';
 import { checkAnnouncements, collectLogs, withinTime } from '../verifier/collect-logs.ts';
 import type { LogChunk } from '../verifier/collect-logs.ts';
+import type { HeldLogs } from '../verifier/log-budget.ts';
 import type { KnownBoot } from '../verifier/boot-cache.ts';
 import { AttestationError } from './attestation-error.ts';
 import { CHALLENGE_LIFETIME, drawChallenge, grownLogs } from './challenge.ts';
@@ -207,8 +208,8 @@ class AttestationSession {
     this.#services.hostLimits.takeRound(context.host.id);
     checkAnnouncements(evidence.logs, context.challenge.logs);
     // Held until the round is committed: its logs are in memory so long.
-    using _held = this.#services.logBudget.hold(context.host.id, evidence.logs);
-    const logs = await this.#takeLogs(evidence);
+    using held = this.#services.logBudget.hold([context.host.id], evidence.logs);
+    const logs = await this.#takeLogs(evidence, held);
     const proven =
       outcome.kind === 'torn'
         ? null
@@ -277,9 +278,9 @@ class AttestationSession {
     return Math.round(interval * (1 - (JITTER * this.#services.random(4).readUInt32BE()) / 0xffff_ffff));
   }
 
-  async #takeLogs(evidence: RoundEvidence): Promise<readonly LogPart[]> {
+  async #takeLogs(evidence: RoundEvidence, held: HeldLogs): Promise<readonly LogPart[]> {
     using chunks = withinTime(() => this.#receiveChunk());
-    return await collectLogs(evidence.logs, chunks.next);
+    return await collectLogs(evidence.logs, chunks.next, held);
   }
 
   async #receiveChunk(): Promise<LogChunk | null> {

@@ -110,9 +110,9 @@ export async function submitEvidence(
   const proof = proveRound(context, evidence);
   services.hostLimits.takeRound(host.id);
   checkAnnouncements(evidence.logs, challenge.logs);
-  using _held = services.logBudget.hold(host.id, evidence.logs);
+  using held = services.logBudget.hold([host.id], evidence.logs);
   using chunks = withinTime(request.nextChunk);
-  const logs = await collectLogs(evidence.logs, chunks.next);
+  const logs = await collectLogs(evidence.logs, chunks.next, held);
   if (proof.kind === 'torn') {
     await store.countTorn(host.id, host.round);
     throw new AttestationError('HOST_CHANGED', 'a pcr moved between quote and read: ask for a new challenge');

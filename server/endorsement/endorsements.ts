@@ -1,7 +1,11 @@
+import { setImmediate } from 'node:timers/promises';
+
 import type { RevocationListRecord } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
+import { ChainReader } from '../../tpm/endorsement/certificate-chain.ts';
 import { parseCertificate } from '../../tpm/endorsement/certificate.ts';
 import type { Certificate } from '../../tpm/endorsement/certificate.ts';
+import { PathSignatures } from '../../tpm/endorsement/path-signatures.ts';
 import { parseRevocationList } from '../../tpm/endorsement/revocation.ts';
 import type { ProvenRevocationList } from '../../tpm/endorsement/revocation.ts';
 import { verifyEk } from '../../tpm/endorsement/verify-ek.ts';
@@ -54,14 +58,9 @@ export class Endorsements {
   }
 
   async judge(eks: readonly EndorsableEk[]): Promise<EndorsementVerdict> {
-    const { epoch, trustAnchors, intermediates, ...current } = await this.#current();
-    const revocationLists = [...current.revocationLists.values()];
-    const now = new Date(this.#store.now());
-    const certificates = eks.map(({ spki, certificate, chain }) =>
-      certificate.length === 0
-        ? null
-        : verifyEk({ spki, certificate, chain, trustAnchors, intermediates, revocationLists, now }),
-    );
+    const anchors = await this.#current();
+    const { epoch } = anchors;
+    const certificates = await this.#verify(eks, anchors);
     const entries = await this.#store.findInventory(eks.map(({ fingerprint }) => fingerprint));
     const known = new Set(entries.map(({ fingerprint }) => fingerprint));
     const certified = eks.length > 0 && certificates.every((verdict) => verdict?.status === 'verified');
@@ -74,6 +73,23 @@ export class Endorsements {
       endsAt: certified && !registered ? firstEnd(certificates) : null,
       epoch,
     };
+  }
+
+  /** One after another, with a turn for everybody else between two; the bounds on work are for all together. */
+  async #verify(
+    eks: readonly EndorsableEk[],
+    { trustAnchors, intermediates, ...current }: Anchors,
+  ): Promise<EndorsementVerdict['certificates']> {
+    const revocationLists = [...current.revocationLists.values()];
+    const shared = { chains: new ChainReader(), signatures: new PathSignatures() };
+    const known = { trustAnchors, intermediates, revocationLists, ...shared };
+    const now = new Date(this.#store.now());
+    const verdicts: (VerifiedEk | EkRefusal | null)[] = [];
+    for (const { spki, certificate, chain } of eks) {
+      if (verdicts.length > 0 && certificate.length > 0) await setImmediate();
+      verdicts.push(certificate.length === 0 ? null : verifyEk({ spki, certificate, chain, now, ...known }));
+    }
+    return verdicts;
   }
 
   async #current(): Promise<Anchors> {

@@ -20,8 +20,8 @@ import { WorkQueue } from './work-queue.ts';
 export const ENROLLMENT_LIFETIME = 60_000;
 const SECRET_BYTES = 32;
 
-/** Credentials that are made at once, and enrolments that wait for it: a P-521 EK costs 9 ms of CPU. */
-const MAX_MAKING = 2;
+/** Begins that are judged or given credentials at once, and those that wait for it: a P-521 EK costs 9 ms of CPU. */
+const MAX_WORKING = 2;
 const MAX_WAITING = 256;
 
 export interface BeginRequest {
@@ -65,7 +65,7 @@ export interface BeginContext {
 /** The first half of an enrolment: cheap refusals, then credentials that only the host's TPM opens. Stores nothing. */
 export class EnrollmentBeginner {
   readonly #context: BeginContext;
-  readonly #queue = new WorkQueue({ running: MAX_MAKING, waiting: MAX_WAITING });
+  readonly #queue = new WorkQueue({ running: MAX_WORKING, waiting: MAX_WAITING });
 
   constructor(context: BeginContext) {
     this.#context = context;
@@ -86,7 +86,8 @@ export class EnrollmentBeginner {
       throw new EnrollmentError('PARENT_INDEX_INVALID', `there is no ek ${parentIndex}`);
     const ak = checkAk(request.akPublicArea);
     const akName = objectName(ak);
-    precheckAdmission(this.#context.admission, await this.#context.endorsements.judge(eks));
+    const verdict = await this.#inTurn(() => this.#context.endorsements.judge(eks));
+    precheckAdmission(this.#context.admission, verdict);
     const secrets = eks.map(() => random(SECRET_BYTES));
     const credentials = await this.#makeCredentials(eks, akName, secrets);
     const enrollmentId = random(16);
@@ -115,20 +116,24 @@ export class EnrollmentBeginner {
     return { enrollmentId, nonce, credentials, tlsKeySha256, expireMillis, token, signature, serviceCertificate };
   }
 
-  async #makeCredentials(
+  #makeCredentials(
     eks: readonly SoundEk[],
     akName: Buffer,
     secrets: readonly Buffer[],
   ): Promise<readonly Credential[]> {
-    const made = this.#queue.run(() =>
+    return this.#inTurn(() =>
       Promise.all(
         eks.map(({ area }, index) =>
           makeCredentialAsync({ ek: area, akName }, secrets[index] ?? Buffer.alloc(0), this.#context),
         ),
       ),
     );
-    if (made === null) throw new EnrollmentError('ENROLLMENT_BUSY', 'too many hosts enrol at once');
-    return made;
+  }
+
+  async #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#queue.run(work);
+    if (done === null) throw new EnrollmentError('ENROLLMENT_BUSY', 'too many hosts enrol at once');
+    return await done;
   }
 
   #newestMaster(): SealingMaster {

@@ -3,11 +3,11 @@ import { sign } from 'node:crypto';
 import { enrollmentOutcomeDigest, enrollmentOutcomeMac } from '../../proto/transcript.ts';
 import type { PublicArea } from '../../tpm/structures/public-area.ts';
 import type { Endorsements } from '../endorsement/endorsements.ts';
-import type { Admission, HostRecord, LogPart } from '../store/records.ts';
+import type { Admission, HostRecord, LogKind, LogPart } from '../store/records.ts';
 import type { EnrollOutcome, Store } from '../store/store.ts';
 import { checkAnnouncements, collectLogs, withinTime } from '../verifier/collect-logs.ts';
 import type { LogChunk } from '../verifier/collect-logs.ts';
-import type { LogBudget } from '../verifier/log-budget.ts';
+import type { HeldLogs, LogBudget } from '../verifier/log-budget.ts';
 import { admitBoot, bootOfEnrollment } from './admission-boot.ts';
 import type { BootAdmission } from './admission-boot.ts';
 import { decideAdmission } from './admission.ts';
@@ -19,6 +19,8 @@ import { expired, parentOf, proveEnrollment } from './prove.ts';
 import type { EnrollmentCaller, EnrollmentProof, ProvenEnrollment } from './prove.ts';
 
 const MAX_FENCED = 5;
+/** Nothing is kept of the logs of a host that waits, and its admission is judged by its boot alone. */
+const NOT_OF_PENDING: readonly LogKind[] = ['ima'];
 
 export interface EnrolledHost {
   readonly host: HostRecord;
@@ -35,8 +37,11 @@ export interface CompleteContext extends BootAdmission {
   readonly endorsements: Endorsements;
   readonly admission: readonly Admission[];
   readonly keys: EnrollmentKeys;
-  readonly limits: Pick<EnrollmentLimits, 'checkProven'>;
-  readonly logBudget: LogBudget;
+  readonly limits: Pick<EnrollmentLimits, 'checkProof' | 'checkProven'>;
+  /** Of hosts that are let in, and of those that will wait for approval. */
+  readonly logBudgets: { readonly admitted: LogBudget; readonly pending: LogBudget };
+  /** Hosts that may wait for approval at once. */
+  readonly maxPendingHosts: number;
   readonly issueClientCertificate: (hostId: string, publicKey: Buffer) => Promise<Buffer>;
   readonly issueAkCertificate: (hostId: string, publicArea: PublicArea) => Promise<Buffer>;
 }
@@ -58,10 +63,14 @@ export async function completeEnrollment(
   context.limits.checkProven(fingerprint);
   checkAnnouncements(request.proof.logs, null);
   // Who is not admitted sends no logs. It is decided again when they are there, for by then it may have changed.
-  await decide(context, enrollment);
+  const pending = !isAdmitted(await decide(context, enrollment));
+  const dropped = pending ? NOT_OF_PENDING : [];
   // Held until the host is written: its logs are in memory so long.
-  using _held = context.logBudget.hold(fingerprint, request.proof.logs);
-  const logs = await takeLogs(request);
+  using held = context.logBudgets[pending ? 'pending' : 'admitted'].hold(
+    enrollment.eks.map((ek) => ek.fingerprint),
+    request.proof.logs.filter(({ kind }) => !dropped.includes(kind)),
+  );
+  const logs = await takeLogs(request, held, dropped);
   for (let attempt = 0; attempt < MAX_FENCED; attempt++) {
     const enrolled = await admit(context, enrollment, logs);
     if (enrolled !== null) return enrolled;
@@ -70,12 +79,23 @@ export async function completeEnrollment(
 }
 
 /** Takes the logs within their time. */
-async function takeLogs(request: {
-  readonly proof: EnrollmentProof;
-  readonly nextChunk: () => Promise<LogChunk | null>;
-}): Promise<readonly LogPart[]> {
+async function takeLogs(
+  request: { readonly proof: EnrollmentProof; readonly nextChunk: () => Promise<LogChunk | null> },
+  held: HeldLogs,
+  dropped: readonly LogKind[],
+): Promise<readonly LogPart[]> {
   using chunks = withinTime(request.nextChunk);
-  return await collectLogs(request.proof.logs, chunks.next);
+  return await collectLogs(request.proof.logs, chunks.next, {
+    take: (bytes) => held.take(bytes),
+    dropped,
+  });
+}
+
+type Decided = Awaited<ReturnType<typeof decide>>;
+
+/** Whether the host is active after this; else it waits for approval. */
+function isAdmitted({ known, decision }: Pick<Decided, 'known' | 'decision'>): boolean {
+  return known?.state === 'active' || decision.state === 'active';
 }
 
 /** Whether the host comes in, and as whom, by what the store knows now. Throws {@link EnrollmentError}. */
@@ -104,16 +124,17 @@ async function admit(
   const boot = await bootOfEnrollment(context, enrollment, logs);
   const bootState = await admitBoot(context, enrollment, { boot, epochs });
   const hostId = known?.id ?? parentOf(eks, state).hostId;
-  const admitted = known?.state === 'active' || decision.state === 'active';
+  const admitted = isAdmitted({ known, decision });
   const akCertificate = admitted ? await context.issueAkCertificate(hostId, enrollment.ak) : Buffer.alloc(0);
   const clientCertificate = await context.issueClientCertificate(hostId, enrollment.tlsPublicKey);
   const outcome = await context.store.enroll({
     ...recordsOf(enrollment, verdict, akCertificate),
     hostId,
     ...decision,
-    logs,
-    ...(boot === null ? {} : { boot: boot.record }),
+    ...(admitted ? { logs } : { logs: [], unreadable: [] }),
+    ...(boot === null || !admitted ? {} : { boot: boot.record }),
     bootState,
+    maxPendingHosts: context.maxPendingHosts,
     expected: known === null ? null : { hostId: known.id, version: known.version },
     epochs,
     actor: `agent hosts/${hostId}`,
@@ -171,6 +192,11 @@ function refused(
       return new EnrollmentError('EK_CONFLICT', 'the endorsement keys belong to several hosts');
     case 'ak_conflict':
       return new EnrollmentError('AK_CONFLICT', 'the attestation key belongs to another host');
+    case 'too_many_pending':
+      return new EnrollmentError(
+        'TOO_MANY_PENDING',
+        'too many hosts wait for approval: an operator has to approve or delete some',
+      );
     case 'fenced':
       return new EnrollmentError('ENROLLMENT_BUSY', 'the host or the endorsements keep changing; try again');
   }

@@ -33,6 +33,7 @@ export type EnrollmentErrorCode =
   | 'AK_CONFLICT'
   | 'ADMISSION_DENIED'
   | 'ADMISSION_BOOT_DENIED'
+  | 'TOO_MANY_PENDING'
   | 'ENROLLMENT_BUSY'
   | 'ENROLLMENT_RATE';
 

@@ -16,7 +16,7 @@ export function recordsOf(
   { state, proof, evidence, ak, eks, callerHostId }: ProvenEnrollment,
   verdict: EndorsementVerdict,
   akCertificate: Buffer,
-): Omit<EnrollInput, 'hostId' | 'admission' | 'state' | 'logs' | 'expected' | 'epochs' | 'actor'> {
+): Omit<EnrollInput, 'hostId' | 'admission' | 'state' | 'logs' | 'expected' | 'epochs' | 'actor' | 'maxPendingHosts'> {
   const parent = parentOf(eks, state);
   const records = eks.map((ek, index) => ekRecord(ek, verdict.certificates[index] ?? null));
   const parentRecord = records[state.parentIndex];

@@ -21,6 +21,7 @@ import type { EnrollmentKeys } from './begin.ts';
 import { checkEks } from './ek-rules.ts';
 import type { SoundEk } from './ek-rules.ts';
 import { EnrollmentError } from './enrollment-error.ts';
+import type { EnrollmentLimits } from './enrollment-limits.ts';
 import { openState } from './token.ts';
 import type { EnrollmentState } from './token.ts';
 
@@ -49,6 +50,7 @@ export interface ProveContext {
   readonly keys: EnrollmentKeys;
   /** The store's clock. */
   readonly store: { readonly now: () => number };
+  readonly limits: Pick<EnrollmentLimits, 'checkProof'>;
 }
 
 declare const proven: unique symbol;
@@ -98,6 +100,7 @@ export function proveEnrollment(
       'the hmac is not made with the secrets of the credentials, over this evidence',
     );
   }
+  context.limits.checkProof(state.enrollmentId);
   const eks = checkEks(state.eks);
   const ak = checkAk(state.akPublicArea);
   const extraData = enrollmentQuoteBinding({ nonce: state.nonce, transcript: state.transcript, facts });

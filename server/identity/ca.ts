@@ -152,12 +152,14 @@ export async function issueServiceIdentityCertificate(
   return issue(authority, request, { profile: 'service-identity', identity: { kind: 'service', ...of(authority) } });
 }
 
-/** TLS client certificate of a host or of a named caller. Answers DER. */
+/** TLS client certificate of a host or of a named caller, whose key must be elliptic: the listener takes no other. Answers DER. */
 export async function issueClientCertificate(
   authority: CertificateAuthority,
   request: LeafRequest & { readonly subject: { readonly host: string } | { readonly name: string } },
 ): Promise<Buffer> {
   const { subject } = request;
+  if (loadSubjectKey(request.publicKey).asymmetricKeyType !== 'ec')
+    throw new CaError('bad_public_key', 'the key of a TLS client must be P-256, P-384 or P-521');
   const identity: Identity =
     'host' in subject
       ? { kind: 'host', host: subject.host, ...of(authority) }

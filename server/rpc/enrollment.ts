@@ -3,7 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 
 import type { BeginEnrollmentRequest, EnrollmentService } from '../../proto/gen/assay/v1/enrollment_pb.ts';
-import { addressBlock } from '../../proto/listener.ts';
+import { addressBlock } from '../../proto/address-block.ts';
 import type { Context, Handlers, Peer } from '../../proto/service.ts';
 import type { EnrollmentBeginner } from '../enrollment/begin.ts';
 import { completeEnrollment } from '../enrollment/complete.ts';
@@ -73,6 +73,7 @@ export function enrollmentHandlers(options: EnrollmentHandlersOptions): Handlers
     },
 
     async completeEnrollment(requests, context) {
+      limits.checkComplete(addressBlock(context.peer.address));
       const next = nextPartOf(requests);
       const first = await next();
       if (first?.case !== 'proof') throw invalid('part', 'the first message is the proof');

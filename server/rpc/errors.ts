@@ -38,6 +38,7 @@ const STATUS_OF_REASON: { readonly [reason: string]: StatusCode } = {
   ENROLLMENT_EVIDENCE_TORN: 'ABORTED',
   ENROLLMENT_BUSY: 'UNAVAILABLE',
   ENROLLMENT_RATE: 'RESOURCE_EXHAUSTED',
+  TOO_MANY_PENDING: 'RESOURCE_EXHAUSTED',
   CHALLENGE_EXPIRED: 'DEADLINE_EXCEEDED',
   SHUTTING_DOWN: 'UNAVAILABLE',
   REVOCATION_LIST_ISSUER_UNKNOWN: 'FAILED_PRECONDITION',
@@ -80,6 +81,7 @@ const REASON_OF_IMPORT: Readonly<Record<ReferenceImportErrorCode, string>> = {
 /** Milliseconds after which it makes sense to try again. */
 const RETRY_AFTER: { readonly [reason: string]: number } = {
   ENROLLMENT_BUSY: 2_000,
+  TOO_MANY_PENDING: 60_000,
   REFERENCE_BUSY: 10_000,
   SHUTTING_DOWN: 1_000,
   ENROLLMENT_EVIDENCE_TORN: 500,

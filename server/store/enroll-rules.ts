@@ -16,6 +16,8 @@ export interface EnrollFacts {
   readonly host: HostRecord | null;
   /** A host has the id that a new one would get. */
   readonly idTaken: boolean;
+  /** Hosts that wait for approval. */
+  readonly pendingHosts: () => number;
   /** The store's clock in the transaction. */
   readonly now: number;
 }
@@ -40,7 +42,11 @@ export function decideEnrollment(input: EnrollInput, facts: EnrollFacts): Enroll
   if (facts.akOwners.some((owner) => owner !== facts.host?.id)) return refuse('ak_conflict');
   const { host } = facts;
   if (host?.id !== input.expected?.hostId || host?.version !== input.expected?.version) return refuse('fenced');
-  if (host === null) return facts.idTaken ? refuse('ek_conflict') : { act: 'create' };
+  if (host === null) {
+    if (facts.idTaken) return refuse('ek_conflict');
+    const full = input.state === 'pending' && facts.pendingHosts() >= input.maxPendingHosts;
+    return full ? refuse('too_many_pending') : { act: 'create' };
+  }
   if (host.ak.name === input.ak.name) return { act: 'refresh', host };
   // Who holds the host's TLS key, now and not when the call began, is its agent. A host that waits has no trust to take over.
   const present = [host.tlsKeySha256, host.nextTlsKeySha256].includes(input.tlsKeySha256);
@@ -80,9 +86,14 @@ export function newHost(input: EnrollInput, now: number, former: FormerHost | nu
     connected: false,
     clock: input.clock,
     banks: input.banks,
-    banksProven: input.banksProven,
+    banksProven: provenBanks(input.state, input.banksProven),
     torn: 0,
   };
+}
+
+/** Of a host that waits nothing is kept: what counts as unproven is asked for with every log. */
+function provenBanks(state: HostRecord['state'], proven: boolean): boolean {
+  return state !== 'pending' && proven;
 }
 
 /**
@@ -118,9 +129,11 @@ export function holdAk(host: HostRecord, input: EnrollInput, now: number): HostR
 /** A new AK that takes effect. A host that still waits had no trust that anybody would have to be told of. */
 export function replacedHost(host: HostRecord, input: EnrollInput, now: number): HostRecord {
   const { ak, eks, tlsKeySha256, clock, banks, banksProven } = input;
+  const state = host.state === 'pending' ? input.state : host.state;
+  const proven = provenBanks(state, banksProven);
   return {
-    ...takeAk(host, { ak, eks, tlsKeySha256, clock, banks, banksProven, enrollTime: now }),
-    ...(host.state === 'pending' ? { state: input.state, findings: [] } : {}),
+    ...takeAk(host, { ak, eks, tlsKeySha256, clock, banks, banksProven: proven, enrollTime: now }),
+    ...(host.state === 'pending' ? { state, findings: [] } : {}),
     admission: admissionAfter(host, input),
     claimed: input.claimed,
   };

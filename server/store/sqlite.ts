@@ -4,6 +4,7 @@ import { FaultLog } from './fault-log.ts';
 import type { LogPart, Verdict } from './records.ts';
 import type { OpenInput } from './sqlite/open.ts';
 import type { OperationMethods, OperationName } from './sqlite/operations.ts';
+import { LAPSE_BATCH } from './sqlite/host-changes.ts';
 import { COMPACT_BATCH } from './sqlite/results.ts';
 import { verdictJson } from './sqlite/revisions.ts';
 import { type Actor, type EnrollInput, type RoundInput, type RoundOutcome, type Store, StoreError } from './store.ts';
@@ -250,6 +251,16 @@ class SqliteStore implements Store {
       const batch = await this.#call('compact', [before]);
       dropped += batch;
       if (batch < COMPACT_BATCH) return dropped;
+    }
+  }
+
+  async lapsePending(before: number, options: Actor): Promise<number> {
+    let lapsed = 0;
+    for (;;) {
+      // oxlint-disable-next-line no-await-in-loop -- one batch after another is the point
+      const batch = await this.#call('lapsePending', [before, options]);
+      lapsed += batch;
+      if (batch < LAPSE_BATCH) return lapsed;
     }
   }
 

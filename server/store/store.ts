@@ -1,19 +1,17 @@
+import type { Epochs } from './epochs.ts';
+import type { EnrollInput, EnrollOutcome } from './enroll-input.ts';
 import type { IdentityStore } from './identity-store.ts';
 import type { LogStore } from './log-store.ts';
 import type { PlatformStore } from './platform-store.ts';
 import type { HostFilter, HostNamed, ResultFilter } from './filters.ts';
 import type { PlacementStore } from './placement-store.ts';
 import type {
-  Admission,
-  AkRecord,
   BankRecord,
   BootRecord,
   Change,
   ClockRecord,
   Confirmation,
-  EkRecord,
   HostRecord,
-  HostState,
   InventoryRecord,
   Labels,
   LogKind,
@@ -29,6 +27,8 @@ import type {
 import type { Actor, Page, PageRequest } from './page.ts';
 import type { ReferenceStore, ReferenceVersion } from './reference-store.ts';
 
+export type { Epochs } from './epochs.ts';
+export type { EnrollInput, EnrollOutcome } from './enroll-input.ts';
 export type { Actor, Page, PageRequest } from './page.ts';
 
 export type StoreErrorCode =
@@ -67,53 +67,6 @@ export interface HostActor extends Actor {
   /** Labels of the hosts that the actor sees; empty: every host. */
   readonly scope: Labels;
 }
-
-/** Versions of what verdicts depend on. */
-export interface Epochs {
-  /** Counts changes of any policy, and of any set or keyring that a policy names. */
-  readonly policy: number;
-  /** Counts changes of trust anchors, revocation lists and inventory. */
-  readonly endorsement: number;
-}
-
-/** A proven enrolment, to be written in one transaction. */
-export interface EnrollInput extends Actor {
-  /** Hex; unique: the same enrolment cannot be completed twice. */
-  readonly enrollmentId: string;
-  /** The enrolment must be written before this; refused as expired from then on. */
-  readonly completeBefore: number;
-  /** Until when the id is remembered: later than `completeBefore`. */
-  readonly forgetAfter: number;
-  /** Id for a host that is new. */
-  readonly hostId: string;
-  readonly eks: readonly EkRecord[];
-  readonly ak: AkRecord;
-  readonly tlsKeySha256: string;
-  /** Host whose present TLS identity made the call; '' when none. */
-  readonly callerHostId: string;
-  readonly admission: Admission;
-  /** State of a host that is new. */
-  readonly state: Exclude<HostState, 'revoked'>;
-  readonly claimed: Readonly<Record<string, string>>;
-  readonly clock: ClockRecord;
-  readonly banks: readonly BankRecord[];
-  readonly banksProven: boolean;
-  readonly logs: readonly LogPart[];
-  readonly unreadable: readonly { readonly kind: LogKind; readonly reason: string }[];
-  /** What the quote of the enrolment proved of the boot, where that is anything; and in words, for the audit log. */
-  readonly boot?: BootRecord;
-  readonly bootState?: string;
-  /** What `findByEks` gave; the enrolment is fenced by it. */
-  readonly expected: { readonly hostId: string; readonly version: number } | null;
-  readonly epochs: Epochs;
-}
-
-export type EnrollOutcome =
-  | { readonly outcome: 'created' | 'refreshed' | 'replaced' | 'replacement_pending'; readonly host: HostRecord }
-  | {
-      /** 'fenced': what the decision was made from has changed; read again and decide again. */
-      readonly outcome: 'banned' | 'already_used' | 'expired' | 'ek_conflict' | 'ak_conflict' | 'fenced';
-    };
 
 /** Who owns the given EKs. */
 export type EkOwner =
@@ -232,6 +185,8 @@ export interface HostStore {
    */
   replaceHost(id: string, replacement: string, options: HostActor & { readonly reason: string }): Promise<HostRecord>;
   deleteHost(id: string, options: HostActor): Promise<void>;
+  /** Deletes the hosts that wait for approval and were made before a time; returns how many. */
+  lapsePending(before: number, options: Actor): Promise<number>;
 }
 
 export interface ResultStore {

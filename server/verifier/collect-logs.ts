@@ -25,6 +25,7 @@ export class LogError extends Error {
 }
 
 export const MAX_CHUNK_BYTES = 256 * 1024;
+const PAGE_BYTES = MAX_CHUNK_BYTES;
 
 /** How long all logs of one answer may take, milliseconds. */
 export const LOGS_TIME = 120_000;
@@ -72,20 +73,63 @@ export function checkAnnouncements(
     throw new LogError('LOG_MISSING', `the ${missing.kind} log was asked for: send it, or say why it cannot be read`);
 }
 
+/** What becomes of the bytes of logs as they come. */
+export interface Collecting {
+  /** Counts bytes before they are kept; may throw {@link LogError}. */
+  readonly take: (bytes: number) => void;
+  /** Kinds whose bytes are held to their digest and then not kept; default: none. */
+  readonly dropped?: readonly LogKind[];
+}
+
 /** Takes the announced logs, chunk by chunk in order. `next` gives null when the caller has ended. Throws {@link LogError}. */
 export async function collectLogs(
   logs: readonly AnnouncedLog[],
   next: () => Promise<LogChunk | null>,
+  { take, dropped = [] }: Collecting,
 ): Promise<readonly LogPart[]> {
   const parts: LogPart[] = [];
   for (const log of logs) {
-    if (log.size > 0) parts.push({ kind: log.kind, offset: log.offset, data: await collectLog(log, next) });
+    if (log.size === 0) continue;
+    const { kind, offset } = log;
+    if (dropped.includes(kind)) await collectLog(log, next, () => undefined);
+    else parts.push({ kind, offset, data: await keepLog(log, next, take) });
   }
   return parts;
 }
 
-async function collectLog(log: AnnouncedLog, next: () => Promise<LogChunk | null>): Promise<Buffer> {
-  const chunks: Buffer[] = [];
+/** Bytes are copied into pages, which are what is counted: a view of a chunk would hold its whole message, however little it brings. */
+async function keepLog(
+  log: AnnouncedLog,
+  next: () => Promise<LogChunk | null>,
+  take: (bytes: number) => void,
+): Promise<Buffer> {
+  const pages: Buffer[] = [];
+  let left = log.size;
+  let filled = 0;
+  await collectLog(log, next, (data) => {
+    for (let read = 0; read < data.length;) {
+      let page = pages.at(-1);
+      if (page === undefined || filled === page.length) {
+        const size = Math.min(PAGE_BYTES, left);
+        take(size);
+        page = Buffer.allocUnsafeSlow(size);
+        pages.push(page);
+        filled = 0;
+      }
+      const copied = data.copy(page, filled, read);
+      read += copied;
+      filled += copied;
+      left -= copied;
+    }
+  });
+  return Buffer.concat(pages);
+}
+
+async function collectLog(
+  log: AnnouncedLog,
+  next: () => Promise<LogChunk | null>,
+  keep: (data: Buffer) => void,
+): Promise<void> {
   const hash = createHash('sha256');
   let taken = 0;
   while (taken < log.size) {
@@ -99,15 +143,14 @@ async function collectLog(log: AnnouncedLog, next: () => Promise<LogChunk | null
     if (data.length > MAX_CHUNK_BYTES || taken + data.length > log.size) {
       throw new LogError('LOG_TOO_LARGE', `a chunk of the ${log.kind} log is larger than what is due`);
     }
+    keep(data);
     hash.update(data);
-    chunks.push(data);
     taken += data.length;
   }
   const digest = hash.digest();
   if (digest.length !== log.sha256.length || !timingSafeEqual(digest, log.sha256)) {
     throw new LogError('LOG_DIGEST_MISMATCH', `the ${log.kind} log is not the announced one`);
   }
-  return Buffer.concat(chunks);
 }
 
 /** The same source of chunks, for {@link LOGS_TIME} from now: then it throws LOG_TOO_SLOW. */

@@ -4,7 +4,7 @@ import type { Server } from 'node:https';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 
-import { addressBlock } from '../../proto/listener.ts';
+import { addressBlock } from '../../proto/address-block.ts';
 import { secureContextOptions } from '../../proto/tls-identity.ts';
 import type { TlsIdentity } from '../../proto/tls-identity.ts';
 

@@ -7,6 +7,7 @@ import type { RoundContext } from '../../server/attestation/round.ts';
 import { Appraiser } from '../../server/policy/appraiser.ts';
 import { completeEnrollment } from '../../server/enrollment/complete.ts';
 import { EnrollmentError } from '../../server/enrollment/enrollment-error.ts';
+import { EnrollmentLimits } from '../../server/enrollment/enrollment-limits.ts';
 import { proveEnrollment } from '../../server/enrollment/prove.ts';
 import type { EnrollmentProof } from '../../server/enrollment/prove.ts';
 import { collectLogs, LogError } from '../../server/verifier/collect-logs.ts';
@@ -241,8 +242,9 @@ describe('the proof of an enrolment by a real TPM', () => {
     try {
       proveEnrollment(house.complete, changed, host.caller);
     } catch (error) {
-      if (error instanceof EnrollmentError) return;
-      throw error;
+      // One that holds and is tried once more has passed for the same.
+      if (error instanceof EnrollmentError && error.code !== 'ENROLLMENT_USED') return;
+      if (!(error instanceof EnrollmentError)) throw error;
     }
     expect.fail(`${place} is taken`);
   };
@@ -277,7 +279,8 @@ describe('the proof of an enrolment by a real TPM', () => {
   ];
 
   it('holds as it is', () => {
-    expect(proveEnrollment(house.complete, proof, host.caller).evidence.banksProven).toBe(true);
+    const complete = { ...house.complete, limits: new EnrollmentLimits(() => 0) };
+    expect(proveEnrollment(complete, proof, host.caller).evidence.banksProven).toBe(true);
   });
 
   it.each(PROVEN)('with any byte of $name changed is refused', (part) => {
@@ -292,7 +295,8 @@ describe('the proof of an enrolment by a real TPM', () => {
       for (let at = 0; at < log.data.length; at += 1) {
         const data = Buffer.from(log.data);
         data.writeUInt8((data[at] ?? 0) ^ 0x40, at);
-        await expect(collectLogs([announce(log)], feedOf(chunksOf({ ...log, data })))).rejects.toThrow(LogError);
+        const chunks = feedOf(chunksOf({ ...log, data }));
+        await expect(collectLogs([announce(log)], chunks, { take: () => undefined })).rejects.toThrow(LogError);
         count += 1;
       }
     }

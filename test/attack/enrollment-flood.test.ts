@@ -1,6 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
 import { STATUS_CODES } from '../../proto/status.ts';
+import { makeBareCertificate, makeTlsKey as makeAgentKey } from '../../client/agent/tls-key.ts';
+import type { TlsIdentity } from '../../proto/tls-identity.ts';
+import { costlyBegin } from '../support/costly-chain.ts';
 import { memoryInUse } from '../support/memory.ts';
 import { frame, RawCaller } from '../support/raw-caller.ts';
 import type { RawAnswer } from '../support/raw-caller.ts';
@@ -33,8 +36,12 @@ it('10,000 enrolments that are begun and never finished leave nothing behind', a
 
 describe('a flood of enrolments', () => {
   let online: AgentOnline;
+  let stranger: TlsIdentity;
   beforeAll(async () => {
     online = await goOnline();
+    const key = makeAgentKey();
+    const certificate = await makeBareCertificate(key, { now: new Date(), serial: Buffer.alloc(16, 1) });
+    stranger = { certificateChain: [certificate], privateKey: key };
   });
   afterAll(async () => {
     await online.running[Symbol.asyncDispose]();
@@ -57,6 +64,21 @@ describe('a flood of enrolments', () => {
     return answers;
   }
 
+  /** What a stranger asks for while a host is attested again and again, and how many rounds that makes. */
+  async function roundsDuring(attack: Promise<unknown>): Promise<number> {
+    let over = false;
+    void attack.finally(() => (over = true)).catch(() => undefined);
+    let rounds = 0;
+    while (!over) {
+      // oxlint-disable-next-line no-await-in-loop -- one after another is the point
+      expect((await online.round()).result?.host).toBe(`hosts/${online.hostId}`);
+      rounds += 1;
+      // A host has two rounds a second.
+      online.running.house.clock.advance(500);
+    }
+    return rounds;
+  }
+
   const passed = (answers: readonly RawAnswer[]): number =>
     answers.filter(({ reason }) => reason !== 'ENROLLMENT_RATE').length;
 
@@ -66,6 +88,38 @@ describe('a flood of enrolments', () => {
     expect(answers.at(-1)).toMatchObject({ status: STATUS_CODES.RESOURCE_EXHAUSTED, reason: 'ENROLLMENT_RATE' });
     expect(passed(await flood('127.0.0.10', 100))).toBe(100);
     expect((await online.round()).result?.host).toBe(`hosts/${online.hostId}`);
+  });
+
+  it('with certificates that cost as much as may be is refused without a signature, and hosts are attested meanwhile', async () => {
+    const body = frame(costlyBegin());
+    const callers = await Promise.all(
+      Array.from({ length: 12 }, () =>
+        RawCaller.open(online.running.service.address.port, { localAddress: '127.0.0.12', identity: stranger }),
+      ),
+    );
+    const answers: RawAnswer[] = [];
+    const attack = Promise.all(
+      callers.map(async (caller) => {
+        for (let count = 0; count < 8; count += 1) answers.push(await caller.call({ path: BEGIN, body }));
+      }),
+    );
+    // Judged upwards from the host's own certificates these took 20 s of one thread, and a round took as long.
+    expect(await roundsDuring(attack)).toBeGreaterThanOrEqual(5);
+    await attack;
+    expect(new Set(answers.map(({ reason }) => reason))).toEqual(new Set(['EK_CERT_CHAIN_TOO_COMPLEX']));
+    for (const caller of callers) caller[Symbol.dispose]();
+  });
+
+  it('of proofs from one address is refused, whatever is in them', async () => {
+    using caller = await RawCaller.open(online.running.service.address.port, { localAddress: '127.0.0.13' });
+    const path = '/assay.v1.EnrollmentService/CompleteEnrollment';
+    const answers: RawAnswer[] = [];
+    for (let left = 150; left > 0; left -= 50) {
+      const batch = Array.from({ length: 50 }, () => caller.call({ path, body: frame(Buffer.alloc(0)) }));
+      answers.push(...(await Promise.all(batch)));
+    }
+    expect(passed(answers)).toBe(100);
+    expect(answers.at(-1)).toMatchObject({ status: STATUS_CODES.RESOURCE_EXHAUSTED, reason: 'ENROLLMENT_RATE' });
   });
 
   it('from many addresses is refused as a whole, and costs no enrolled host anything', async () => {

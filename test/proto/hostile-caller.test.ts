@@ -15,7 +15,8 @@ const EMPTY = Buffer.alloc(5);
 let service: TestService;
 
 beforeAll(async () => {
-  service = await startTestService(echoServices());
+  // It connects often.
+  service = await startTestService(echoServices(), { listener: { maxConnectionsPerAddress: 20_000 } });
 });
 
 afterAll(async () => {

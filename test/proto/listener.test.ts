@@ -7,7 +7,7 @@ import { X509Certificate } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { AttestationService } from '../../proto/gen/assay/v1/attestation_pb.ts';
 import { AttestationResultService } from '../../proto/gen/assay/v1/attestation_result_pb.ts';
-import { addressBlock } from '../../proto/listener.ts';
+import { addressBlock } from '../../proto/address-block.ts';
 import { RpcError } from '../../proto/rpc-error.ts';
 import type { Peer } from '../../proto/service.ts';
 import { toPem } from '../../proto/tls-identity.ts';

@@ -36,6 +36,8 @@ describe('a configuration', () => {
       rootKeyFile: '/etc/assay/assay-data/root.key',
       admission: ['certificate'],
       admissionBootPolicy: '',
+      maxPendingHosts: 1000,
+      pendingHostLifetime: 7 * 24 * 3_600,
       agentCertificateLifetime: 24 * 3_600,
       akCertificateLifetime: 30 * 24 * 3_600,
       identityCertificateLifetime: 90 * 24 * 3_600,
@@ -56,6 +58,8 @@ server_names: [assay.example.org, "*.example.org", 192.0.2.1, "2001:db8::1", ass
 root_key_file: keys/root.key
 admission: [inventory, approval]
 admission_boot_policy: secure-boot
+max_pending_hosts: 20
+pending_host_lifetime: 12h
 agent_certificate_lifetime: 600s
 ak_certificate_lifetime: 90m
 identity_certificate_lifetime: 2h
@@ -73,6 +77,8 @@ log_level: debug
       rootKeyFile: '/etc/assay/keys/root.key',
       admission: ['inventory', 'approval'],
       admissionBootPolicy: 'secure-boot',
+      maxPendingHosts: 20,
+      pendingHostLifetime: 43_200,
       agentCertificateLifetime: 600,
       akCertificateLifetime: 5_400,
       identityCertificateLifetime: 7_200,
@@ -110,6 +116,8 @@ log_level: debug
     ['ak_certificate_lifetime: 3651d', 'ak_certificate_lifetime: '],
     ['identity_certificate_lifetime: 0s', 'identity_certificate_lifetime: '],
     ['history_retention: 59m', 'history_retention: '],
+    ['max_pending_hosts: 0', 'max_pending_hosts: must be a whole number from 1 to 1000000'],
+    ['pending_host_lifetime: 59m', 'pending_host_lifetime: '],
     ['max_token_ttl: 9s', 'max_token_ttl: '],
     ['max_token_ttl: 61m', 'max_token_ttl: '],
     ['max_connections_per_address: 0', 'max_connections_per_address: must be a whole number from 1 to 50000'],

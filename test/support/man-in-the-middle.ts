@@ -65,7 +65,14 @@ export class ManInTheMiddle implements AsyncDisposable {
       translateError: (error) => (error instanceof RpcError ? passedOn(error) : undefined),
       maxReceiveBytesOf: new Map([...MAX_RECEIVE_BYTES].filter(([path]) => served.has(path))),
     });
-    middle.#listener = await Listener.open({ server, identity: options.shown, host: '127.0.0.1', port: 0, logger });
+    middle.#listener = await Listener.open({
+      server,
+      identity: options.shown,
+      host: '127.0.0.1',
+      port: 0,
+      logger,
+      now: Date.now,
+    });
     return middle;
   }
 

@@ -50,6 +50,7 @@ export async function startTestService(
     host: '127.0.0.1',
     port: 0,
     logger,
+    now: Date.now,
     ...options.listener,
   });
   const { host, port } = listener.address();

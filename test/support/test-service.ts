@@ -20,7 +20,7 @@ import { EnrollmentBeginner } from '../../server/enrollment/begin.ts';
 import type { BeginRequest, EnrollmentChallenge } from '../../server/enrollment/begin.ts';
 import { EnrollmentLimits } from '../../server/enrollment/enrollment-limits.ts';
 import { BootCache } from '../../server/verifier/boot-cache.ts';
-import { LogBudget } from '../../server/verifier/log-budget.ts';
+import { LOG_POTS, LogBudget } from '../../server/verifier/log-budget.ts';
 import { completeEnrollment } from '../../server/enrollment/complete.ts';
 import type { CompleteContext, EnrolledHost } from '../../server/enrollment/complete.ts';
 import type { EnrollmentProof } from '../../server/enrollment/prove.ts';
@@ -71,6 +71,7 @@ export interface HouseOptions {
   readonly admission?: readonly Admission[];
   /** Id of the policy that every enrolment must satisfy. */
   readonly bootPolicy?: string;
+  readonly maxPendingHosts?: number;
   /** Milliseconds; hints make the feed look at once. */
   readonly pollInterval?: number;
   /** The anchors of the test's EK PKI are imported unless told otherwise. */
@@ -124,7 +125,7 @@ export function openReplica(
 
 async function furnish(
   { store, clock, root }: Pick<House, 'store' | 'clock' | 'root'>,
-  { admission = ['certificate'], pollInterval = 20, bootPolicy = '' }: HouseOptions,
+  { admission = ['certificate'], pollInterval = 20, bootPolicy = '', maxPendingHosts = 1000 }: HouseOptions,
 ): Promise<House> {
   const keys = { current: await loadServiceKeys({ store, root, random, serverNames: SERVER_NAMES }) };
   const endorsements = new Endorsements(store);
@@ -137,7 +138,6 @@ async function furnish(
     issueClientCertificate(keys.current.authority, { publicKey, subject: { host }, ...issuing() });
   const issueAk: CompleteContext['issueAkCertificate'] = (host, area) =>
     issueAkCertificate(keys.current.authority, { publicKey: subjectPublicKeyInfo(area), host, ...issuing() });
-  const logBudget = new LogBudget();
   const boots = new BootCache();
   return {
     store,
@@ -154,7 +154,8 @@ async function furnish(
       admission,
       keys,
       limits: new EnrollmentLimits(() => store.now()),
-      logBudget,
+      logBudgets: { admitted: new LogBudget(LOG_POTS.enrollments), pending: new LogBudget(LOG_POTS.strangers) },
+      maxPendingHosts,
       boots,
       bootPolicy,
       issueClientCertificate: issueHost,
@@ -171,7 +172,7 @@ async function furnish(
       wakeUps: new WakeUps(),
       hostLimits: new HostLimits(() => store.now()),
       random,
-      logBudget,
+      logBudget: new LogBudget(LOG_POTS.rounds),
       issueClientCertificate: issueHost,
       keys,
     },

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-import { parseChain } from './certificate-chain.ts';
+import { ChainReader } from './certificate-chain.ts';
 import { verifyCertificatePath } from './certificate-path.ts';
 import type { PathDemand, PathRefusalCode } from './certificate-path.ts';
 import type { Deviation } from './deviation.ts';
@@ -57,6 +57,8 @@ export interface EkEvidence extends Omit<PathDemand, 'extendedKeyUsage'> {
   readonly certificate: Uint8Array;
   /** Certificates that the host sent along, DER; one entry may hold several one after another. Nothing is trusted. */
   readonly chain: readonly Uint8Array[];
+  /** Shared by the EKs that are judged together; default: of this one alone. */
+  readonly chains?: ChainReader;
 }
 
 /** Checks an EK's key alone, as admission by inventory or approval needs it: kind, size, exponent, ROCA, point. */
@@ -86,7 +88,7 @@ export function verifyEk(evidence: EkEvidence): VerifiedEk | EkRefusal {
   }
   const profile = checkEkProfile(certificate.value);
   if (profile.status === 'refused') return profile;
-  const chain = attempt(() => parseChain(evidence.chain), 'EK_CERT_CHAIN_MALFORMED');
+  const chain = attempt(() => (evidence.chains ?? new ChainReader()).read(evidence.chain), 'EK_CERT_CHAIN_MALFORMED');
   if (chain.status === 'refused') return chain;
   const intermediates = [...chain.value.certificates, ...evidence.intermediates];
   const path = verifyCertificatePath(certificate.value, {

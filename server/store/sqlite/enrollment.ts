@@ -11,7 +11,7 @@ import { akReplacedVerdict, awaitingVerdict, resetVerdict } from '../own-verdict
 import type { ChangeCause, HostRecord, Verdict } from '../records.ts';
 import type { EnrollInput, EnrollOutcome } from '../store.ts';
 import type { Database } from './database.ts';
-import { akOwners, anyBanned, ekOwners, formerHost, getHost, insertHost, saveHost } from './hosts.ts';
+import { akOwners, anyBanned, countPending, ekOwners, formerHost, getHost, insertHost, saveHost } from './hosts.ts';
 import { dropLogs, keepBoot, keepLogs } from './logs.ts';
 import { dropRuntime } from './runtimes.ts';
 import { readPresent, writeRevision } from './revisions.ts';
@@ -48,6 +48,7 @@ function decide(tx: Transaction, input: EnrollInput): EnrollDecision {
     akOwners: akOwners(database, input.ak.name),
     host: owners.length === 1 && owner !== undefined ? getHost(database, owner) : null,
     idTaken: getHost(database, input.hostId) !== null,
+    pendingHosts: () => countPending(database),
     now: tx.now,
   });
 }
@@ -62,8 +63,7 @@ function carryOut(
       const host = newHost(input, tx.now, formerHost(tx.database, input.hostId));
       insertHost(tx, host);
       writeOwnVerdict(tx, host, awaitingVerdict(host), 'enrolled');
-      keepLogs(tx, host.id, input.logs, input.unreadable);
-      keepBoot(tx, host.id, input.boot);
+      keepEvidence(tx, host, input);
       return { outcome: 'created', host };
     }
     case 'refresh': {
@@ -76,8 +76,7 @@ function carryOut(
     case 'replace': {
       const host = replacedHost(decision.host, input, tx.now);
       writeAkReplaced(tx, host);
-      keepLogs(tx, host.id, input.logs, input.unreadable);
-      keepBoot(tx, host.id, input.boot);
+      keepEvidence(tx, host, input);
       return { outcome: 'replaced', host };
     }
     case 'hold': {
@@ -86,6 +85,13 @@ function carryOut(
       return { outcome: 'replacement_pending', host };
     }
   }
+}
+
+/** Whoever waits for approval may be anybody, and as many as there may be: it leaves nothing that is large. */
+function keepEvidence(tx: Transaction, { id, state }: HostRecord, input: EnrollInput): void {
+  if (state === 'pending') return;
+  keepLogs(tx, id, input.logs, input.unreadable);
+  keepBoot(tx, id, input.boot);
 }
 
 /** The quote of the enrolment is the first evidence of another boot: what the former one proved ends with it. */

@@ -2,10 +2,10 @@ import { matchesLabels, resolvePolicy, sameResolution } from '../attachment.ts';
 import { takeAk } from '../enroll-rules.ts';
 import { awaitingVerdict, isExpired, revokedVerdict } from '../own-verdicts.ts';
 import type { HostRecord, Labels } from '../records.ts';
-import { type HostActor, type HostStore, StoreError } from '../store.ts';
+import { type Actor, type HostActor, type HostStore, StoreError } from '../store.ts';
 import type { Database } from './database.ts';
 import { writeAkReplaced, writeOwnVerdict } from './enrollment.ts';
-import { akOwners, anyBanned, ekOwners, findHost, removeHost, saveHost } from './hosts.ts';
+import { akOwners, anyBanned, ekOwners, findHost, pendingBefore, removeHost, saveHost } from './hosts.ts';
 import { attachedPolicies } from './policies.ts';
 import { dropVerdict, readPresent, writeLapse, writeRemoval, writeRevision } from './revisions.ts';
 import { type Transaction, write } from './transaction.ts';
@@ -199,12 +199,32 @@ function bannedWith(tx: Transaction, host: HostRecord): readonly string[] {
 export function deleteHost(database: Database, now: number, id: string, options: HostActor): void {
   write(database, now, (tx) => {
     const host = needHost(tx, id, options.scope);
-    const present = readPresent(tx.database, id);
-    if (present !== null) writeRemoval(tx, present);
-    removeHost(tx, host);
+    forgetHost(tx, host);
     const lifted = tx.run('DELETE FROM bans WHERE host_id = ?', id);
     const detail = lifted > 0 ? `${host.state}, ban of ${lifted} endorsement keys lifted` : host.state;
     tx.audit(options.actor, 'host.delete', `hosts/${id}`, detail);
+  });
+}
+
+/** Who watches hears of it. */
+function forgetHost(tx: Transaction, host: HostRecord): void {
+  const present = readPresent(tx.database, host.id);
+  if (present !== null) writeRemoval(tx, present);
+  removeHost(tx, host);
+}
+
+/** Hosts that one transaction lets lapse, so that rounds need not wait long. */
+export const LAPSE_BATCH = 200;
+
+/** Deletes one batch of the hosts that have waited for approval since before a time; returns how many. */
+export function lapsePending(database: Database, now: number, before: number, { actor }: Actor): number {
+  return write(database, now, (tx) => {
+    const lapsed = pendingBefore(tx.database, before, LAPSE_BATCH).map((id) => needHost(tx, id, {}));
+    for (const host of lapsed) {
+      forgetHost(tx, host);
+      tx.audit(actor, 'host.lapse', `hosts/${host.id}`, 'was not approved in time');
+    }
+    return lapsed.length;
   });
 }
 

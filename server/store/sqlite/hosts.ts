@@ -90,6 +90,19 @@ export function listHosts(database: Database, page: PageRequest, filter: HostFil
   );
 }
 
+/** Hosts that wait for approval. */
+export function countPending(database: Database): number {
+  const row = database.get("SELECT count(*) AS count FROM hosts WHERE state = 'pending'");
+  return row === undefined ? 0 : integer(row, 'count');
+}
+
+/** Of the hosts that wait for approval those that were made before a time, at most so many, the oldest first. */
+export function pendingBefore(database: Database, time: number, limit: number): readonly string[] {
+  return database
+    .all("SELECT id FROM hosts WHERE state = 'pending' AND create_time < ? ORDER BY create_time LIMIT ?", time, limit)
+    .map((row) => text(row, 'id'));
+}
+
 /** SQL that holds where a column of labels has every pair of a JSON object. Both are literals of this room. */
 export function matchLabelsSql(column: string, wanted: string): string {
   return `NOT EXISTS (SELECT 1 FROM json_each(${wanted}) AS wanted WHERE NOT EXISTS (

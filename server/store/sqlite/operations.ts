@@ -12,7 +12,7 @@ import {
 } from './endorsements.ts';
 import { enroll } from './enrollment.ts';
 import { readEpochs } from './epochs.ts';
-import { approveHost, deleteHost, replaceHost, revokeHost, updateHost } from './host-changes.ts';
+import { approveHost, deleteHost, lapsePending, replaceHost, revokeHost, updateHost } from './host-changes.ts';
 import { findByEks, findHost, getHost, listHosts } from './hosts.ts';
 import { getIdentity, listAudit, listIdentities, putIdentity, revokeIdentity } from './identities.ts';
 import { addKey, listKeys, withdrawKey } from './keys.ts';
@@ -98,6 +98,7 @@ const TABLE: Operations = {
   revokeHost,
   replaceHost,
   deleteHost,
+  lapsePending,
 
   commitRounds,
   countTorn,

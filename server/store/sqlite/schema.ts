@@ -286,6 +286,9 @@ CREATE TABLE runtimes (
   update_time INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 `,
+  `
+CREATE INDEX hosts_pending ON hosts (create_time) WHERE state = 'pending';
+`,
 ];
 
 /** Version of the schema that this program writes. */

@@ -88,4 +88,30 @@ describe('endorsements', () => {
     }
     expect(source.reads).toBe(1);
   });
+
+  it('give everybody else a turn between two EKs', async () => {
+    const endorsements = new Endorsements(new Source());
+    await endorsements.judge([EK]);
+    let turns = 0;
+    let judged = false;
+    const count = (): void => {
+      if (judged) return;
+      turns += 1;
+      setImmediate(count);
+    };
+    setImmediate(count);
+    await endorsements.judge(Array.from({ length: 8 }, () => EK));
+    judged = true;
+    expect(turns).toBeGreaterThanOrEqual(7);
+  });
+
+  it('bound the signatures of all EKs of a judgement', async () => {
+    const eks = Array.from({ length: 30 }, (_, index) => ({
+      ...EK,
+      certificate: makeEk({ serial: Buffer.from([index + 1]) }),
+    }));
+    const { certificates } = await new Endorsements(new Source()).judge(eks);
+    expect(certificates.filter((verdict) => verdict?.status === 'verified')).toHaveLength(23);
+    expect(certificates.at(-1)).toMatchObject({ code: 'EK_CERT_CHAIN_TOO_COMPLEX' });
+  });
 });

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 
 import { EnrollmentError } from '../../../server/enrollment/enrollment-error.ts';
 import { EnrollmentLimits } from '../../../server/enrollment/enrollment-limits.ts';
-import { RateLimit } from '../../../server/enrollment/rate-limit.ts';
+import { RateLimit } from '../../../proto/rate-limit.ts';
 
 /** How many calls go on before the first is refused, and after how long that may come again. */
 function untilRefused(call: () => void): { readonly passed: number; readonly error: EnrollmentError } {

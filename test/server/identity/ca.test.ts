@@ -107,6 +107,13 @@ describe('issued certificates', () => {
     }
   });
 
+  it('of a client of the channel are for elliptic keys alone', async () => {
+    const issueTo = (publicKey: Buffer) =>
+      issueClientCertificate(authority, { ...context, publicKey, subject: { host } });
+    for (const publicKey of [spki('ec'), spki('ec', 'P-384'), spki('ec', 'P-521')]) await issueTo(publicKey);
+    expect(await codeOf(issueTo(spki('rsa')))).toBe('bad_public_key');
+  });
+
   it('name the server by DNS names and addresses beside its URI', async () => {
     const names = ['assay.example', 'localhost', '127.0.0.1', '::1'];
     const der = await issueServerCertificate(authority, { ...context, publicKey: key, names });

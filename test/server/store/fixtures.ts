@@ -57,6 +57,7 @@ export async function enrollment(store: Store, name: string, change: Partial<Enr
     banksProven: true,
     logs: [],
     unreadable: [],
+    maxPendingHosts: 1000,
     expected: null,
     epochs: await store.epochs(),
     ...change,

@@ -168,6 +168,7 @@ describe('the SQLite store', () => {
         'DROP TABLE runtimes',
         'ALTER TABLE service_keys DROP COLUMN withdraw_time',
         'DROP INDEX changes_policy',
+        'DROP INDEX hosts_pending',
         'ALTER TABLE changes DROP COLUMN policy_id',
         'ALTER TABLE changes DROP COLUMN policy_version',
         'ALTER TABLE policies DROP COLUMN refs',

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { LOG_LIMITS } from '../../../server/store/log-rules.ts';
 import { checkAnnouncements, collectLogs, LogError, MAX_CHUNK_BYTES } from '../../../server/verifier/collect-logs.ts';
 import type { AnnouncedLog, LogChunk } from '../../../server/verifier/collect-logs.ts';
+import type { LogKind } from '../../../server/store/records.ts';
 import { announce, chunksOf, feedOf } from '../../support/evidence-builder.ts';
 import { SeededRandom } from '../../support/seeded-random.ts';
 
@@ -10,9 +11,12 @@ const random = new SeededRandom(20261125);
 const boot = { kind: 'boot', data: random.bytes(1000) } as const;
 const ima = { kind: 'ima', data: random.bytes(700), offset: 5000 } as const;
 
+/** Without a budget. */
+const UNBOUNDED = { take: () => undefined };
+
 async function codeOf(logs: readonly AnnouncedLog[], chunks: readonly LogChunk[]): Promise<string> {
   try {
-    await collectLogs(logs, feedOf(chunks));
+    await collectLogs(logs, feedOf(chunks), UNBOUNDED);
     return 'collected';
   } catch (error) {
     if (error instanceof LogError) return error.code;
@@ -26,6 +30,7 @@ describe('collecting logs', () => {
       const parts = await collectLogs(
         [announce(boot), announce(ima)],
         feedOf([...chunksOf(boot, size), ...chunksOf(ima, size)]),
+        UNBOUNDED,
       );
       expect(parts).toEqual([
         { kind: 'boot', offset: 0, data: boot.data },
@@ -37,7 +42,7 @@ describe('collecting logs', () => {
   it('asks for no chunk of an empty or unreadable log', async () => {
     const empty = announce({ kind: 'boot', data: Buffer.alloc(0) });
     const unreadable: AnnouncedLog = { ...empty, kind: 'ima', unreadable: 'permission denied' };
-    expect(await collectLogs([empty, unreadable], () => Promise.reject(new Error('asked')))).toEqual([]);
+    expect(await collectLogs([empty, unreadable], () => Promise.reject(new Error('asked')), UNBOUNDED)).toEqual([]);
   });
 
   const chunks = chunksOf(boot, 400);
@@ -63,6 +68,42 @@ describe('collecting logs', () => {
     const large = { kind: 'ima', data: Buffer.alloc(MAX_CHUNK_BYTES + 1) } as const;
     expect(await codeOf([announce(large)], chunksOf(large, MAX_CHUNK_BYTES + 1))).toBe('LOG_TOO_LARGE');
     expect(await codeOf([announce(large)], chunksOf(large, MAX_CHUNK_BYTES))).toBe('collected');
+  });
+});
+
+describe('the bytes of logs', () => {
+  const large = { kind: 'ima', data: random.bytes(3 * MAX_CHUNK_BYTES + 5) } as const;
+
+  /** What was counted before each chunk. */
+  async function counted(chunks: readonly LogChunk[], dropped: readonly LogKind[] = []): Promise<readonly number[]> {
+    let bytes = 0;
+    const before: number[] = [];
+    const next = feedOf(chunks);
+    const parts = await collectLogs(
+      [announce(large)],
+      () => {
+        before.push(bytes);
+        return next();
+      },
+      { take: (more) => (bytes += more), dropped },
+    );
+    expect(parts).toEqual(dropped.length === 0 ? [{ kind: 'ima', offset: 0, data: large.data }] : []);
+    return before;
+  }
+
+  it('are counted as they arrive, not as they are announced, and a few that come hold one page', async () => {
+    expect(await counted(chunksOf(large, MAX_CHUNK_BYTES))).toEqual(
+      [0, 1, 2, 3].map((pages) => pages * MAX_CHUNK_BYTES),
+    );
+    expect((await counted(chunksOf(large, 1000))).slice(0, 3)).toEqual([0, MAX_CHUNK_BYTES, MAX_CHUNK_BYTES]);
+  });
+
+  it('that are not kept are held to their digest and count nothing', async () => {
+    expect(new Set(await counted(chunksOf(large, MAX_CHUNK_BYTES), ['ima']))).toEqual(new Set([0]));
+    const forged = { ...large, data: Buffer.alloc(large.data.length) };
+    await expect(
+      collectLogs([announce(large)], feedOf(chunksOf(forged)), { ...UNBOUNDED, dropped: ['ima'] }),
+    ).rejects.toMatchObject({ code: 'LOG_DIGEST_MISMATCH' });
   });
 });
 

@@ -40,6 +40,52 @@ export function describeEnrollment(given: Given): void {
       expect(await reasons(given.store, 'h-a')).toEqual(['AWAITING_APPROVAL']);
     });
 
+    it('keeps nothing large of a host that waits, also when it comes again with another AK', async () => {
+      const waits = { state: 'pending', admission: 'approval' } as const;
+      const logs = [{ kind: 'ima', offset: 0, data: Buffer.from('entries') }] as const;
+      const unreadable = [{ kind: 'boot', reason: 'gone' }] as const;
+      const host = await enrolled(given.store, 'a', { ...waits, logs, unreadable });
+      expect(host.banksProven).toBe(false);
+      const again = await enrollAgain(given.store, host, { ...waits, logs, ak: ak('next') });
+      expect(await given.store.enroll(again)).toMatchObject({ outcome: 'replaced', host: { banksProven: false } });
+      expect(await given.store.logStates('h-a')).toEqual([]);
+      expect(await given.store.getBoot('h-a')).toBeNull();
+    });
+
+    it('lets so many hosts wait and no more, and says so in the transaction', async () => {
+      const waits = { state: 'pending', admission: 'approval', maxPendingHosts: 2 } as const;
+      const host = await enrolled(given.store, 'a', waits);
+      const both = await Promise.all([enrollment(given.store, 'b', waits), enrollment(given.store, 'c', waits)]);
+      const outcomes = await Promise.all(both.map((input) => given.store.enroll(input)));
+      expect(outcomes.map(({ outcome }) => outcome).sort()).toEqual(['created', 'too_many_pending']);
+      // Who waits already comes again, and who need not wait is not counted.
+      expect(await given.store.enroll(await enrollAgain(given.store, host, waits))).toMatchObject({
+        outcome: 'refreshed',
+      });
+      await enrolled(given.store, 'd', { maxPendingHosts: 2 });
+    });
+
+    it('lets hosts lapse that were not approved in time, which is a deletion that is told and audited', async () => {
+      const waits = { state: 'pending', admission: 'approval' } as const;
+      await enrolled(given.store, 'old', waits);
+      await enrolled(given.store, 'admitted');
+      given.clock.advance(60_000);
+      const young = await enrolled(given.store, 'young', waits);
+      const { revision } = await given.store.heads();
+      expect(await given.store.lapsePending(young.createTime, { actor: 'service' })).toBe(1);
+      expect(await given.store.getHost('h-old')).toBeNull();
+      expect(await given.store.getHost('h-young')).not.toBeNull();
+      expect(await given.store.getHost('h-admitted')).not.toBeNull();
+      expect(await given.store.changesSince(revision, 10)).toMatchObject([{ cause: 'deleted' }]);
+      expect((await given.store.listAudit(0, 100)).at(-1)).toMatchObject({
+        actor: 'service',
+        action: 'host.lapse',
+        target: 'hosts/h-old',
+      });
+      expect(await given.store.lapsePending(young.createTime, { actor: 'service' })).toBe(0);
+      await enrolled(given.store, 'old', waits);
+    });
+
     it('completes an enrolment id once', async () => {
       const input = await enrollment(given.store, 'a');
       await given.store.enroll(input);

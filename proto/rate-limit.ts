@@ -12,7 +12,7 @@ interface Bucket {
   time: number;
 }
 
-/** Token buckets by key. Times in milliseconds of a clock that never goes back. */
+/** Token buckets by key. Times in milliseconds; a clock that goes back gives nothing and takes nothing. */
 export class RateLimit {
   readonly #rate: Rate;
   readonly #buckets = new Map<string, Bucket>();
@@ -23,14 +23,25 @@ export class RateLimit {
 
   /** 0 when the key may go on, which takes a token; else after how many milliseconds to try again. */
   take(key: string, now: number): number {
-    const { rate, burst } = this.#rate;
-    const bucket = this.#buckets.get(key) ?? { tokens: burst, time: now };
-    bucket.tokens = Math.min(burst, bucket.tokens + ((now - bucket.time) / 1000) * rate);
-    bucket.time = now;
-    this.#keep(key, bucket);
-    if (bucket.tokens < 1) return Math.ceil(((1 - bucket.tokens) / rate) * 1000);
+    const bucket = this.#bucket(key, now);
+    if (bucket.tokens < 1) return Math.ceil(((1 - bucket.tokens) / this.#rate.rate) * 1000);
     bucket.tokens -= 1;
     return 0;
+  }
+
+  /** Takes more than is there: the key waits until all of it is made good, and at most as long as for this alone. */
+  charge(key: string, now: number, tokens: number): void {
+    const bucket = this.#bucket(key, now);
+    bucket.tokens = Math.max(Math.min(bucket.tokens, -tokens), bucket.tokens - tokens);
+  }
+
+  #bucket(key: string, now: number): Bucket {
+    const { rate, burst } = this.#rate;
+    const bucket = this.#buckets.get(key) ?? { tokens: burst, time: now };
+    bucket.tokens = Math.min(burst, bucket.tokens + (Math.max(0, now - bucket.time) / 1000) * rate);
+    bucket.time = now;
+    this.#keep(key, bucket);
+    return bucket;
   }
 
   /** The key used last stands last, so that the first is the one to forget. */
