@@ -220,6 +220,7 @@ function resetVerdict({ host, applicable, epochs }: RoundContext, quote: Verifie
     policyId: policy?.policy.id ?? '',
     policyVersion: policy?.version ?? 0,
     inputDigest: appraisalInputDigest(applicable, epochs),
+    endorsementVersion: epochs.endorsement,
     akName: host.ak.name,
     resetCount,
     restartCount,
