@@ -1,11 +1,12 @@
 /** What a round proves of the run time: the list followed to the quote, its new entries judged, and what is kept of that. */
 import { EMPTY_CHECKPOINT, formatCheckpoint, parseCheckpoint } from '../../tpm/ima/checkpoint.ts';
 import type { ImaCheckpoint } from '../../tpm/ima/checkpoint.ts';
+import { NOTHING_YET } from '../policy/appraise-runtime.ts';
 import type { RuntimeEvidence } from '../policy/appraise-runtime.ts';
 import type { ApplicablePolicy } from '../policy/appraise.ts';
 import type { RuntimeJudge } from '../policy/judge-entry.ts';
 import { runtimeRulesOf } from '../policy/policy.ts';
-import { makeState, readState } from '../policy/runtime-state.ts';
+import { formerFaults, makeState, readState, tallyOfFaults } from '../policy/runtime-state.ts';
 import type { RuntimeState } from '../policy/runtime-state.ts';
 import { EMPTY_TALLY, withFormerFaults } from '../policy/runtime-tally.ts';
 import type { RuntimeTally } from '../policy/runtime-tally.ts';
@@ -87,20 +88,36 @@ export async function proveRuntime(
 ): Promise<RuntimeProof> {
   const { applicable, challenge, runtime } = context;
   const { quote, findings } = round.verified;
-  // A quote of another boot without its logs, and one of a clone, are judged as what they are.
-  const rebooted = isOtherBoot(context.host.clock, quote.clockInfo);
-  if (rebooted && challenge.selection !== 'all') return UNASKED;
+  // A quote of another boot without its logs, and one of a clone, are judged as what they are, and by what was found before it.
   if (findings.some(({ reason }) => reason === 'CLOCK_REGRESSED')) return UNASKED;
+  const rebooted = isOtherBoot(context.host.clock, quote.clockInfo);
+  if (rebooted && challenge.selection !== 'all') {
+    const tally = tallyOfFaults(formerFaults(runtime.state, quote.clockInfo));
+    return tally === null ? UNASKED : { ...UNASKED, evidence: { ...NOTHING_YET, tally } };
+  }
   const rules = applicable.kind === 'policy' ? runtimeRulesOf(applicable.policy) : null;
   if (applicable.kind !== 'policy' || rules === null) {
     // The logs of a round that was asked for all of them replace those that a checkpoint was of.
     const dropped = challenge.selection === 'all' && runtime.sequence > 0;
-    return dropped ? { ...UNASKED, change: { expected: runtime.sequence, body: null } } : UNASKED;
+    if (!dropped) return UNASKED;
+    return { ...UNASKED, change: { expected: runtime.sequence, body: bodyOfFormer(runtime.state, quote.clockInfo) } };
   }
   const outcome = await services.judges.of(applicable, rules);
   if (outcome.kind === 'missing') return unjudged(missingReferences(outcome.names));
   using _turn = await services.turns.take();
   return await new ListRound(services, context, round, outcome.judge).run();
+}
+
+/** What stays where no policy asks what ran: the faults of lists that are gone. Null where there are none. */
+function bodyOfFormer(
+  state: RuntimeState | null,
+  counts: Pick<RuntimeState, 'resetCount' | 'restartCount'>,
+): string | null {
+  const former = formerFaults(state, counts);
+  if (Object.keys(former).length === 0) return null;
+  const { resetCount, restartCount } = counts;
+  const begin = { checkpoint: formatCheckpoint(EMPTY_CHECKPOINT), pcrs: [IMA_PCR], judge: '', tally: EMPTY_TALLY };
+  return JSON.stringify(makeState({ resetCount, restartCount, ...begin, former }));
 }
 
 function unjudged(finding: Finding, tally: RuntimeTally | null = null): RuntimeProof {
@@ -180,16 +197,13 @@ class ListRound {
   /** Only a list of this boot, judged by the same judge, is taken up where it was left. */
   #startOf(state: RuntimeState | null): Start {
     const pcrs = state?.pcrs ?? [IMA_PCR];
-    const begin = { from: EMPTY_CHECKPOINT, tally: EMPTY_TALLY, pcrs };
-    if (state === null || state.judge !== this.#judge.digest) return { ...begin, former: {} };
-    if (this.#ofBoot === null) {
-      // After a restart the PCRs may begin anew, but what was found in this reset stands.
-      return { ...begin, former: withFormerFaults(state.tally, state.former).faults };
-    }
-    if (this.#anew) return { ...begin, former: state.former };
-    const { tally, former } = state;
+    // After a restart the PCRs may begin anew, but what was found in this reset stands, whoever judged it.
+    const former = formerFaults(state, this.#round.verified.quote.clockInfo);
+    const begin = { from: EMPTY_CHECKPOINT, tally: EMPTY_TALLY, pcrs, former };
+    if (state === null || this.#ofBoot === null || this.#anew || state.judge !== this.#judge.digest) return begin;
+    const { tally } = state;
     const from = parseCheckpoint(state.checkpoint);
-    return from.offset > this.#kept ? { ...begin, former } : { from, tally, former, pcrs };
+    return from.offset > this.#kept ? begin : { from, tally, former, pcrs };
   }
 
   readonly #bytes = (offset: number): AsyncIterable<Uint8Array> => {
@@ -245,10 +259,11 @@ class ListRound {
     return { checkpoint: formatCheckpoint(from), pcrs, tally, former };
   }
 
-  /** What was found in this reset by this judge; null where that is nothing. */
+  /** What was found in this reset, in the present list only by this judge; null where that is nothing. */
   #judgedBefore(): RuntimeTally | null {
     const state = this.#ofReset;
-    return state?.judge === this.#judge.digest ? withFormerFaults(state.tally, state.former) : null;
+    if (state?.judge === this.#judge.digest) return withFormerFaults(state.tally, state.former);
+    return tallyOfFaults(this.#start.former);
   }
 
   #fence(): RuntimeChange {

@@ -154,7 +154,7 @@ export interface RoundInput {
   readonly unreadable: readonly { readonly kind: LogKind; readonly reason: string }[];
   /**
    * What the round proved of the boot: it takes the place of what was kept; null: what was kept no longer holds. Left out, it
-   * stays, unless the round is of another boot.
+   * stays with its logs, unless the TPM was reset: a resume does not end it.
    */
   readonly boot?: BootRecord | null;
   /** What the round changes of what is known of the run time. */

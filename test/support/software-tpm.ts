@@ -175,6 +175,11 @@ export class SoftwareTpm {
     for (const [hash, bank] of this.pcrs) for (const index of INDICES) bank.set(index, Buffer.alloc(digestSize(hash)));
   }
 
+  /** The host slept: TPM2_Startup(STATE) after TPM2_Shutdown(STATE) keeps the PCRs. */
+  resume(): void {
+    this.clockInfo = { ...this.clockInfo, restartCount: this.clockInfo.restartCount + 1 };
+  }
+
   tick(milliseconds = 10): void {
     this.clockInfo = { ...this.clockInfo, clock: this.clockInfo.clock + BigInt(milliseconds) };
   }
