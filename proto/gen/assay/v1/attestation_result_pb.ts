@@ -720,6 +720,7 @@ export const GetBootReportResponseSchema: GenMessage<GetBootReportResponse> = /*
 
 /**
  * What a host booted. Text comes from the host's log: show it escaped.
+ * Each list besides the events has at most 192 KiB, and the events of a page 2 MiB: a report fits into a message of 4 MiB.
  *
  * @generated from message assay.v1.BootReport
  */
