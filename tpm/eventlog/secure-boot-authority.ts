@@ -3,7 +3,6 @@ import { createHash } from 'node:crypto';
 import type { EventLogPlace, FindingList } from './finding.ts';
 import type { Authority, SignatureDatabase } from './secure-boot-state.ts';
 import { readSignatureData } from './signature-list.ts';
-import type { Signature } from './signature-list.ts';
 import { EFI_IMAGE_SECURITY_DATABASE, SHIM_LOCK } from './uefi-variable.ts';
 import type { UefiVariable } from './uefi-variable.ts';
 
@@ -30,7 +29,7 @@ export function readAuthority(
     findings.add('SECURE_BOOT_AUTHORITY_WITHOUT_OWNER', place, `authority of ${variable.name} without its owner`);
   }
   const sha256 = createHash('sha256').update(data).digest('hex');
-  const inDb = source === 'db' && db.state === 'read' ? isIn(db.lists.signatures, owner, data) : undefined;
+  const inDb = source === 'db' && db.state === 'read' ? db.lists.has(data, owner) : undefined;
   if (inDb === false) {
     findings.add('SECURE_BOOT_AUTHORITY_NOT_IN_DB', place, `authority ${sha256} is not in the measured db`);
   }
@@ -54,8 +53,4 @@ function isDerOfLength(bytes: Buffer): boolean {
   return (
     bytes.length > 4 && bytes[0] === DER_SEQUENCE && bytes[1] === 0x82 && bytes.readUInt16BE(2) === bytes.length - 4
   );
-}
-
-function isIn(signatures: readonly Signature[], owner: string | undefined, data: Buffer): boolean {
-  return signatures.some((entry) => (owner === undefined || entry.owner === owner) && entry.data.equals(data));
 }

@@ -190,15 +190,17 @@ class SecureBootWalk {
   /** Firmware and shim may say the same authority for each image that it verified: once is enough. */
   #readAuthorities(db: SignatureDatabase): readonly Authority[] {
     const authorities: Authority[] = [];
+    const seen = new Set<string>();
     for (const { event, variable } of this.#authorities) {
       const authority = readAuthority(variable, { event, db, findings: this.#findings });
       if (authority === undefined) continue;
-      const same = ({ variable: name, sha256, owner }: Authority): boolean =>
-        name === authority.variable && sha256 === authority.sha256 && owner === authority.owner;
-      if (authorities.some(same)) {
+      const { variable: name, sha256, owner = '' } = authority;
+      const key = `${sha256} ${owner} ${name}`;
+      if (seen.has(key)) {
         const message = `authority ${authority.sha256} was measured before`;
         this.#findings.add('SECURE_BOOT_AUTHORITY_REPEATED', { event, pcr: SECURE_BOOT_PCR }, message);
       }
+      seen.add(key);
       authorities.push(authority);
     }
     return authorities;

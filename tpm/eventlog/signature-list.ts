@@ -65,6 +65,8 @@ interface SignatureList {
 export class SignatureLists {
   readonly #lists: readonly SignatureList[];
   #signatures: readonly Signature[] | undefined;
+  /** Owners by the data that they own; made when somebody asks: a log may name thousands of authorities beside thousands of entries. */
+  #owners: ReadonlyMap<string, ReadonlySet<string>> | undefined;
 
   private constructor(lists: readonly SignatureList[]) {
     this.#lists = lists;
@@ -100,6 +102,24 @@ export class SignatureLists {
   get signatures(): readonly Signature[] {
     return (this.#signatures ??= this.#lists.flatMap(signaturesOf));
   }
+
+  /** Whether an entry has this data; with an owner, one of that owner. */
+  has(data: Buffer, owner: string | undefined): boolean {
+    this.#owners ??= ownersOf(this.signatures);
+    const owners = this.#owners.get(data.toString('latin1'));
+    return owners !== undefined && (owner === undefined || owners.has(owner));
+  }
+}
+
+function ownersOf(signatures: readonly Signature[]): ReadonlyMap<string, ReadonlySet<string>> {
+  const owners = new Map<string, Set<string>>();
+  for (const { owner, data } of signatures) {
+    const key = data.toString('latin1');
+    const known = owners.get(key);
+    if (known === undefined) owners.set(key, new Set([owner]));
+    else known.add(owner);
+  }
+  return owners;
 }
 
 function readSignatureList(reader: LittleEndianReader): SignatureList {
