@@ -19,9 +19,10 @@ import type { KnownBoot } from '../verifier/boot-cache.ts';
 import { unevaluated } from '../verifier/finding.ts';
 import type { Finding } from '../verifier/finding.ts';
 import { followList } from '../verifier/follow-list.ts';
-import type { FollowedList } from '../verifier/follow-list.ts';
+import type { FollowedList, ProvenList } from '../verifier/follow-list.ts';
 import type { VerifiedEvidence } from '../verifier/verify-evidence.ts';
 import { checkBootOfList } from './boot-of-list.ts';
+import { followToCheckpoint } from './kept-list.ts';
 import { listBytes } from './list-bytes.ts';
 import { explainFollowed } from './list-findings.ts';
 import type { Challenge, RoundEvidence } from './messages.ts';
@@ -213,7 +214,7 @@ class ListRound {
   };
 
   async #judgeProven({ list, awaited }: FollowedList & { readonly kind: 'proven' }): Promise<RuntimeProof> {
-    const { former } = this.#start;
+    const former = await this.#formerBeside(list);
     const tally = await this.#services.tally(list, {
       bytes: this.#bytes,
       before: this.#start.tally,
@@ -229,6 +230,19 @@ class ListRound {
       torn: false,
       askAgain: awaited.length > 0,
     };
+  }
+
+  /**
+   * Faults of lists that are gone. After a resume the kernel's list goes on: where the one of before is its beginning, whose values
+   * were proven then, every entry of it is judged here again, and nothing of it is gone.
+   */
+  async #formerBeside({ checkpoint }: ProvenList): Promise<RuntimeTally['faults']> {
+    const state = this.#ofReset;
+    if (state === null || this.#ofBoot !== null) return this.#start.former;
+    const { offset } = parseCheckpoint(state.checkpoint);
+    if (offset === 0 || offset > checkpoint.offset) return this.#start.former;
+    const begins = await followToCheckpoint(this.#services, state, this.#bytes);
+    return begins === null ? this.#start.former : state.former;
   }
 
   #explain(followed: Exclude<FollowedList, { readonly kind: 'proven' }>): RuntimeProof {

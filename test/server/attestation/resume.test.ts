@@ -1,6 +1,7 @@
 /** A suspend changes restartCount and nothing else: what was found since the last reset of the TPM stands. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
+import { readState } from '../../../server/policy/runtime-state.ts';
 import { BootCache } from '../../../server/verifier/boot-cache.ts';
 import {
   bootAs,
@@ -107,6 +108,29 @@ describe.skipIf(!dataIsHere('measured-boot'))('a resume after a false boot log',
     expect(await house.store.getBoot(machine.id)).toBeNull();
     agent.answer(await agent.challenge(), { logs: [bootLog(SECURE_BOOT)] });
     expect((await agent.expect('result')).result.status).toBe('affirming');
+  });
+});
+
+describe('a resume after a file that is not allowed', () => {
+  it('leaves the host as it was; its list goes on, so that rules which allow the file find nothing', async () => {
+    await importFiles(house.store, ['good']);
+    await importFiles(house.store, ['good', 'evil'], 'wide');
+    const rules = (set: string) => ({ files: { ...FILES, referenceSets: [`referenceSets/${set}`] } });
+    await putRules(house, rules('base'));
+    await using host = await MeasuredHost.enrolled(house);
+    host.kernel.measure(filePlan('/tmp/evil', 'evil'));
+    expect((await host.round()).status).toBe('contraindicated');
+    host.machine.tpm.resume();
+    expect((await host.next({ logs: [] })).status).toBe('contraindicated');
+    host.kernel.measure(filePlan('/usr/bin/a', 'good'));
+    const result = await host.round();
+    expect(failures(result.checks)).toEqual(['runtime.files failed FILE_UNKNOWN']);
+    const state = readState(await house.store.getRuntime(host.machine.id));
+    // The file ran once and is counted once.
+    expect([state?.former, state?.tally.faults.FILE_UNKNOWN?.count]).toEqual([{}, 1]);
+    await putRules(house, rules('wide'));
+    await caughtUp(house);
+    expect((await host.round()).status).toBe('affirming');
   });
 });
 
