@@ -23,6 +23,7 @@ import { LogError } from '../server/verifier/collect-logs.ts';
 import { EVENT_LOG_CODES } from '../tpm/eventlog/finding.ts';
 import { IMA_FINDING_SEVERITIES } from '../tpm/ima/findings.ts';
 import { EvidenceError } from '../server/verifier/evidence-error.ts';
+import { targetNames } from './fuzz/fuzz.ts';
 
 const root = join(import.meta.dirname, '..');
 const read = (path: string): string => readFileSync(join(root, path), 'utf8');
@@ -256,6 +257,29 @@ describe('the threat model', () => {
     const [, path = '', words = ''] = /^`(test\/[\w./-]+)`: (.+)$/.exec(cell) ?? [];
     expect(words).not.toBe('');
     expect(read(path)).toContain(words);
+  });
+});
+
+describe('the page of checks', () => {
+  const page = read('docs/checks.md');
+  const rows = [...rowsUnder(page, 'rule', 'refused in'), ...rowsUnder(page, 'attack', 'test')].map(
+    ([what = '', cell = '']) => ({ what, cell }),
+  );
+
+  test('has every part of what is enforced', () => {
+    const parts = ['EK certificate', 'AK', 'Quote', 'PCR values', 'Time', 'Boot log', 'Limits', 'Attacks on the boot'];
+    expect(parts.filter((part) => !page.includes(`\n## ${part}\n`))).toEqual([]);
+    expect(rows.length).toBeGreaterThan(150);
+  });
+
+  test.each(rows)('names a test that exists: $what', ({ cell }) => {
+    const [, path = '', words = ''] = /^`(test\/[\w./-]+)`: (.+)$/.exec(cell) ?? [];
+    expect(words !== '' && read(path).includes(words)).toBe(true);
+  });
+
+  test('has every target of the fuzzing', async () => {
+    const named = rowsUnder(page, 'target', 'corpus', 'inputs').map(([target = '']) => target.replaceAll('`', ''));
+    expect(named).toEqual(await targetNames());
   });
 });
 

@@ -6,7 +6,9 @@ import type { RevocationList, TrustAnchor } from '../sdk/resources.ts';
 import { collect, operatorCommand, readNamedFile, tell, tellDone, withService, writeJson } from './context.ts';
 import type { Context, OperatorOptions } from './context.ts';
 import { readFolder } from './folder.ts';
+import { addHistoryCommand, describeAnchor, describeRevocationList } from './endorsement-versions.ts';
 import { MAX_INVENTORY_BYTES, parseInventoryFile } from './inventory-file.ts';
+import { parseVersion, versionOf } from './reference.ts';
 
 const MEBIBYTE = 1024 * 1024;
 const FOLDER = { maxFiles: 2048, maxBytes: 64 * MEBIBYTE } as const;
@@ -17,6 +19,14 @@ const INVENTORY_BATCH = 1000;
 
 interface ImportOptions extends OperatorOptions {
   readonly anchor?: boolean;
+}
+
+interface ShowOptions extends OperatorOptions {
+  readonly version?: bigint;
+}
+
+interface RemoveOptions extends OperatorOptions {
+  readonly etag?: string;
 }
 
 /** `assay endorsement`. */
@@ -56,14 +66,26 @@ export function addEndorsementCommands(context: Context, program: Command): void
     }),
   );
 
-  operatorCommand(context, endorsement, 'remove <sha256>', 'remove a CA certificate').action(
-    (anchor: string, options: OperatorOptions) =>
+  operatorCommand(context, endorsement, 'show <sha256>', 'show a CA certificate, as PEM too')
+    .option('--version <number>', 'an older version, also of one that was removed', parseVersion)
+    .action((anchor: string, options: ShowOptions) =>
       withService(context, options, async (client) => {
-        await client.endorsements.removeAnchor(anchor, { signal: context.signal });
+        const shown = await client.endorsements.anchor(anchor, versionOf(options.version), { signal: context.signal });
+        if (options.output === 'json') return writeJson(context, shown.json);
+        context.write(describeAnchor(shown, context.style));
+      }),
+    );
+
+  operatorCommand(context, endorsement, 'remove <sha256>', 'remove a CA certificate')
+    .option('--etag <etag>', 'only as it was when it was looked at (etag of `endorsement show --output json`)')
+    .action((anchor: string, { etag = '', ...options }: RemoveOptions) =>
+      withService(context, options, async (client) => {
+        await client.endorsements.removeAnchor(anchor, { etag, signal: context.signal });
         tellDone(context, options, `removed ${idOf(anchor)}`);
       }),
-  );
+    );
 
+  addHistoryCommand(context, endorsement);
   addRevocationListCommands(context, endorsement);
   addInventoryCommands(context, endorsement);
 }
@@ -110,13 +132,28 @@ function addRevocationListCommands(context: Context, endorsement: Command): void
     }),
   );
 
-  operatorCommand(context, crl, 'remove <sha256>', 'remove a revocation list').action(
-    (list: string, options: OperatorOptions) =>
+  operatorCommand(context, crl, 'show <id>', 'show a revocation list, as PEM too')
+    .option('--version <number>', 'an older version, also of one that was removed', parseVersion)
+    .action((list: string, options: ShowOptions) =>
       withService(context, options, async (client) => {
-        await client.endorsements.removeRevocationList(list, { signal: context.signal });
+        const settings = { signal: context.signal };
+        const shown = await client.endorsements.revocationList(list, versionOf(options.version), settings);
+        const { revocationList, der } = shown;
+        if (options.output === 'json') {
+          return writeJson(context, { ...revocationList.json, list: der.toString('base64') });
+        }
+        context.write(describeRevocationList(revocationList, der, context.style));
+      }),
+    );
+
+  operatorCommand(context, crl, 'remove <id>', 'remove a revocation list')
+    .option('--etag <etag>', 'only as it was when it was looked at (etag of `crl show --output json`)')
+    .action((list: string, { etag = '', ...options }: RemoveOptions) =>
+      withService(context, options, async (client) => {
+        await client.endorsements.removeRevocationList(list, { etag, signal: context.signal });
         tellDone(context, options, `removed ${idOf(list)}`);
       }),
-  );
+    );
 }
 
 function addInventoryCommands(context: Context, endorsement: Command): void {
@@ -166,17 +203,25 @@ function addInventoryCommands(context: Context, endorsement: Command): void {
   );
 }
 
-const ANCHOR_HEADER = ['SHA256', 'KIND', 'NOT AFTER', 'SUBJECT'];
+const ANCHOR_HEADER = ['SHA256', 'KIND', 'VERSION', 'NOT AFTER', 'SUBJECT'];
 
-function anchorRow(anchor: TrustAnchor): readonly Cell[] {
-  return [idOf(anchor.name), anchor.anchor ? 'anchor' : 'intermediate', formatTime(anchor.notAfter), anchor.subject];
+function anchorRow({ name, anchor, version, notAfter, subject }: TrustAnchor): readonly Cell[] {
+  return [idOf(name), anchor ? 'anchor' : 'intermediate', version.toString(), formatTime(notAfter), subject];
 }
 
-const LIST_HEADER = ['SHA256', 'ENTRIES', 'NUMBER', 'ISSUED', 'NEXT UPDATE', 'ISSUER'];
+const LIST_HEADER = ['ID', 'VERSION', 'ENTRIES', 'NUMBER', 'ISSUED', 'NEXT UPDATE', 'ISSUER'];
 
 function listRow(list: RevocationList): readonly Cell[] {
-  const { name, entryCount, number, thisUpdateTime, nextUpdateTime, issuer } = list;
-  return [idOf(name), String(entryCount), dash(number), formatTime(thisUpdateTime), formatTime(nextUpdateTime), issuer];
+  const { name, version, entryCount, number, thisUpdateTime, nextUpdateTime, issuer } = list;
+  return [
+    idOf(name),
+    version.toString(),
+    String(entryCount),
+    dash(number),
+    formatTime(thisUpdateTime),
+    formatTime(nextUpdateTime),
+    issuer,
+  ];
 }
 
 function dash(text: string): string {

@@ -51,6 +51,7 @@ export function describeVerdict(result: AttestationResult, style: TableStyle): s
       ['status', statusCell(result.status)],
       ['connectivity', statusCell(result.connectivity)],
       ['policy', policyOf(result)],
+      ['endorsements', result.endorsementVersion === 0n ? '-' : `version ${result.endorsementVersion}`],
       ['valid until', formatTime(result.validUntil)],
       ['challenged', formatTime(result.challengeTime)],
       ['revision', `${result.revision} of ${formatTime(result.revisionTime)}, confirmed ${result.confirmations} times`],

@@ -1,3 +1,4 @@
+import { findHashFaults } from '../../tpm/crypto/ak-rules.ts';
 import { TpmCryptoError } from '../../tpm/crypto/crypto-error.ts';
 import { makeSigningKey, signingKeyOf } from '../../tpm/crypto/verify-signature.ts';
 import type { SigningKey, SigningScheme } from '../../tpm/crypto/verify-signature.ts';
@@ -7,10 +8,9 @@ import {
   TPM_ALG_NULL,
   TPM_ALG_RSA,
   TPM_ALG_SHA256,
-  TPM_ALG_SHA384,
-  TPM_ALG_SHA512,
   algorithmName,
 } from '../../tpm/structures/constants.ts';
+import { akFinding } from './attestation-key.ts';
 import type { OfflineAk } from './attestation-key.ts';
 import { offlineFinding } from './offline-finding.ts';
 import type { OfflineFinding } from './offline-finding.ts';
@@ -33,8 +33,6 @@ export interface SignedBy {
   readonly findings: readonly OfflineFinding[];
 }
 
-const STRONG_HASHES: readonly number[] = [TPM_ALG_SHA256, TPM_ALG_SHA384, TPM_ALG_SHA512];
-
 /**
  * Reads a signature and chooses what it is verified by. Scheme and hash are the key's own; those of a bare key are the ones that
  * are known, or else those that the signature names. Throws `UsageError` for what is no signature.
@@ -45,7 +43,14 @@ export function readSigned(file: NamedFile, ak: OfflineAk, known: KnownScheme): 
   try {
     const signer = ak.publicArea === undefined ? bareSigner(ak, signature, known) : signingKeyOf(ak.publicArea);
     const assumed = own === undefined && signature.form === 'plain';
-    return { signature, signer, findings: [...(assumed ? [assumedHash(signer)] : []), ...checkHash(signer)] };
+    return {
+      signature,
+      signer,
+      findings: [
+        ...(assumed ? [assumedHash(signer)] : []),
+        ...findHashFaults(signer.hashAlg, 'signs with').map(akFinding),
+      ],
+    };
   } catch (error) {
     if (!(error instanceof TpmCryptoError)) throw error;
     const code = error.code === 'SIGNATURE_NULL' ? 'SIGNATURE_NULL' : 'AK_SCHEME_UNSUPPORTED';
@@ -62,12 +67,6 @@ function bareSigner({ key }: OfflineAk, { signature }: OfflineSignature, { schem
 function assumedHash({ hashAlg }: SigningKey): OfflineFinding {
   const message = `neither key nor signature names a hash: ${algorithmName(hashAlg)} is taken`;
   return offlineFinding('SIGNATURE_HASH_ASSUMED', 'info', message);
-}
-
-function checkHash({ hashAlg }: SigningKey): readonly OfflineFinding[] {
-  if (STRONG_HASHES.includes(hashAlg)) return [];
-  const message = `the key signs with ${algorithmName(hashAlg)}; sha256, sha384 or sha512 is asked for`;
-  return [offlineFinding('AK_HASH_WEAK', 'error', message)];
 }
 
 function ownScheme({ publicArea }: OfflineAk): number | undefined {

@@ -16,11 +16,13 @@ import type {
   WatchAttestationResultsResponse,
 } from '../../proto/gen/assay/v1/attestation_result_pb.ts';
 import {
+  EndorsementChangeSchema,
   InventoryEntrySchema,
   RevocationListSchema,
   TrustAnchorSchema,
 } from '../../proto/gen/assay/v1/endorsement_pb.ts';
 import type {
+  EndorsementChange as EndorsementChangeMessage,
   InventoryEntry as InventoryMessage,
   RevocationList as RevocationListMessage,
   TrustAnchor as AnchorMessage,
@@ -37,6 +39,7 @@ import type {
   AttestationResult,
   CheckOutcome,
   Connectivity,
+  EndorsementChange,
   Host,
   HostState,
   Identity,
@@ -91,6 +94,7 @@ export function fromProtoResult(message: ResultMessage): AttestationResult {
     checks: message.checks.map(fromProtoCheck),
     trustPolicy: message.trustPolicy,
     trustPolicyVersion: message.trustPolicyVersion,
+    endorsementVersion: message.endorsementVersion,
     challengeTime: dateOf(message.challengeTime),
     validUntil: dateOf(message.validUntil),
     revisionTime: dateOf(message.revisionTime),
@@ -146,8 +150,11 @@ export function fromProtoAnchor(message: AnchorMessage): TrustAnchor {
     name: message.name,
     subject: message.subject,
     anchor: message.anchor,
+    certificate: Buffer.from(message.certificate),
     notAfter: dateOf(message.notAfter),
     createTime: dateOf(message.createTime),
+    version: message.version,
+    etag: message.etag,
     json: jsonOf(TrustAnchorSchema, message),
   };
 }
@@ -162,7 +169,24 @@ export function fromProtoRevocationList(message: RevocationListMessage): Revocat
     nextUpdateTime: dateOf(message.nextUpdateTime),
     entryCount: message.entryCount,
     createTime: dateOf(message.createTime),
+    version: message.version,
+    etag: message.etag,
+    listSha256: message.listSha256,
     json: jsonOf(RevocationListSchema, message),
+  };
+}
+
+export function fromProtoEndorsementChange(message: EndorsementChangeMessage): EndorsementChange {
+  return {
+    endorsementVersion: message.endorsementVersion,
+    resource: message.resource,
+    version: message.version,
+    action: message.action,
+    actor: message.actor,
+    detail: message.detail,
+    createTime: dateOf(message.createTime),
+    auditSequence: message.auditSequence,
+    json: jsonOf(EndorsementChangeSchema, message),
   };
 }
 

@@ -1,9 +1,15 @@
 import { EndorsementService } from '../../proto/gen/assay/v1/endorsement_pb.ts';
 import type { ServiceClient } from '../../proto/client.ts';
 import type { CallSettings, Connection } from './connection.ts';
-import { fromProtoAnchor, fromProtoInventoryEntry, fromProtoRevocationList } from './convert.ts';
+import {
+  fromProtoAnchor,
+  fromProtoEndorsementChange,
+  fromProtoInventoryEntry,
+  fromProtoRevocationList,
+  required,
+} from './convert.ts';
 import { allPages, PAGE_SIZE, resourceName } from './page.ts';
-import type { InventoryEntry, Page, RevocationList, TrustAnchor } from './resources.ts';
+import type { EndorsementChange, InventoryEntry, Page, RevocationList, TrustAnchor } from './resources.ts';
 
 /** One EK to register. */
 export interface InventoryItem {
@@ -12,6 +18,13 @@ export interface InventoryItem {
   readonly group?: string;
   readonly comment?: string;
 }
+
+interface VersionOption {
+  readonly version?: bigint;
+}
+
+/** With an etag only what was read is removed. */
+type RemoveSettings = CallSettings & { readonly etag?: string };
 
 /** CA certificates of TPM manufacturers, their revocation lists, and the inventory of known EKs. */
 export class Endorsements {
@@ -46,10 +59,17 @@ export class Endorsements {
     return allPages((token) => this.anchorPage(token, settings));
   }
 
+  /** @param anchor SHA-256 of the certificate (hexadecimal) or resource name; version 0 means the newest */
+  async anchor(anchor: string, options: VersionOption = {}, settings?: CallSettings): Promise<TrustAnchor> {
+    const request = { name: resourceName('trustAnchors', anchor), version: options.version ?? 0n };
+    const answer = await this.#client.getTrustAnchor(request, this.#connection.call(settings));
+    return fromProtoAnchor(required(answer.trustAnchor, 'trust_anchor'));
+  }
+
   /** @param anchor SHA-256 of the certificate (hexadecimal) or resource name */
-  async removeAnchor(anchor: string, settings?: CallSettings): Promise<void> {
+  async removeAnchor(anchor: string, { etag = '', ...settings }: RemoveSettings = {}): Promise<void> {
     const name = resourceName('trustAnchors', anchor);
-    await this.#client.removeTrustAnchor({ name }, this.#connection.call(settings));
+    await this.#client.removeTrustAnchor({ name, etag }, this.#connection.call(settings));
   }
 
   /** @param revocationLists PEM (one or many) or DER; all are taken or none */
@@ -72,10 +92,45 @@ export class Endorsements {
     return allPages((token) => this.revocationListPage(token, settings));
   }
 
-  /** @param list SHA-256 of the list (hexadecimal) or resource name */
-  async removeRevocationList(list: string, settings?: CallSettings): Promise<void> {
+  /**
+   * A list with its bytes (DER).
+   * @param list id or resource name; version 0 means the newest
+   */
+  async revocationList(
+    list: string,
+    options: VersionOption = {},
+    settings?: CallSettings,
+  ): Promise<{ readonly revocationList: RevocationList; readonly der: Buffer }> {
     const name = resourceName('revocationLists', list);
-    await this.#client.removeRevocationList({ name }, this.#connection.call(settings));
+    const parts: Buffer[] = [];
+    let version = options.version ?? 0n;
+    for (let offset = 0; ;) {
+      const answer = await this.#client.getRevocationList({ name, version, offset }, this.#connection.call(settings));
+      const revocationList = fromProtoRevocationList(required(answer.revocationList, 'revocation_list'));
+      // The other parts are to be of the same list, whatever is imported meanwhile.
+      version = revocationList.version;
+      parts.push(Buffer.from(answer.data));
+      offset += answer.data.length;
+      if (offset >= answer.size) return { revocationList, der: Buffer.concat(parts) };
+      if (answer.data.length === 0) throw new TypeError('a part of a list is empty');
+    }
+  }
+
+  /** @param list id or resource name */
+  async removeRevocationList(list: string, { etag = '', ...settings }: RemoveSettings = {}): Promise<void> {
+    const name = resourceName('revocationLists', list);
+    await this.#client.removeRevocationList({ name, etag }, this.#connection.call(settings));
+  }
+
+  async changePage(resource: string, pageToken: string, settings?: CallSettings): Promise<Page<EndorsementChange>> {
+    const request = { resource, pageSize: PAGE_SIZE, pageToken };
+    const answer = await this.#client.listEndorsementChanges(request, this.#connection.call(settings));
+    return { items: answer.changes.map(fromProtoEndorsementChange), nextPageToken: answer.nextPageToken };
+  }
+
+  /** Newest first. @param resource name of what changed, such as `trustAnchors/{sha256}`; '' for all */
+  changes(resource = '', settings?: CallSettings): AsyncGenerator<EndorsementChange> {
+    return allPages((token) => this.changePage(resource, token, settings));
   }
 
   /** At most 1000 at once. */

@@ -81,6 +81,8 @@ export interface AttestationResult {
   readonly checks: readonly Check[];
   readonly trustPolicy: string;
   readonly trustPolicyVersion: bigint;
+  /** Version of trust anchors, revocation lists and inventory behind it; 0 where nothing was judged. */
+  readonly endorsementVersion: bigint;
   readonly challengeTime: Date | undefined;
   readonly validUntil: Date | undefined;
   readonly revisionTime: Date | undefined;
@@ -116,13 +118,18 @@ export interface TrustAnchor {
   readonly name: string;
   readonly subject: string;
   readonly anchor: boolean;
+  /** X.509 DER. */
+  readonly certificate: Buffer;
   readonly notAfter: Date | undefined;
   readonly createTime: Date | undefined;
+  /** Counts from 1 with every change, also across a removal. */
+  readonly version: bigint;
+  readonly etag: string;
   readonly json: JsonObject;
 }
 
 export interface RevocationList {
-  /** `revocationLists/{sha256}` */
+  /** `revocationLists/{id}`: one for each issuer; it stays. */
   readonly name: string;
   readonly issuer: string;
   /** SHA-256 of the issuer's SubjectPublicKeyInfo, hexadecimal. */
@@ -133,6 +140,28 @@ export interface RevocationList {
   readonly nextUpdateTime: Date | undefined;
   readonly entryCount: number;
   readonly createTime: Date | undefined;
+  /** Counts the lists of the issuer from 1, also across a removal. */
+  readonly version: bigint;
+  readonly etag: string;
+  /** SHA-256 of the list, hexadecimal. */
+  readonly listSha256: string;
+  readonly json: JsonObject;
+}
+
+/** A change of trust anchors, revocation lists or inventory. */
+export interface EndorsementChange {
+  /** Version of the endorsements that it led to. */
+  readonly endorsementVersion: bigint;
+  /** Resource name of what changed. */
+  readonly resource: string;
+  /** Version of the resource that it made, or ended; 0 where it has none. */
+  readonly version: bigint;
+  /** As the audit log names it. */
+  readonly action: string;
+  readonly actor: string;
+  readonly detail: string;
+  readonly createTime: Date | undefined;
+  readonly auditSequence: bigint;
   readonly json: JsonObject;
 }
 

@@ -21,12 +21,21 @@ export async function followKept(
   state: RuntimeState,
   bytes: ListBytes,
 ): Promise<ProvenList | null> {
+  using _turn = await turns.take();
+  return await followToCheckpoint({ breathe }, state, bytes);
+}
+
+/** Whether bytes begin with the very list that led to a state: for whoever has a turn. */
+export async function followToCheckpoint(
+  { breathe }: Pick<RuntimeServices, 'breathe'>,
+  state: RuntimeState,
+  bytes: ListBytes,
+): Promise<ProvenList | null> {
   const { offset, pcrs } = parseCheckpoint(state.checkpoint);
   const values = new Map<number, Map<number, Buffer>>();
   for (const { bank, pcr, value } of pcrs) {
     values.set(bank.alg, (values.get(bank.alg) ?? new Map<number, Buffer>()).set(pcr, value));
   }
-  using _turn = await turns.take();
   const followed = await followList({
     // Only values that a quote proved are in a checkpoint.
     pcrs: values as unknown as ProvenPcrValues,

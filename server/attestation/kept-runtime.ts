@@ -56,7 +56,10 @@ async function tallyOf(
   if (state.judge === judge.digest) return withFormerFaults(state.tally, state.former);
   const bytes = keptBytes(runtimes, hostId, state);
   const list = await followKept(runtimes, state, bytes);
-  return list === null ? null : await runtimes.tally(list, { bytes, before: EMPTY_TALLY, judge });
+  // Lists from before a resume are gone: what was found in them stands, whoever judges now.
+  return list === null
+    ? null
+    : withFormerFaults(await runtimes.tally(list, { bytes, before: EMPTY_TALLY, judge }), state.former);
 }
 
 function unknown(observed: string): { readonly finding: Finding } {

@@ -55,8 +55,8 @@ export function isTornBoot(boot: KnownBoot | null): boolean {
 }
 
 /**
- * Whether the host showed a log in an earlier round of this boot that is not this boot's. That stands until the next one, whatever
- * it shows after it; a log that only did not fit to its quote does not.
+ * Whether the host showed a log in an earlier round since the last reset that is not its boot's. That stands until the next reset,
+ * whatever it shows after it; a log that only did not fit to its quote does not. A resume is no reset: it keeps the PCRs.
  */
 export function standsAgainst(boot: KnownBoot | null): boot is KnownBoot & { outcome: { kind: 'unverified' } } {
   return boot?.outcome.kind === 'unverified' && !boot.outcome.torn;
@@ -68,10 +68,16 @@ export function standsAgainst(boot: KnownBoot | null): boot is KnownBoot & { out
  */
 export function bootChange(
   { selection }: Pick<Challenge, 'selection'>,
-  round: { readonly proven: KnownBoot | null; readonly boot: BootEvidence; readonly regressed: boolean },
+  round: {
+    readonly proven: KnownBoot | null;
+    readonly boot: BootEvidence;
+    readonly regressed: boolean;
+    readonly rebooted: boolean;
+  },
 ): Pick<RoundInput, 'boot'> {
   if (round.proven !== null && !round.regressed) return { boot: round.proven.record };
-  return selection === 'all' || round.boot.kind === 'moved' ? { boot: null } : {};
+  const ended = round.rebooted && !round.regressed;
+  return selection === 'all' || ended || round.boot.kind === 'moved' ? { boot: null } : {};
 }
 
 /**

@@ -1,11 +1,12 @@
 /** What a round proves of the run time: the list followed to the quote, its new entries judged, and what is kept of that. */
 import { EMPTY_CHECKPOINT, formatCheckpoint, parseCheckpoint } from '../../tpm/ima/checkpoint.ts';
 import type { ImaCheckpoint } from '../../tpm/ima/checkpoint.ts';
+import { NOTHING_YET } from '../policy/appraise-runtime.ts';
 import type { RuntimeEvidence } from '../policy/appraise-runtime.ts';
 import type { ApplicablePolicy } from '../policy/appraise.ts';
 import type { RuntimeJudge } from '../policy/judge-entry.ts';
 import { runtimeRulesOf } from '../policy/policy.ts';
-import { makeState, readState } from '../policy/runtime-state.ts';
+import { formerFaults, makeState, readState, tallyOfFaults } from '../policy/runtime-state.ts';
 import type { RuntimeState } from '../policy/runtime-state.ts';
 import { EMPTY_TALLY, withFormerFaults } from '../policy/runtime-tally.ts';
 import type { RuntimeTally } from '../policy/runtime-tally.ts';
@@ -18,9 +19,10 @@ import type { KnownBoot } from '../verifier/boot-cache.ts';
 import { unevaluated } from '../verifier/finding.ts';
 import type { Finding } from '../verifier/finding.ts';
 import { followList } from '../verifier/follow-list.ts';
-import type { FollowedList } from '../verifier/follow-list.ts';
+import type { FollowedList, ProvenList } from '../verifier/follow-list.ts';
 import type { VerifiedEvidence } from '../verifier/verify-evidence.ts';
 import { checkBootOfList } from './boot-of-list.ts';
+import { followToCheckpoint } from './kept-list.ts';
 import { listBytes } from './list-bytes.ts';
 import { evidenceOf } from './list-evidence.ts';
 import { explainFollowed } from './list-findings.ts';
@@ -88,20 +90,36 @@ export async function proveRuntime(
 ): Promise<RuntimeProof> {
   const { applicable, challenge, runtime } = context;
   const { quote, findings } = round.verified;
-  // A quote of another boot without its logs, and one of a clone, are judged as what they are.
-  const rebooted = isOtherBoot(context.host.clock, quote.clockInfo);
-  if (rebooted && challenge.selection !== 'all') return UNASKED;
+  // A quote of another boot without its logs, and one of a clone, are judged as what they are, and by what was found before it.
   if (findings.some(({ reason }) => reason === 'CLOCK_REGRESSED')) return UNASKED;
+  const rebooted = isOtherBoot(context.host.clock, quote.clockInfo);
+  if (rebooted && challenge.selection !== 'all') {
+    const tally = tallyOfFaults(formerFaults(runtime.state, quote.clockInfo));
+    return tally === null ? UNASKED : { ...UNASKED, evidence: { ...NOTHING_YET, tally } };
+  }
   const rules = applicable.kind === 'policy' ? runtimeRulesOf(applicable.policy) : null;
   if (applicable.kind !== 'policy' || rules === null) {
     // The logs of a round that was asked for all of them replace those that a checkpoint was of.
     const dropped = challenge.selection === 'all' && runtime.sequence > 0;
-    return dropped ? { ...UNASKED, change: { expected: runtime.sequence, body: null } } : UNASKED;
+    if (!dropped) return UNASKED;
+    return { ...UNASKED, change: { expected: runtime.sequence, body: bodyOfFormer(runtime.state, quote.clockInfo) } };
   }
   const outcome = await services.judges.of(applicable, rules);
   if (outcome.kind === 'missing') return unjudged(missingReferences(outcome.names));
   using _turn = await services.turns.take();
   return await new ListRound(services, context, round, outcome.judge).run();
+}
+
+/** What stays where no policy asks what ran: the faults of lists that are gone. Null where there are none. */
+function bodyOfFormer(
+  state: RuntimeState | null,
+  counts: Pick<RuntimeState, 'resetCount' | 'restartCount'>,
+): string | null {
+  const former = formerFaults(state, counts);
+  if (Object.keys(former).length === 0) return null;
+  const { resetCount, restartCount } = counts;
+  const begin = { checkpoint: formatCheckpoint(EMPTY_CHECKPOINT), pcrs: [IMA_PCR], judge: '', tally: EMPTY_TALLY };
+  return JSON.stringify(makeState({ resetCount, restartCount, ...begin, former }));
 }
 
 function unjudged(finding: Finding, tally: RuntimeTally | null = null): RuntimeProof {
@@ -181,16 +199,13 @@ class ListRound {
   /** Only a list of this boot, judged by the same judge, is taken up where it was left. */
   #startOf(state: RuntimeState | null): Start {
     const pcrs = state?.pcrs ?? [IMA_PCR];
-    const begin = { from: EMPTY_CHECKPOINT, tally: EMPTY_TALLY, pcrs };
-    if (state === null || state.judge !== this.#judge.digest) return { ...begin, former: {} };
-    if (this.#ofBoot === null) {
-      // After a restart the PCRs may begin anew, but what was found in this reset stands.
-      return { ...begin, former: withFormerFaults(state.tally, state.former).faults };
-    }
-    if (this.#anew) return { ...begin, former: state.former };
-    const { tally, former } = state;
+    // After a restart the PCRs may begin anew, but what was found in this reset stands, whoever judged it.
+    const former = formerFaults(state, this.#round.verified.quote.clockInfo);
+    const begin = { from: EMPTY_CHECKPOINT, tally: EMPTY_TALLY, pcrs, former };
+    if (state === null || this.#ofBoot === null || this.#anew || state.judge !== this.#judge.digest) return begin;
+    const { tally } = state;
     const from = parseCheckpoint(state.checkpoint);
-    return from.offset > this.#kept ? { ...begin, former } : { from, tally, former, pcrs };
+    return from.offset > this.#kept ? begin : { from, tally, former, pcrs };
   }
 
   readonly #bytes = (offset: number): AsyncIterable<Uint8Array> => {
@@ -200,7 +215,7 @@ class ListRound {
   };
 
   async #judgeProven({ list, awaited }: FollowedList & { readonly kind: 'proven' }): Promise<RuntimeProof> {
-    const { former } = this.#start;
+    const former = await this.#formerBeside(list);
     const tally = await this.#services.tally(list, {
       bytes: this.#bytes,
       before: this.#start.tally,
@@ -217,6 +232,19 @@ class ListRound {
       torn: false,
       askAgain: awaited.length > 0,
     };
+  }
+
+  /**
+   * Faults of lists that are gone. After a resume the kernel's list goes on: where the one of before is its beginning, whose values
+   * were proven then, every entry of it is judged here again, and nothing of it is gone.
+   */
+  async #formerBeside({ checkpoint }: ProvenList): Promise<RuntimeTally['faults']> {
+    const state = this.#ofReset;
+    if (state === null || this.#ofBoot !== null) return this.#start.former;
+    const { offset } = parseCheckpoint(state.checkpoint);
+    if (offset === 0 || offset > checkpoint.offset) return this.#start.former;
+    const begins = await followToCheckpoint(this.#services, state, this.#bytes);
+    return begins === null ? this.#start.former : state.former;
   }
 
   #explain(followed: Exclude<FollowedList, { readonly kind: 'proven' }>): RuntimeProof {
@@ -247,10 +275,11 @@ class ListRound {
     return { checkpoint: formatCheckpoint(from), pcrs, tally, former };
   }
 
-  /** What was found in this reset by this judge; null where that is nothing. */
+  /** What was found in this reset, in the present list only by this judge; null where that is nothing. */
   #judgedBefore(): RuntimeTally | null {
     const state = this.#ofReset;
-    return state?.judge === this.#judge.digest ? withFormerFaults(state.tally, state.former) : null;
+    if (state?.judge === this.#judge.digest) return withFormerFaults(state.tally, state.former);
+    return tallyOfFaults(this.#start.former);
   }
 
   #fence(): RuntimeChange {

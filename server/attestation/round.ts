@@ -5,11 +5,12 @@ import { signingKeyOf } from '../../tpm/crypto/verify-signature.ts';
 import { decodePublicArea } from '../../tpm/structures/public-area.ts';
 import type { ApplicablePolicy, AppraisalInput } from '../policy/appraise.ts';
 import { appraisalInputDigest, verdictDigest } from '../policy/appraise.ts';
+import type { BootEvidence } from '../policy/appraise-boot.ts';
 import type { Appraiser, Judgement } from '../policy/appraiser.ts';
 import type { HostFacts } from '../policy/expression-claims.ts';
 import { NO_POLICY_QUOTE } from '../policy/policy.ts';
 import type { QuoteRequirements } from '../policy/policy.ts';
-import { isOtherBoot } from '../store/enroll-rules.ts';
+import { isOtherBoot, isReset } from '../store/enroll-rules.ts';
 import type {
   AkRecord,
   BankRecord,
@@ -121,18 +122,19 @@ export function judgeRound(
   const rebooted = isOtherBoot(host.clock, clockInfo);
   const asked = challenge.selection === 'all';
   const known = knownBanks(host, verified, { asked, rebooted });
-  const lie = !rebooted && standsAgainst(context.boot) ? context.boot.outcome : null;
+  const lie = standingLie(context, clockInfo);
   const boot = lie ?? bootEvidence(context, verified, proven);
-  const { verdict, digest } =
-    rebooted && !asked && !regressed
-      ? judgementOf(resetVerdict(context, verified.quote))
-      : context.appraiser.judge({
-          ...appraisalInput(context, verified),
-          boot,
-          runtime: runtime.evidence,
-          banks: new Set(known.banks.map(({ algorithm }) => algorithm)),
-          banksProven: known.banksProven,
-        });
+  const appraised = context.appraiser.judge({
+    ...appraisalInput(context, verified),
+    boot,
+    runtime: runtime.evidence,
+    banks: new Set(known.banks.map(({ algorithm }) => algorithm)),
+    banksProven: known.banksProven,
+  });
+  const partial = rebooted && !asked && !regressed;
+  // A part of another boot is no way to trust. Of a boot that goes on after a resume, what speaks against the host stands.
+  const stands = !isReset(host.clock, clockInfo) && appraised.verdict.status === 'contraindicated';
+  const { verdict, digest } = partial && !stands ? judgementOf(resetVerdict(context, verified.quote)) : appraised;
   return {
     hostId: host.id,
     fence: { version: host.version, round: host.round, akGeneration: host.akGeneration, epochs: context.epochs },
@@ -149,10 +151,15 @@ export function judgeRound(
     findings: regressed ? ['CLOCK_REGRESSED'] : [],
     tlsKeySha256: context.tlsKeySha256,
     nextTlsKeySha256: evidence.newTlsPublicKey.length === 0 ? '' : hash('sha256', evidence.newTlsPublicKey, 'hex'),
-    ...(lie === null ? bootChange(challenge, { proven, boot, regressed }) : {}),
+    ...(lie === null ? bootChange(challenge, { proven, boot, regressed, rebooted }) : {}),
     ...(runtime.change === undefined ? {} : { runtime: runtime.change }),
     keptLogs: lie === null ? [] : BOOT_LOGS,
   };
+}
+
+/** The log that was found false since the last reset; null where there is none. */
+function standingLie({ host, boot }: RoundContext, clockInfo: VerifiedQuote['clockInfo']): BootEvidence | null {
+  return !isReset(host.clock, clockInfo) && standsAgainst(boot) ? boot.outcome : null;
 }
 
 function judgementOf(verdict: Verdict): Judgement {
@@ -220,6 +227,7 @@ function resetVerdict({ host, applicable, epochs }: RoundContext, quote: Verifie
     policyId: policy?.policy.id ?? '',
     policyVersion: policy?.version ?? 0,
     inputDigest: appraisalInputDigest(applicable, epochs),
+    endorsementVersion: epochs.endorsement,
     akName: host.ak.name,
     resetCount,
     restartCount,
@@ -252,6 +260,7 @@ export function tornRound(context: RoundContext, quote: VerifiedQuote): RoundInp
     nextTlsKeySha256: '',
     logs: [],
     unreadable: [],
+    ...(rebooted && standingLie(context, quote.clockInfo) === null ? { boot: null } : {}),
   };
 }
 

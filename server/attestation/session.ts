@@ -1,6 +1,6 @@
 import { Appraiser } from '../policy/appraiser.ts';
 import type { Change, HostRecord, LogPart, LogState } from '../store/records.ts';
-import { isOtherBoot } from '../store/enroll-rules.ts';
+import { isOtherBoot, isReset } from '../store/enroll-rules.ts';
 import type { RoundInput, RoundOutcome } from '../store/store.ts';
 import { checkAnnouncements, collectLogs, withinTime } from '../verifier/collect-logs.ts';
 import type { LogChunk } from '../verifier/collect-logs.ts';
@@ -262,9 +262,12 @@ class AttestationSession {
     // A change from outside that came while the round was written has made it forget: then the next round reads anew.
     if (this.#host !== null) this.#host = { ...this.#host, ...outcome.moved };
     const rebooted = isOtherBoot(context.host.clock, round.clock);
-    this.#logs = grownLogs(rebooted ? [] : this.#logs, round);
+    // As the store keeps them: the logs of a boot stay with it, also over a resume.
+    const ended = round.boot !== undefined || isReset(context.host.clock, round.clock);
+    const left = rebooted ? this.#logs.filter(({ kind }) => !ended && kind !== 'ima') : this.#logs;
+    this.#logs = grownLogs(left, round);
     this.#runtime = movedRuntime(this.#runtime, round.runtime);
-    if (round.boot !== undefined || rebooted) {
+    if (ended) {
       this.#boot = (round.boot ?? null) === null ? null : proven;
     }
     yield { kind: 'result', result: outcome.result };

@@ -49,7 +49,8 @@ export function appraiseRuntime(
   return findings;
 }
 
-const NOTHING_YET: RuntimeEvidence = {
+/** Nothing was proven of the list of this boot so far. */
+export const NOTHING_YET: RuntimeEvidence & { readonly kind: 'unproven' } = {
   kind: 'unproven',
   absent: false,
   tally: null,

@@ -101,6 +101,7 @@ export function appraise(input: AppraisalInput): Verdict {
     policyId: policy?.id ?? '',
     policyVersion: input.applicable.kind === 'policy' ? input.applicable.version : 0,
     inputDigest: appraisalInputDigest(input.applicable, input.epochs),
+    endorsementVersion: input.epochs.endorsement,
     akName: input.akName,
     resetCount: input.resetCount,
     restartCount: input.restartCount,

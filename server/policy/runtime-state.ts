@@ -3,6 +3,7 @@ import { hash as oneShotHash } from 'node:crypto';
 import type { ReferenceVersion } from '../store/reference-store.ts';
 import type { RuntimeRecord } from '../store/log-store.ts';
 import type { RuntimeRules } from './runtime-rules.ts';
+import { EMPTY_TALLY, withFormerFaults } from './runtime-tally.ts';
 import type { RuntimeTally } from './runtime-tally.ts';
 
 /** How an entry is judged, and what is kept of it: another one judges every list anew from its start. */
@@ -21,8 +22,27 @@ export interface RuntimeState {
   /** Of the judge that made the tally. */
   readonly judge: string;
   readonly tally: RuntimeTally;
-  /** Faults of lists from before a restart of the same reset: their PCR values are gone, and what was found is not. */
+  /**
+   * Faults of lists from before a restart of the same reset, by the judges of then: those lists are gone, so that no other judge can
+   * look at them, and what was found is not.
+   */
   readonly former: RuntimeTally['faults'];
+}
+
+type BootCounts = Pick<RuntimeState, 'resetCount' | 'restartCount'>;
+
+/** What was found in this reset before the list of this boot; of every judge. */
+export function formerFaults(
+  state: RuntimeState | null,
+  { resetCount, restartCount }: BootCounts,
+): RuntimeTally['faults'] {
+  if (state?.resetCount !== resetCount) return {};
+  return state.restartCount === restartCount ? state.former : withFormerFaults(state.tally, state.former).faults;
+}
+
+/** Faults without a list; null where there are none. */
+export function tallyOfFaults(faults: RuntimeTally['faults']): RuntimeTally | null {
+  return Object.keys(faults).length === 0 ? null : withFormerFaults(EMPTY_TALLY, faults);
 }
 
 export function makeState(state: Omit<RuntimeState, 'version'>): RuntimeState {

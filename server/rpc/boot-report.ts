@@ -1,10 +1,18 @@
 import { create } from '@bufbuild/protobuf';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 
-import { BootEventSchema, BootLogState } from '../../proto/gen/assay/v1/attestation_result_pb.ts';
+import {
+  BootAuthoritySchema,
+  BootEventSchema,
+  BootFindingSchema,
+  BootImageSchema,
+  BootLogState,
+  MeasuredTextSchema,
+} from '../../proto/gen/assay/v1/attestation_result_pb.ts';
 import type {
   BootEvent as ProtoEvent,
   GetBootReportResponseSchema,
+  MeasuredText,
 } from '../../proto/gen/assay/v1/attestation_result_pb.ts';
 import type { CheckedEvent } from '../../tpm/eventlog/check-events.ts';
 import { describeEventData } from '../../tpm/eventlog/describe-event.ts';
@@ -20,8 +28,11 @@ import { bootKey, recordedPcrs } from '../verifier/boot-record.ts';
 import { readBootLog, verifyBoot } from '../verifier/verify-boot.ts';
 import type { BootOutcome, VerifiedBoot } from '../verifier/verify-boot.ts';
 import { checkToProto } from './convert-result.ts';
-import { fitPage, nextPageToken, pageOf } from './paging.ts';
+import { fitList, fitPage, nextPageToken, pageOf } from './paging.ts';
 
+/** Of the events of a page, and of each other list that a log fills: all of a report fits into a message of 4 MiB. */
+const MAX_EVENT_BYTES = 2 * 1024 * 1024;
+const MAX_LIST_BYTES = 192 * 1024;
 const MAX_LISTED = 64;
 const MAX_IMAGES = 256;
 const MAX_RECORDS = 256;
@@ -54,6 +65,7 @@ export async function bootReport(
     schema: BootEventSchema,
     toProto: (event) => eventToProto(event, believed),
     keyOf: ({ index }) => String(index),
+    maxBytes: MAX_EVENT_BYTES,
   });
   return {
     report: {
@@ -62,9 +74,12 @@ export async function bootReport(
       format: reading.log.format,
       banks: reading.log.banks.map(({ alg }) => algorithmName(alg)),
       eventCount: reading.log.events.length,
-      findings: reading.findings
-        .slice(0, MAX_FINDINGS)
-        .map(({ code, severity, message }) => ({ code, severity, message: cut(message, MAX_TEXT) })),
+      findings: fitList(reading.findings, {
+        schema: BootFindingSchema,
+        toProto: ({ code, severity, message }) => ({ code, severity, message: cut(message, MAX_TEXT) }),
+        maxItems: MAX_FINDINGS,
+        maxBytes: MAX_LIST_BYTES,
+      }),
       ...(outcome.kind === 'verified'
         ? {
             state: BootLogState.VERIFIED,
@@ -126,12 +141,17 @@ function provenOf({ pcrs }: BootRecord, { boot }: EventLogReading, verified: Ver
       values.map(([index, value]) => ({ bank: algorithmName(algorithm), index, value })),
     ),
     unexplainedPcrs: [...verified.unexplained],
-    images: boot.images.slice(0, MAX_IMAGES).map((image) => ({
-      index: image.index,
-      pcr: image.pcr,
-      digests: image.digests.map((digest) => digest?.toString('hex') ?? ''),
-      name: cut(describeEventData(decodeEventData(image)), MAX_DATA),
-    })),
+    images: fitList(boot.images, {
+      schema: BootImageSchema,
+      toProto: (image) => ({
+        index: image.index,
+        pcr: image.pcr,
+        digests: image.digests.map((digest) => digest?.toString('hex') ?? ''),
+        name: cut(describeEventData(decodeEventData(image)), MAX_DATA),
+      }),
+      maxItems: MAX_IMAGES,
+      maxBytes: MAX_LIST_BYTES,
+    }),
     contradictions: [...verified.contradictions],
   };
 }
@@ -153,16 +173,21 @@ function claimsOf({ boot, secureBoot, userspace }: EventLogReading, verified: Ve
               },
             ],
       ),
-      authorities: secureBoot.authorities.slice(0, MAX_LISTED).map(({ variable, sha256 }) => ({
-        variable: cut(variable, MAX_DATA),
-        sha256,
-        subject: cut(signers.bySha256.get(sha256)?.subject ?? '', MAX_TEXT),
-      })),
+      authorities: fitList(secureBoot.authorities, {
+        schema: BootAuthoritySchema,
+        toProto: ({ variable, sha256 }) => ({
+          variable: cut(variable, MAX_DATA),
+          sha256,
+          subject: cut(signers.bySha256.get(sha256)?.subject ?? '', MAX_TEXT),
+        }),
+        maxItems: MAX_LISTED,
+        maxBytes: MAX_LIST_BYTES,
+      }),
       sbatLevel: cut(secureBoot.sbatLevel ?? '', MAX_TEXT),
       mokMeasurements: secureBoot.mokMeasurements.slice(0, MAX_LISTED).map(({ name }) => cut(name, MAX_DATA)),
       weaknesses: secureBoot.mode === 'enabled' ? [...secureBootFlaws(verified.secureBoot)] : [],
     },
-    kernelCommandLines: boot.kernel.commandLines.slice(0, MAX_LISTED).map(({ event, pcr, source, text, verified }) => ({
+    kernelCommandLines: texts(boot.kernel.commandLines, MAX_LISTED, ({ event, pcr, source, text, verified }) => ({
       index: event,
       pcr,
       source,
@@ -170,7 +195,7 @@ function claimsOf({ boot, secureBoot, userspace }: EventLogReading, verified: Ve
       verified: verified && believed(pcr),
     })),
     // The digest is the file's: its name is the log's word.
-    initrds: boot.kernel.initrds.slice(0, MAX_LISTED).map(({ event, pcr, source, name }) => ({
+    initrds: texts(boot.kernel.initrds, MAX_LISTED, ({ event, pcr, source, name }) => ({
       index: event,
       pcr,
       source,
@@ -184,16 +209,22 @@ function claimsOf({ boot, secureBoot, userspace }: EventLogReading, verified: Ve
       eventCount: events.length,
     })),
     userspaceRecordCount: userspace?.records.length ?? 0,
-    userspaceRecords: (userspace?.records ?? [])
-      .slice(0, MAX_RECORDS)
-      .map(({ index, pcr, eventType, text, verified }) => ({
-        index,
-        pcr: pcr ?? 0,
-        source: cut(eventType, MAX_DATA),
-        text: cut(text, MAX_TEXT),
-        verified: verified && believed(pcr),
-      })),
+    userspaceRecords: texts(userspace?.records ?? [], MAX_RECORDS, ({ index, pcr, eventType, text, verified }) => ({
+      index,
+      pcr: pcr ?? 0,
+      source: cut(eventType, MAX_DATA),
+      text: cut(text, MAX_TEXT),
+      verified: verified && believed(pcr),
+    })),
   };
+}
+
+function texts<T>(
+  items: readonly T[],
+  maxItems: number,
+  toProto: (item: T) => MessageInitShape<typeof MeasuredTextSchema>,
+): MeasuredText[] {
+  return fitList(items, { schema: MeasuredTextSchema, toProto, maxItems, maxBytes: MAX_LIST_BYTES });
 }
 
 function cut(text: string, length: number): string {

@@ -67,6 +67,7 @@ export function resultToProto(result: ResultRecord): MessageInitShape<typeof Att
     nodeName: result.nodeName,
     labels: { ...result.labels },
     revisionTime: timestampFromMs(result.revisionTime),
+    endorsementVersion: BigInt(result.endorsementVersion),
   };
 }
 

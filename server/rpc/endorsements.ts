@@ -5,10 +5,12 @@ import type { EndorsementService } from '../../proto/gen/assay/v1/endorsement_pb
 import type { Handlers } from '../../proto/service.ts';
 import type { Certificate } from '../../tpm/endorsement/certificate.ts';
 import { parseCertificateBundle } from '../../tpm/endorsement/certificate-bundle.ts';
-import type { InventoryRecord, TrustAnchorRecord } from '../store/records.ts';
-import type { Store } from '../store/store.ts';
+import type { GivenTrustAnchor, InventoryRecord, TrustAnchorRecord } from '../store/records.ts';
+import { type Store, StoreError } from '../store/store.ts';
 import type { Access } from './access.ts';
-import { bytes, idOf, invalid, text } from './invalid.ts';
+import { etagOf, versionOfEtag } from './convert-host.ts';
+import { endorsementChangeHandlers } from './endorsement-changes.ts';
+import { bytes, idOf, invalid, safeInteger, text } from './invalid.ts';
 import { fitPage, nextPageToken, pageOf } from './paging.ts';
 import { revocationListHandlers } from './revocation-lists.ts';
 
@@ -28,6 +30,7 @@ export function endorsementHandlers({
 }: EndorsementHandlersOptions): Handlers<typeof EndorsementService> {
   return {
     ...revocationListHandlers({ access, store }),
+    ...endorsementChangeHandlers(store),
 
     async importTrustAnchors({ certificates, asAnchors }, context) {
       const bundle = parseCertificateBundle(bytes(certificates, 'certificates', { min: 1, max: MAX_BUNDLE }));
@@ -56,11 +59,18 @@ export function endorsementHandlers({
       return { trustAnchors: messages, nextPageToken: nextPageToken(page, list) };
     },
 
-    async removeTrustAnchor({ name }, context) {
-      await store.removeTrustAnchor(
-        idOf(name, { collection: 'trustAnchors', field: 'name', isId: isDigest }),
-        access.actor(context),
+    async getTrustAnchor({ name, version }) {
+      const record = await store.getTrustAnchor(
+        anchorIdOf(name),
+        version === 0n ? null : safeInteger(version, 'version'),
       );
+      if (record === null) throw new StoreError('not_found', `${name} is not known, or not kept, in this version`);
+      return { trustAnchor: anchorToProto(record) };
+    },
+
+    async removeTrustAnchor({ name, etag }, context) {
+      const expected = versionOfEtag(etag, 'etag') ?? 'any';
+      await store.removeTrustAnchor(anchorIdOf(name), { ...access.actor(context), expected });
       return {};
     },
 
@@ -93,7 +103,11 @@ export function endorsementHandlers({
   };
 }
 
-function recordOf(certificate: Certificate, anchor: boolean): Omit<TrustAnchorRecord, 'createTime'> {
+function anchorIdOf(name: string): string {
+  return idOf(name, { collection: 'trustAnchors', field: 'name', isId: isDigest });
+}
+
+function recordOf(certificate: Certificate, anchor: boolean): GivenTrustAnchor {
   return {
     fingerprint: certificate.fingerprint,
     subject: certificate.subject.text,
@@ -111,6 +125,8 @@ function anchorToProto(record: TrustAnchorRecord) {
     notAfter: timestampFromMs(record.notAfter),
     certificate: Buffer.from(record.certificate, 'hex'),
     createTime: timestampFromMs(record.createTime),
+    version: BigInt(record.version),
+    etag: etagOf(record.version),
   };
 }
 

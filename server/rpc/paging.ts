@@ -33,22 +33,46 @@ export function fitPage<T, S extends DescMessage>(
     readonly toProto: (item: T) => MessageInitShape<S>;
     /** What the store's pages start after. */
     readonly keyOf: (item: T) => string;
+    /** Less than usual, where there is more in the message. */
+    readonly maxBytes?: number;
   },
 ): { readonly messages: MessageShape<S>[]; readonly page: Page<T> } {
-  const { schema, toProto, keyOf } = shape;
+  const { schema, toProto, keyOf, maxBytes = MAX_PAGE_BYTES } = shape;
   const messages: MessageShape<S>[] = [];
   let size = 0;
   let last: T | undefined;
   for (const item of page.items) {
     const message = create(schema, toProto(item));
     size += toBinary(schema, message).length;
-    if (size > MAX_PAGE_BYTES && last !== undefined) {
+    if (size > maxBytes && last !== undefined) {
       return { messages, page: { items: page.items.slice(0, messages.length), next: keyOf(last) } };
     }
     messages.push(message);
     last = item;
   }
   return { messages, page };
+}
+
+/** The first items of a list that has no pages, as many as fit into its part of a message. */
+export function fitList<T, S extends DescMessage>(
+  items: readonly T[],
+  shape: {
+    readonly schema: S;
+    readonly toProto: (item: T) => MessageInitShape<S>;
+    readonly maxItems: number;
+    readonly maxBytes: number;
+  },
+): MessageShape<S>[] {
+  const { schema, toProto, maxItems, maxBytes } = shape;
+  const messages: MessageShape<S>[] = [];
+  let size = 0;
+  for (const item of items.slice(0, maxItems)) {
+    const message = create(schema, toProto(item));
+    size += toBinary(schema, message).length;
+    if (size > maxBytes) break;
+    messages.push(message);
+  }
+  return messages;
 }
 
 /** The token of the page after this one; empty on the last. */

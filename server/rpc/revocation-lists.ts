@@ -7,17 +7,20 @@ import { parseCertificate } from '../../tpm/endorsement/certificate.ts';
 import { MAX_REVOCATION_LIST_BYTES } from '../../tpm/endorsement/revocation.ts';
 import { readRevocationLists } from '../../tpm/endorsement/revocation-lists.ts';
 import type { ImportedRevocationList } from '../../tpm/endorsement/revocation-lists.ts';
-import type { RevocationListRecord, RevocationListSummary } from '../store/records.ts';
-import type { Store } from '../store/store.ts';
+import type { GivenRevocationList, RevocationListSummary } from '../store/records.ts';
+import { type Store, StoreError } from '../store/store.ts';
 import type { Access } from './access.ts';
-import { bytes, idOf } from './invalid.ts';
+import { etagOf, versionOfEtag } from './convert-host.ts';
+import { bytes, idOf, invalid, safeInteger } from './invalid.ts';
 import { fitPage, nextPageToken, pageOf } from './paging.ts';
 
+/** Of a list in one answer: what clients receive by default is a message of 4 MiB. */
+const MAX_PART = 1024 * 1024;
 const isDigest = (id: string): boolean => /^[0-9a-f]{64}$/.test(id);
 
 type RevocationListHandlers = Pick<
   Handlers<typeof EndorsementService>,
-  'importRevocationLists' | 'listRevocationLists' | 'removeRevocationList'
+  'importRevocationLists' | 'listRevocationLists' | 'getRevocationList' | 'removeRevocationList'
 >;
 
 /** The part of the EndorsementService that is about revocation lists. */
@@ -44,22 +47,37 @@ export function revocationListHandlers({
       const shape = {
         schema: RevocationListSchema,
         toProto: listToProto,
-        keyOf: ({ fingerprint }: RevocationListSummary) => fingerprint,
+        keyOf: ({ id }: RevocationListSummary) => id,
       };
       const { messages, page } = fitPage(found, shape);
       return { revocationLists: messages, nextPageToken: nextPageToken(page, list) };
     },
 
-    async removeRevocationList({ name }, context) {
-      const fingerprint = idOf(name, { collection: 'revocationLists', field: 'name', isId: isDigest });
-      await store.removeRevocationList(fingerprint, access.actor(context));
+    async getRevocationList({ name, version, offset }) {
+      const id = listIdOf(name);
+      const record = await store.getRevocationList(id, version === 0n ? null : safeInteger(version, 'version'));
+      if (record === null) throw new StoreError('not_found', `${name} is not known, or not kept, in this version`);
+      const { list, ...summary } = record;
+      const size = list.length / 2;
+      if (offset < 0 || offset > size) throw invalid('offset', `must be from 0 to ${size}`);
+      const data = Buffer.from(list.slice(2 * offset, 2 * (offset + MAX_PART)), 'hex');
+      return { revocationList: listToProto(summary), data, size };
+    },
+
+    async removeRevocationList({ name, etag }, context) {
+      const expected = versionOfEtag(etag, 'etag') ?? 'any';
+      await store.removeRevocationList(listIdOf(name), { ...access.actor(context), expected });
       return {};
     },
   };
 }
 
+function listIdOf(name: string): string {
+  return idOf(name, { collection: 'revocationLists', field: 'name', isId: isDigest });
+}
+
 /** A list as the store keeps it. */
-export function revocationListRecord(imported: ImportedRevocationList): Omit<RevocationListRecord, 'createTime'> {
+export function revocationListRecord(imported: ImportedRevocationList): GivenRevocationList {
   const { raw, fingerprint, list, issuerKey } = imported;
   return {
     fingerprint,
@@ -74,9 +92,9 @@ export function revocationListRecord(imported: ImportedRevocationList): Omit<Rev
 }
 
 function listToProto(record: RevocationListSummary) {
-  const { fingerprint, issuer, issuerKey, number, thisUpdate, nextUpdate, entries, createTime } = record;
+  const { id, version, issuer, issuerKey, number, thisUpdate, nextUpdate, entries, createTime } = record;
   return {
-    name: `revocationLists/${fingerprint}`,
+    name: `revocationLists/${id}`,
     issuer,
     issuerKeySha256: issuerKey,
     number,
@@ -84,5 +102,8 @@ function listToProto(record: RevocationListSummary) {
     ...(nextUpdate === null ? {} : { nextUpdateTime: timestampFromMs(nextUpdate) }),
     entryCount: entries,
     createTime: timestampFromMs(createTime),
+    version: BigInt(version),
+    etag: etagOf(version),
+    listSha256: record.fingerprint,
   };
 }

@@ -173,6 +173,14 @@ function joinEks(proven: readonly EkRecord[], before: readonly EkRecord[]): read
 
 type BootCounts = Pick<ClockRecord, 'resetCount' | 'restartCount'>;
 
+/**
+ * Whether the TPM was reset between two clocks. Another restartCount alone may be a resume, which keeps the PCRs (TPM 2.0 Part 1
+ * §12.2.4, Part 3 §9.3): the boot goes on, and what was found of it stands.
+ */
+export function isReset(before: BootCounts, after: BootCounts): boolean {
+  return after.resetCount !== before.resetCount;
+}
+
 /** Whether a clock is of another boot, or of another side of a suspend, than the one before. */
 export function isOtherBoot(before: BootCounts, after: BootCounts): boolean {
   return after.resetCount !== before.resetCount || after.restartCount !== before.restartCount;

@@ -99,6 +99,7 @@ function noVerdict(subject: Subject, checks: readonly CheckRecord[]): Verdict {
     policyId: '',
     policyVersion: 0,
     inputDigest: '',
+    endorsementVersion: 0,
     akName,
     resetCount,
     restartCount,

@@ -4,6 +4,9 @@
  */
 
 export type {
+  EndorsementChange,
+  GivenRevocationList,
+  GivenTrustAnchor,
   InventoryRecord,
   RevocationListRecord,
   RevocationListSummary,
@@ -140,6 +143,8 @@ export interface Verdict {
   readonly policyId: string;
   readonly policyVersion: number;
   readonly inputDigest: string;
+  /** Endorsement epoch that it was judged from; 0 where nothing was judged. */
+  readonly endorsementVersion: number;
   readonly akName: string;
   readonly resetCount: number;
   readonly restartCount: number;

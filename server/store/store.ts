@@ -1,5 +1,6 @@
 import type { Epochs } from './epochs.ts';
 import type { EnrollInput, EnrollOutcome } from './enroll-input.ts';
+import type { EndorsementStore } from './endorsement-store.ts';
 import type { IdentityStore } from './identity-store.ts';
 import type { LogStore } from './log-store.ts';
 import type { PlatformStore } from './platform-store.ts';
@@ -12,16 +13,12 @@ import type {
   ClockRecord,
   Confirmation,
   HostRecord,
-  InventoryRecord,
   Labels,
   LogKind,
   LogPart,
   PolicyAttachment,
   PolicyRecord,
   ResultRecord,
-  RevocationListRecord,
-  RevocationListSummary,
-  TrustAnchorRecord,
   Verdict,
 } from './records.ts';
 import type { Actor, Page, PageRequest } from './page.ts';
@@ -29,6 +26,7 @@ import type { ReferenceStore, ReferenceVersion } from './reference-store.ts';
 
 export type { Epochs } from './epochs.ts';
 export type { EnrollInput, EnrollOutcome } from './enroll-input.ts';
+export type { EndorsementStore } from './endorsement-store.ts';
 export type { Actor, Page, PageRequest } from './page.ts';
 
 export type StoreErrorCode =
@@ -109,7 +107,7 @@ export interface RoundInput {
   readonly unreadable: readonly { readonly kind: LogKind; readonly reason: string }[];
   /**
    * What the round proved of the boot: it takes the place of what was kept; null: what was kept no longer holds. Left out, it
-   * stays, unless the round is of another boot.
+   * stays with its logs, unless the TPM was reset: a resume does not end it.
    */
   readonly boot?: BootRecord | null;
   /** What the round changes of what is known of the run time. */
@@ -244,35 +242,6 @@ export interface PolicyStore {
     options: Actor & { readonly expected: number | null | 'any' },
   ): Promise<PolicyRecord>;
   deletePolicy(id: string, options: Actor & { readonly expected: number | 'any' }): Promise<void>;
-}
-
-export interface EndorsementStore {
-  allTrustAnchors(): Promise<readonly TrustAnchorRecord[]>;
-  listTrustAnchors(page: PageRequest): Promise<Page<TrustAnchorRecord>>;
-  /** Returns those that were added, and intermediates that became anchors; what was there already changes nothing. */
-  addTrustAnchors(
-    anchors: readonly Omit<TrustAnchorRecord, 'createTime'>[],
-    options: Actor,
-  ): Promise<readonly TrustAnchorRecord[]>;
-  removeTrustAnchor(fingerprint: string, options: Actor): Promise<void>;
-  allRevocationLists(): Promise<readonly RevocationListRecord[]>;
-  listRevocationLists(page: PageRequest): Promise<Page<RevocationListSummary>>;
-  /**
-   * Each takes the place of the former list of its issuer (name and key); returns those that were added. One that is there
-   * already changes nothing. Throws outdated when a list is not newer than the one it would replace: none is taken then.
-   */
-  addRevocationLists(
-    lists: readonly Omit<RevocationListRecord, 'createTime'>[],
-    options: Actor,
-  ): Promise<readonly RevocationListSummary[]>;
-  removeRevocationList(fingerprint: string, options: Actor): Promise<void>;
-  findInventory(fingerprints: readonly string[]): Promise<readonly InventoryRecord[]>;
-  listInventory(page: PageRequest): Promise<Page<InventoryRecord>>;
-  putInventory(
-    entries: readonly Omit<InventoryRecord, 'createTime'>[],
-    options: Actor,
-  ): Promise<{ readonly added: number; readonly updated: number }>;
-  removeInventory(fingerprint: string, options: Actor): Promise<void>;
 }
 
 /** What a store promises. Every method is atomic and durable when it resolves; every failure is a StoreError. */

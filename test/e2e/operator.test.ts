@@ -189,11 +189,15 @@ describe('commands about endorsements', () => {
     const [issuer, root] = host.tpm.caCertificates.map(({ path }) => path);
     expect(await printed('endorsement', 'import', issuer ?? '', root ?? '')).toBe('0 added, 2 known already\n');
     expect(await json('endorsement', 'import', issuer ?? '')).toEqual({ added: [], known: 1 });
-    expect(await printed('endorsement', 'list')).toMatch(/^[0-9a-f]{64} +anchor .*swtpm-localca-rootca/m);
+    expect(await printed('endorsement', 'list')).toMatch(/^[0-9a-f]{64} +anchor +1 .*swtpm-localca-rootca/m);
     const [{ name } = { name: '' }] = trustAnchors.filter(({ subject }) => subject.includes('rootca'));
     const id = name.replace('trustAnchors/', '');
     expect(await printed('endorsement', 'remove', id)).toBe(`removed ${id}\n`);
     expect(await printed('endorsement', 'import', root ?? '')).toMatch(/^1 added, 0 known already$/m);
+    expect(await printed('endorsement', 'show', id)).toMatch(/^version: +2 of [^]*-----BEGIN CERTIFICATE-----$/m);
+    expect(await deployment.assay('endorsement', 'remove', id, '--etag', 'v1')).toMatchObject({ code: 1, stdout: '' });
+    const history = await printed('endorsement', 'history', name);
+    expect(history.match(/trustAnchor\.\w+/g)).toEqual(['trustAnchor.add', 'trustAnchor.remove', 'trustAnchor.add']);
   });
 
   it('import, list and remove revocation lists', async () => {
@@ -201,13 +205,14 @@ describe('commands about endorsements', () => {
     await deployment.operator.endorsements.importAnchors(Buffer.from(ca.certificate));
     const crl = ['endorsement', 'crl'];
     const file = await deployment.file('list.pem', ca.revoke([0x7f], 5));
-    expect(await printed(...crl, 'list')).toBe('SHA256  ENTRIES  NUMBER  ISSUED  NEXT UPDATE  ISSUER\n');
+    expect(await printed(...crl, 'list')).toBe('ID  VERSION  ENTRIES  NUMBER  ISSUED  NEXT UPDATE  ISSUER\n');
     expect(await printed(...crl, 'import', file, file)).toMatch(/^1 added, 1 known already$/m);
     expect(await json(...crl, 'import', file)).toEqual({ added: [], known: 1 });
-    expect(await printed(...crl, 'list')).toMatch(/^[0-9a-f]{64} +1 +05 +\S+Z +\S+Z +CN=swtpm-localca$/m);
+    expect(await printed(...crl, 'list')).toMatch(/^[0-9a-f]{64} +1 +1 +05 +\S+Z +\S+Z +CN=swtpm-localca$/m);
     const { revocationLists } = (await json(...crl, 'list')) as { revocationLists: { name: string }[] };
     expect(revocationLists).toMatchObject([{ number: '05', entryCount: 1 }]);
     const id = revocationLists[0]?.name.replace('revocationLists/', '') ?? '';
+    expect(await printed(...crl, 'show', id)).toMatch(/^number: +05$[^]*-----END X509 CRL-----$/m);
     expect(await printed(...crl, 'remove', id)).toBe(`removed ${id}\n`);
     expect(await deployment.assay(...crl, 'remove', id)).toMatchObject({ code: 1, stdout: '' });
   });

@@ -31,7 +31,7 @@ describe('an EK certificate that its issuer revokes', () => {
     const imported = await deployment.assay('endorsement', 'crl', 'import', file);
     const start = Date.now();
     expect(imported).toMatchObject({ code: 0, stderr: '' });
-    expect(imported.stdout).toMatch(/^[0-9a-f]{64} +\d+ +02 .* CN=swtpm-localca$/m);
+    expect(imported.stdout).toMatch(/^[0-9a-f]{64} +1 +\d+ +02 .* CN=swtpm-localca$/m);
     expect((await deployment.operator.results.get(host.id)).status).not.toBe('AFFIRMING');
     const fallen = await deployment.result(host.id, 'verdict', ({ status }) => status === 'CONTRAINDICATED');
     expect(Date.now() - start).toBeLessThan(10_000);

@@ -12,6 +12,7 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '10' },
     seed: { type: 'string' },
     input: { type: 'string' },
+    help: { type: 'boolean', default: false },
   },
 });
 const names = await targetNames();
@@ -19,6 +20,10 @@ const seconds = Number(values.seconds);
 const seed = values.seed === undefined ? Math.floor(Math.random() * 1_000_000) : Number(values.seed);
 const targets = values.target ?? names;
 const unknown = targets.filter((name) => !names.includes(name));
+if (values.help) {
+  process.stdout.write(`${USAGE}targets: ${names.join(', ')}\n`);
+  process.exit(0);
+}
 if (
   !(seconds > 0) ||
   !Number.isSafeInteger(seed) ||

@@ -1,8 +1,10 @@
+import { documentTargets } from './targets/documents.ts';
 import { endorsementTargets } from './targets/endorsements.ts';
 import { expressionTargets } from './targets/expressions.ts';
 import { logTargets } from './targets/logs.ts';
 import { messageTargets } from './targets/messages.ts';
 import { offlineTargets } from './targets/offline.ts';
+import { partTargets } from './targets/parts.ts';
 import { streamTargets } from './targets/streams.ts';
 import { textTargets } from './targets/texts.ts';
 import { tpmTargets } from './targets/tpm.ts';
@@ -14,6 +16,8 @@ export async function allTargets(): Promise<ReadonlyMap<string, () => Target | P
     Object.entries({
       ...tpmTargets(),
       ...logTargets(),
+      ...partTargets(),
+      ...documentTargets(),
       ...endorsementTargets(),
       ...textTargets(),
       ...expressionTargets(),

@@ -70,16 +70,15 @@ export class SoftwareTpm {
   readonly eks: readonly SoftwareKey[];
   /** Values of the active banks. */
   readonly pcrs: Map<number, Map<number, Buffer>>;
-  readonly #banks: readonly number[];
+  #banks: readonly number[];
   clockInfo: TPMS_CLOCK_INFO = { clock: 100_000n, resetCount: 3, restartCount: 1, safe: true };
 
-  /** `banks` are the active ones; sha1, sha256 and sha384 are implemented. */
+  /** `banks` are the active ones; sha1, sha256 and sha384 are implemented, too. */
   constructor(options: { readonly eks?: readonly EkKind[]; readonly banks?: readonly number[] } = {}) {
     this.eks = (options.eks ?? ['p256']).map(makeEkOf);
     this.#banks = options.banks ?? [TPM_ALG_SHA256];
-    this.pcrs = new Map(
-      this.#banks.map((hash) => [hash, new Map(INDICES.map((index) => [index, Buffer.alloc(digestSize(hash))]))]),
-    );
+    this.pcrs = new Map();
+    this.#clearPcrs();
   }
 
   /** Every PCR of every active bank. */
@@ -136,7 +135,8 @@ export class SoftwareTpm {
 
   /** TPM2_GetCapability(TPM_CAP_PCRS) in an audit session, and TPM2_GetSessionAuditDigest over it. */
   proveBanks(ak: SoftwareAk, { extraData, lie = same, moreData = false }: BankRequest): BankProof {
-    const assignedPCR = [TPM_ALG_SHA1, TPM_ALG_SHA256, TPM_ALG_SHA384].map((hash) =>
+    const implemented = new Set([TPM_ALG_SHA1, TPM_ALG_SHA256, TPM_ALG_SHA384, ...this.#banks]);
+    const assignedPCR = [...implemented].map((hash) =>
       makePcrSelection(hash, this.#banks.includes(hash) ? INDICES : []),
     );
     const capabilityData = encode(TPMS_CAPABILITY_DATA, { capability: TPM_CAP_PCRS, assignedPCR });
@@ -169,10 +169,28 @@ export class SoftwareTpm {
     this.pcrs.get(hash)?.set(index, extendPcr(hash, this.#pcr(hash, index), data));
   }
 
-  /** A reboot: the clock goes on from its last saved value, which after a power cut lies behind. */
-  reset({ clock = this.clockInfo.clock }: { readonly clock?: bigint } = {}): void {
+  /**
+   * A reboot: the clock goes on from its last saved value, which after a power cut lies behind. `banks`: what TPM2_PCR_Allocate
+   * asked for before takes effect.
+   */
+  reset({
+    clock = this.clockInfo.clock,
+    banks = this.#banks,
+  }: { readonly clock?: bigint; readonly banks?: readonly number[] } = {}): void {
     this.clockInfo = { clock, resetCount: this.clockInfo.resetCount + 1, restartCount: 0, safe: false };
-    for (const [hash, bank] of this.pcrs) for (const index of INDICES) bank.set(index, Buffer.alloc(digestSize(hash)));
+    this.#banks = banks;
+    this.#clearPcrs();
+  }
+
+  #clearPcrs(): void {
+    this.pcrs.clear();
+    for (const hash of this.#banks)
+      this.pcrs.set(hash, new Map(INDICES.map((index) => [index, Buffer.alloc(digestSize(hash))])));
+  }
+
+  /** The host slept: TPM2_Startup(STATE) after TPM2_Shutdown(STATE) keeps the PCRs. */
+  resume(): void {
+    this.clockInfo = { ...this.clockInfo, restartCount: this.clockInfo.restartCount + 1 };
   }
 
   tick(milliseconds = 10): void {

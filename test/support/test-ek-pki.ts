@@ -105,6 +105,10 @@ export function ekOf(key: { readonly spki: Buffer }, usage = 0x20): Partial<EkEv
 
 /** A modulus that the flawed generator could have made: a product of two powers of 65537 modulo the small primes. */
 export function rocaSpki(): Buffer {
+  return rsaSpki(rocaModulus());
+}
+
+export function rocaModulus(): Buffer {
   const product = [
     3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109,
     113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
@@ -113,7 +117,7 @@ export function rocaSpki(): Buffer {
     .reduce((a, b) => a * b, 2n);
   const residue = [...Array(77).keys()].reduce((power) => (power * 65537n) % product, 1n);
   const modulus = ((1n << 2047n) / product + 1n) * product + residue;
-  return rsaSpki(Buffer.from(modulus.toString(16), 'hex'));
+  return Buffer.from(modulus.toString(16), 'hex');
 }
 
 export function rsaSpki(

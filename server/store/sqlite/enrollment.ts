@@ -3,6 +3,7 @@ import {
   type EnrollDecision,
   holdAk,
   isOtherBoot,
+  isReset,
   newHost,
   refreshedHost,
   replacedHost,
@@ -70,7 +71,7 @@ function carryOut(
       const host = refreshedHost(decision.host, input, tx.now);
       saveHost(tx, host);
       if (host.state !== decision.host.state) writeOwnVerdict(tx, host, awaitingVerdict(host), 'approved');
-      else if (isOtherBoot(host.clock, input.clock)) writeReset(tx, host);
+      else if (isOtherBoot(host.clock, input.clock)) writeReset(tx, host, input);
       return { outcome: 'refreshed', host };
     }
     case 'replace': {
@@ -94,9 +95,13 @@ function keepEvidence(tx: Transaction, { id, state }: HostRecord, input: EnrollI
   keepBoot(tx, id, input.boot);
 }
 
-/** The quote of the enrolment is the first evidence of another boot: what the former one proved ends with it. */
-function writeReset(tx: Transaction, host: HostRecord): void {
-  if (readPresent(tx.database, host.id)?.result.status === 'none') return;
+/**
+ * The quote of the enrolment is the first evidence of another boot: what the former one proved ends with it. What speaks against the
+ * host does not where the TPM was only resumed.
+ */
+function writeReset(tx: Transaction, host: HostRecord, { clock }: EnrollInput): void {
+  const status = readPresent(tx.database, host.id)?.result.status;
+  if (status === 'none' || (status === 'contraindicated' && !isReset(host.clock, clock))) return;
   writeOwnVerdict(tx, host, resetVerdict(host), 'enrolled');
 }
 

@@ -17,6 +17,11 @@ export function dropLogs(tx: Transaction, hostId: string): void {
   keepBoot(tx, hostId, null);
 }
 
+/** Drops one log of a host. */
+export function dropLog(tx: Transaction, hostId: string, kind: LogKind): void {
+  tx.run('DELETE FROM logs WHERE host_id = ? AND kind = ?', hostId, kind);
+}
+
 /** Of what is kept of a log so many bytes stay. */
 export function keepLogBytes(tx: Transaction, hostId: string, kind: LogKind, size: number): void {
   if (size >= keptSize(tx.database, hostId, kind)) return;

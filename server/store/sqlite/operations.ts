@@ -1,15 +1,6 @@
 import type { Actor, Store } from '../store.ts';
 import type { Database } from './database.ts';
-import {
-  addTrustAnchors,
-  allTrustAnchors,
-  findInventory,
-  listInventory,
-  listTrustAnchors,
-  putInventory,
-  removeInventory,
-  removeTrustAnchor,
-} from './endorsements.ts';
+import { listEndorsementChanges } from './endorsement-changes.ts';
 import { enroll } from './enrollment.ts';
 import { readEpochs } from './epochs.ts';
 import { approveHost, deleteHost, lapsePending, replaceHost, revokeHost, updateHost } from './host-changes.ts';
@@ -18,6 +9,7 @@ import { getIdentity, listAudit, listIdentities, putIdentity, revokeIdentity } f
 import { addKey, listKeys, withdrawKey } from './keys.ts';
 import { getBoot, logStates, readLog } from './logs.ts';
 import { platform } from './platform.ts';
+import { findInventory, listInventory, putInventory, removeInventory } from './inventory.ts';
 import { deleteKeyring, getKeyring, listKeyrings, putKeyring, removeKeyringKey } from './keyrings.ts';
 import { placementsSince, resultTimes } from './placements.ts';
 import { allPolicies, deletePolicy, getPolicy, listPolicies, putPolicy } from './policies.ts';
@@ -52,6 +44,7 @@ import { getRuntime } from './runtimes.ts';
 import {
   addRevocationLists,
   allRevocationLists,
+  getRevocationList,
   listRevocationLists,
   removeRevocationList,
 } from './revocation-lists.ts';
@@ -64,6 +57,13 @@ import {
   type RoundMessage,
   streamLost,
 } from './rounds.ts';
+import {
+  addTrustAnchors,
+  allTrustAnchors,
+  getTrustAnchor,
+  listTrustAnchors,
+  removeTrustAnchor,
+} from './trust-anchors.ts';
 import { TAKE_COUNTER_SET_CLOCK, write } from './transaction.ts';
 
 type StoreMethods = Omit<Store, 'incarnation' | 'deployment' | 'now' | 'clockBehind' | 'close' | 'commitRounds'>;
@@ -149,16 +149,19 @@ const TABLE: Operations = {
 
   allTrustAnchors: (database) => allTrustAnchors(database),
   listTrustAnchors: (database, _now, page) => listTrustAnchors(database, page),
+  getTrustAnchor: (database, _now, fingerprint, version) => getTrustAnchor(database, fingerprint, version),
   addTrustAnchors,
   removeTrustAnchor,
   allRevocationLists: (database) => allRevocationLists(database),
   listRevocationLists: (database, _now, page) => listRevocationLists(database, page),
+  getRevocationList: (database, _now, id, version) => getRevocationList(database, id, version),
   addRevocationLists,
   removeRevocationList,
   findInventory: (database, _now, fingerprints) => findInventory(database, fingerprints),
   listInventory: (database, _now, page) => listInventory(database, page),
   putInventory,
   removeInventory,
+  listEndorsementChanges: (database, _now, page, resource) => listEndorsementChanges(database, page, resource),
 
   getIdentity: (database, _now, name) => getIdentity(database, name),
   listIdentities: (database, _now, page) => listIdentities(database, page),

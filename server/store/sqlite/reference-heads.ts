@@ -4,10 +4,20 @@ import { boolean, type Database, integer, text } from './database.ts';
 import type { Transaction } from './transaction.ts';
 
 /** What has versions besides policies. The texts are literals of this room and name the tables. */
-export type Collection = 'referenceSets' | 'keyrings';
+export type Collection = 'referenceSets' | 'keyrings' | 'trustAnchors' | 'revocationLists';
 
-const HEADS: Readonly<Record<Collection, string>> = { referenceSets: 'reference_set_heads', keyrings: 'keyring_heads' };
-const WORDS: Readonly<Record<Collection, string>> = { referenceSets: 'reference set', keyrings: 'keyring' };
+const HEADS: Readonly<Record<Collection, string>> = {
+  referenceSets: 'reference_set_heads',
+  keyrings: 'keyring_heads',
+  trustAnchors: 'trust_anchor_heads',
+  revocationLists: 'revocation_list_heads',
+};
+const WORDS: Readonly<Record<Collection, string>> = {
+  referenceSets: 'reference set',
+  keyrings: 'keyring',
+  trustAnchors: 'trust anchor',
+  revocationLists: 'revocation list',
+};
 
 export interface Head {
   readonly version: number;

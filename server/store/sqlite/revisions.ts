@@ -37,6 +37,8 @@ const HEAD_COLUMNS = `c.revision, c.host_id, c.cause, c.time, c.status, c.connec
 /** Id of the policy behind the verdict of a change `c`; '' when there is none. */
 export const POLICY_ID_SQL = "json_extract(c.verdict, '$.policyId')";
 /** Present results, one row a host. */
+type KeptVerdict = Omit<Verdict, 'status' | 'endorsementVersion'> & Partial<Pick<Verdict, 'endorsementVersion'>>;
+
 export const PRESENT_SQL = `SELECT ${HEAD_COLUMNS}, c.verdict, p.verdict_digest, p.lapse_time
   FROM results p JOIN changes c ON c.revision = p.revision`;
 /** Every kept revision. */
@@ -84,7 +86,8 @@ export function toChange(row: Row): Change {
 }
 
 export function toResult(row: Row): ResultRecord {
-  return { ...json<Omit<Verdict, 'status'>>(row, 'verdict'), ...toHead(row) };
+  // Verdicts of earlier releases did not say which endorsements they rest on.
+  return { endorsementVersion: 0, ...json<KeptVerdict>(row, 'verdict'), ...toHead(row) };
 }
 
 function toHead(row: Row): ResultHead {
@@ -256,13 +259,15 @@ function markUnreachable(tx: Transaction, hostId: string): void {
 
 /** The body of a verdict as it is kept; its status has a column. */
 export function verdictJson(verdict: Omit<Verdict, 'status'>): string {
-  const { vector, checks, policyId, policyVersion, inputDigest, akName, resetCount, restartCount } = verdict;
+  const { vector, checks, policyId, policyVersion, inputDigest, endorsementVersion, akName, resetCount, restartCount } =
+    verdict;
   return JSON.stringify({
     vector,
     checks,
     policyId,
     policyVersion,
     inputDigest,
+    endorsementVersion,
     akName,
     resetCount,
     restartCount,

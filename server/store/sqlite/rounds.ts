@@ -1,10 +1,10 @@
-import { isOtherBoot } from '../enroll-rules.ts';
+import { isOtherBoot, isReset } from '../enroll-rules.ts';
 import { isExpired } from '../own-verdicts.ts';
 import type { TrustStatus } from '../records.ts';
 import { StoreError, type RoundInput, type RoundMoves } from '../store.ts';
 import { type Database, integer, optionalInteger } from './database.ts';
 import { getHost, getRoundHost, type RoundHost, saveMoving, saveStanding } from './hosts.ts';
-import { dropLogs, keepBoot, keepLogs } from './logs.ts';
+import { dropLog, dropLogs, keepBoot, keepLogs } from './logs.ts';
 import { holdsRuntime, keepRuntime } from './runtimes.ts';
 import {
   PRESENT_SQL,
@@ -67,7 +67,9 @@ function commitRound(tx: Transaction, input: RoundMessage): RoundAnswer {
   saveMoving(tx, host);
   const whole = host.version === before.version ? null : getHost(tx.database, host.id);
   if (whole !== null) saveStanding(tx, { ...whole, ...host });
-  if (isOtherBoot(before.clock, input.clock)) dropLogs(tx, host.id);
+  if (isReset(before.clock, input.clock) || (input.boot !== undefined && isOtherBoot(before.clock, input.clock)))
+    dropLogs(tx, host.id);
+  else if (isOtherBoot(before.clock, input.clock)) dropLog(tx, host.id, 'ima');
   keepLogs(tx, host.id, input.logs, input.unreadable);
   keepBoot(tx, host.id, input.boot);
   if (input.runtime !== undefined) keepRuntime(tx, host.id, input.runtime);

@@ -1,5 +1,6 @@
 import { StoreError } from '../store.ts';
 import { type Database, integer } from './database.ts';
+import { ENDORSEMENT_VERSIONS } from './endorsement-versions.ts';
 
 /**
  * Forward migrations; the position is the schema's version, from 1. A released one is never edited.
@@ -289,6 +290,7 @@ CREATE TABLE runtimes (
   `
 CREATE INDEX hosts_pending ON hosts (create_time) WHERE state = 'pending';
 `,
+  ENDORSEMENT_VERSIONS,
 ];
 
 /** Version of the schema that this program writes. */

@@ -78,7 +78,8 @@ export class Transaction {
     this.#wrote = true;
   }
 
-  audit(actor: string, action: string, target: string, detail = ''): void {
+  /** Returns the sequence number of the record. */
+  audit(actor: string, action: string, target: string, detail = ''): number {
     const record = { sequence: ++this.#auditSequence, time: this.now, actor, action, target, detail };
     this.#auditHash = auditHash(this.#auditHash, record);
     this.run(
@@ -91,6 +92,7 @@ export class Transaction {
       detail,
       this.#auditHash,
     );
+    return record.sequence;
   }
 
   /** Writes the counter row back; the last statement before the commit. */

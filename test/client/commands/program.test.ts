@@ -41,6 +41,7 @@ const result = (status: AttestationResult['status']): AttestationResult => ({
   ],
   trustPolicy: 'trustPolicies/base',
   trustPolicyVersion: 3n,
+  endorsementVersion: 4n,
   challengeTime: undefined,
   validUntil: undefined,
   revisionTime: undefined,
@@ -246,6 +247,7 @@ test('revocation lists are imported file by file and shown as what they are', as
     number: '',
     thisUpdateTime: new Date('2026-01-02T03:04:05.678Z'),
     nextUpdateTime: undefined,
+    version: 2n,
     entryCount: 3,
     json: { name: `revocationLists/${'ab'.repeat(32)}` },
   };
@@ -262,7 +264,7 @@ test('revocation lists are imported file by file and shown as what they are', as
   shell.files.set('/b.pem', 'b');
   expect(await shell.assay('endorsement', 'crl', 'import', '/a.pem', '/b.pem')).toBe(0);
   expect(read).toEqual(['a', 'b']);
-  expect(shell.out).toMatch(/^[ab]{64} +3 +- +2026-01-02T03:04:05Z +- +CN=evil\\u\{1b\}\[2J$/m);
+  expect(shell.out).toMatch(/^[ab]{64} +2 +3 +- +2026-01-02T03:04:05Z +- +CN=evil\\u\{1b\}\[2J$/m);
   expect(shell.out).toMatch(/^1 added, 3 known already$/m);
   shell.files.set('/lists/c.crl', 'c');
   shell.files.set('/lists/d.crl', 'd');
@@ -270,6 +272,37 @@ test('revocation lists are imported file by file and shown as what they are', as
   expect(read.slice(2).toSorted()).toEqual(['c', 'd']);
   expect(await shell.assay('endorsement', 'crl', 'import', '/none')).toBe(2);
   expect(shell.err).toContain('revocation list /none: not found');
+});
+
+test('changes of endorsements are listed with who made them, and nothing of theirs reaches the terminal', async () => {
+  const asked: unknown[] = [];
+  const change = {
+    endorsementVersion: 7n,
+    resource: `trustAnchors/${'ab'.repeat(32)}`,
+    version: 2n,
+    action: 'trustAnchor.add',
+    actor: 'identities/ada',
+    detail: 'CN=evil\u001b[2J, 3 verdicts dropped',
+    createTime: new Date('2026-01-02T03:04:05.678Z'),
+    auditSequence: 9n,
+    json: { auditSequence: '9' },
+  };
+  shell.client = {
+    endorsements: {
+      changes: async function* (resource: unknown) {
+        asked.push(resource);
+        yield change;
+        yield { ...change, resource: 'inventory', version: 0n };
+      },
+    },
+  };
+  expect(await shell.assay('endorsement', 'history', change.resource)).toBe(0);
+  expect(shell.out).toMatch(
+    /^7 +2026-01-02T03:04:05Z +identities\/ada +trustAnchor.add +trustAnchors\/[ab]{64} +2 +CN=evil\\u/m,
+  );
+  expect(shell.out).toMatch(/ inventory +- +/);
+  expect(await shell.assay('endorsement', 'history', '--output', 'json')).toBe(0);
+  expect(asked).toEqual([change.resource, undefined]);
 });
 
 test('certificates are imported as anchors only where that is said', async () => {

@@ -250,7 +250,7 @@ describe('a change of policy', () => {
     await using agent = new StreamAgent(house, machine);
     expect((await agent.round()).status).toBe('affirming');
     for (const { fingerprint, anchor } of await house.store.allTrustAnchors()) {
-      if (anchor) await house.store.removeTrustAnchor(fingerprint, OPERATOR);
+      if (anchor) await house.store.removeTrustAnchor(fingerprint, { ...OPERATOR, expected: 'any' });
     }
     expect(await house.store.getResult(machine.id)).toMatchObject({ status: 'none' });
     expect(reasons(await agent.round())).toEqual(['EK_UNENDORSED']);
@@ -278,14 +278,19 @@ describe('a change of policy', () => {
 
   it('of anchors or inventory fences a verdict, too', async () => {
     await using agent = new StreamAgent(house, machine);
+    const { endorsement: before } = await house.store.epochs();
     const challenge = await agent.challenge();
-    for (const { fingerprint } of await house.store.allTrustAnchors()) {
-      await house.store.removeTrustAnchor(fingerprint, OPERATOR);
+    const anchors = await house.store.allTrustAnchors();
+    for (const { fingerprint } of anchors) {
+      await house.store.removeTrustAnchor(fingerprint, { ...OPERATOR, expected: 'any' });
     }
     agent.answer(challenge);
     const result = await agent.round();
     expect(result.status).toBe('warning');
     expect(reasons(result)).toEqual(['EK_UNENDORSED']);
+    expect(result.endorsementVersion).toBe(before + anchors.length);
+    const { changes } = await house.store.listEndorsementChanges({ limit: 1, after: '' }, '');
+    expect(changes.items).toMatchObject([{ epoch: result.endorsementVersion, action: 'trustAnchor.remove' }]);
   });
 });
 

@@ -30,6 +30,7 @@ class Source {
     notAfter: 0,
     certificate: der.toString('hex'),
     createTime: 0,
+    version: 1,
   }));
 
   /** Keeps a list in the place of those before. */
@@ -38,6 +39,8 @@ class Source {
     const count = (): number => (this.reads += 1);
     this.lists = [
       {
+        id: sha256(der),
+        version: 1,
         fingerprint: sha256(der),
         issuer: '',
         issuerKey: sha256(intermediateKey.spki),

@@ -24,6 +24,7 @@ import { ENROLLMENT_LIFETIME } from '../../../server/enrollment/begin.ts';
 import { openState } from '../../../server/enrollment/token.ts';
 import { beginRequest, makeTlsKey } from '../../support/evidence-builder.ts';
 import { SoftwareTpm } from '../../support/software-tpm.ts';
+import { rocaModulus } from '../../support/test-ek-pki.ts';
 import { beginEnrollment, dump, ekCertificate, openHouse } from '../../support/test-service.ts';
 import type { House } from '../../support/test-service.ts';
 import { makeAk, makeEk } from '../../support/tpm-keys.ts';
@@ -48,6 +49,11 @@ function areaOf<T extends TPMT_PUBLIC>(key: { readonly publicArea: PublicArea },
 const withAk = (akPublicArea: Buffer) => (): BeginRequest => ({ ...valid(), akPublicArea });
 const eccAk = (change: (area: EccPublic) => EccPublic) => withAk(areaOf<EccPublic>(ak, change));
 const rsaAkArea = (change: (area: RsaPublic) => RsaPublic) => withAk(areaOf<RsaPublic>(rsaAk, change));
+/** The nearest odd multiple of three. */
+const multipleOfThree = (modulus: Buffer): Buffer => {
+  const value = BigInt(`0x${modulus.toString('hex')}`);
+  return Buffer.from((value - (value % 6n) + 3n).toString(16), 'hex');
+};
 const attributes = (set: readonly ObjectAttribute[], clear: readonly ObjectAttribute[]) =>
   eccAk((area) => ({ ...area, objectAttributes: changed(area.objectAttributes, set, clear) }));
 
@@ -190,6 +196,12 @@ const REFUSALS: readonly (readonly [string, () => BeginRequest, EnrollmentErrorC
   [
     'an RSA AK with the exponent 3',
     rsaAkArea((area) => ({ ...area, parameters: { ...area.parameters, exponent: 3 } })),
+    'AK_KEY_WEAK',
+  ],
+  ['an RSA AK with the fingerprint of ROCA', rsaAkArea((area) => ({ ...area, unique: rocaModulus() })), 'AK_KEY_WEAK'],
+  [
+    'an RSA AK whose modulus has a small factor',
+    rsaAkArea((area) => ({ ...area, unique: multipleOfThree(area.unique) })),
     'AK_KEY_WEAK',
   ],
   [

@@ -24,6 +24,7 @@ const RESULT: ResultRecord = {
   policyId: 'base',
   policyVersion: 3,
   inputDigest: '33'.repeat(32),
+  endorsementVersion: 4,
   akName: `000b${'11'.repeat(32)}`,
   resetCount: 4,
   restartCount: 5,

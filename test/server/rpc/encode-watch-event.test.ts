@@ -14,6 +14,7 @@ const result: ResultRecord = {
   checks: [{ id: 'pcr', outcome: 'failed', reason: 'PCR_MISMATCH', observed: 'a', expected: 'b', message: 'ä\u202e' }],
   policyId: 'base',
   policyVersion: 3,
+  endorsementVersion: 4,
   inputDigest: 'ab',
   evidenceDigest: 'cd',
   akName: '000b',

@@ -18,6 +18,8 @@ import {
 } from '../../support/test-ek-pki.ts';
 import { dump, sha256 } from '../../support/test-service.ts';
 
+const ANCHOR = `trustAnchors/${'ab'.repeat(32)}`;
+
 let running: Running;
 let channel: Channel;
 beforeEach(async () => {
@@ -86,7 +88,7 @@ describe('endorsements', () => {
       names.push(...page.revocationLists.map(({ name }) => name));
       pageToken = page.nextPageToken;
     } while (pageToken !== '');
-    expect(names).toEqual([second, ofRoot].map((list) => `revocationLists/${sha256(list)}`).toSorted());
+    expect(names).toEqual([first, ofRoot].map((list) => `revocationLists/${sha256(list)}`).toSorted());
 
     for (const name of names) await client().removeRevocationList({ name });
     expect((await client().listRevocationLists({})).revocationLists).toEqual([]);
@@ -96,6 +98,78 @@ describe('endorsements', () => {
       ...Array.from({ length: 2 }, () => 'revocationList.remove'),
     ]);
     expect(audit.at(-1)).toMatchObject({ actor: 'identities/ada', target: names[1] });
+  });
+
+  it('have versions that stay readable, only what was read is removed, and who did what is told', async () => {
+    const certificates = makeIntermediate({ serial: Buffer.from([9]) });
+    const [intermediate] = (await client().importTrustAnchors({ certificates })).added;
+    const [made] = (await client().importTrustAnchors({ certificates, asAnchors: true })).added;
+    const name = made?.name ?? '';
+    expect([intermediate?.version, made?.version]).toEqual([1n, 2n]);
+    expect(await failure(client().removeTrustAnchor({ name, etag: intermediate?.etag ?? '' }))).toMatchObject({
+      code: 'ABORTED',
+      reason: 'ETAG_MISMATCH',
+    });
+    await client().removeTrustAnchor({ name, etag: made?.etag ?? '' });
+    expect(await failure(client().getTrustAnchor({ name }))).toMatchObject({ code: 'NOT_FOUND' });
+    expect((await client().getTrustAnchor({ name, version: 1n })).trustAnchor).toEqual(intermediate);
+
+    const lists = [revocationList([0x30, 0x31], { number: 10 }), revocationList(0x30, { number: 11 })];
+    for (const list of lists) await client().importRevocationLists({ revocationLists: list });
+    const [kept] = (await client().listRevocationLists({})).revocationLists;
+    expect(kept).toMatchObject({ version: 2n, number: '0b', listSha256: sha256(lists[1] ?? Buffer.of()) });
+    const ofList = kept?.name ?? '';
+    for (const [index, der] of lists.entries()) {
+      const read = await client().getRevocationList({ name: ofList, version: BigInt(index + 1) });
+      expect([Buffer.from(read.data), read.size]).toEqual([der, der.length]);
+    }
+    const tail = await client().getRevocationList({ name: ofList, offset: 9 });
+    expect(Buffer.from(tail.data)).toEqual(lists[1]?.subarray(9));
+    expect(await failure(client().removeRevocationList({ name: ofList, etag: 'v1' }))).toMatchObject({
+      reason: 'ETAG_MISMATCH',
+    });
+    await client().removeRevocationList({ name: ofList, etag: kept?.etag ?? '' });
+
+    const history = await client().listEndorsementChanges({ pageSize: 2 });
+    expect(history.changes).toMatchObject([
+      { action: 'revocationList.remove', resource: ofList, version: 2n, actor: 'identities/ada' },
+      {
+        action: 'revocationList.add',
+        resource: ofList,
+        version: 2n,
+        endorsementVersion: history.endorsementVersion - 1n,
+      },
+    ]);
+    const next = await client().listEndorsementChanges({ pageSize: 2, pageToken: history.nextPageToken });
+    expect(next.changes.map(({ version }) => version)).toEqual([1n, 2n]);
+    const ofAnchor = await client().listEndorsementChanges({ resource: name });
+    expect(ofAnchor.changes.map(({ action, version }) => [action, version])).toEqual([
+      ['trustAnchor.remove', 2n],
+      ['trustAnchor.add', 2n],
+      ['trustAnchor.add', 1n],
+    ]);
+  });
+
+  it.each<[string, () => Promise<unknown>, string]>([
+    ['no name of an anchor', () => client().getTrustAnchor({}), 'name'],
+    ['no name of a list', () => client().getRevocationList({ name: 'revocationLists/x' }), 'name'],
+    ['a version of no anchor', () => client().getTrustAnchor({ name: ANCHOR, version: 1n << 60n }), 'version'],
+    ['no etag', () => client().removeTrustAnchor({ name: ANCHOR, etag: 'x' }), 'etag'],
+    ['no resource', () => client().listEndorsementChanges({ resource: 'hosts/x' }), 'resource'],
+    ['no page token', () => client().listEndorsementChanges({ pageToken: 'x' }), 'page_token'],
+  ])('are not asked for by %s', async (_name, call, field) => {
+    expect(await failure(call())).toMatchObject({ code: 'INVALID_ARGUMENT', fieldViolations: [{ field }] });
+  });
+
+  it('are not read behind the end of a list', async () => {
+    const list = revocationList([], { number: 1 });
+    const [{ name } = { name: '' }] = (await client().importRevocationLists({ revocationLists: list })).added;
+    expect(await client().getRevocationList({ name, offset: list.length })).toMatchObject({ size: list.length });
+    for (const offset of [-1, list.length + 1]) {
+      expect(await failure(client().getRevocationList({ name, offset }))).toMatchObject({
+        fieldViolations: [{ field: 'offset' }],
+      });
+    }
   });
 
   it.each<[string, () => Buffer, string, string]>([

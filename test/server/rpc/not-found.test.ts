@@ -71,6 +71,11 @@ describe('a resource that is not there', () => {
     ['a keyring', () => references().getKeyring({ name: 'keyrings/gone' })],
     ['a keyring to be changed', () => references().removeKeyringKey({ name: 'keyrings/gone', fingerprint: DIGEST })],
     ['a keyring to be deleted', () => references().deleteKeyring({ name: 'keyrings/gone' })],
+    ['an anchor to be read', () => endorsements().getTrustAnchor({ name: `trustAnchors/${DIGEST}` })],
+    [
+      'a version of a revocation list',
+      () => endorsements().getRevocationList({ name: `revocationLists/${DIGEST}`, version: 1n }),
+    ],
     ['an anchor', () => endorsements().removeTrustAnchor({ name: `trustAnchors/${DIGEST}` })],
     ['a revocation list', () => endorsements().removeRevocationList({ name: `revocationLists/${DIGEST}` })],
     ['an entry of the inventory', () => endorsements().removeInventoryEntry({ name: `inventory/${DIGEST}` })],

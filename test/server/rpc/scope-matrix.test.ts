@@ -57,6 +57,8 @@ const ASKS: Readonly<Record<string, Kind>> = {
   'AttestationService.CreateChallenge': { kind: 'agents' },
   'AttestationService.SubmitEvidence': { kind: 'agents' },
   'EndorsementService.ListRevocationLists': { kind: 'no host' },
+  'EndorsementService.GetRevocationList': { kind: 'no host' },
+  'EndorsementService.GetTrustAnchor': { kind: 'no host' },
   'EndorsementService.ListTrustAnchors': { kind: 'no host' },
   'EnrollmentService.BeginEnrollment': { kind: 'agents' },
   'EnrollmentService.CompleteEnrollment': { kind: 'agents' },

@@ -202,6 +202,7 @@ describe('an operator with a scope', () => {
     ['ImportInventory', (c) => c.client(EndorsementService).importInventory({})],
     ['ListInventory', (c) => c.client(EndorsementService).listInventory({})],
     ['RemoveInventoryEntry', (c) => c.client(EndorsementService).removeInventoryEntry({})],
+    ['ListEndorsementChanges', (c) => c.client(EndorsementService).listEndorsementChanges({})],
     ['RemoveReferenceEntries', (c) => c.client(ReferenceValueService).removeReferenceEntries({})],
     ['DeleteReferenceSet', (c) => c.client(ReferenceValueService).deleteReferenceSet({})],
     ['ImportKeyring', (c) => c.client(ReferenceValueService).importKeyring({})],

@@ -1,6 +1,7 @@
 import { describe } from 'vitest';
 import { describeAudit } from './contract/audit.ts';
 import { describeClock } from './contract/clock.ts';
+import { describeEndorsementVersions } from './contract/endorsement-versions.ts';
 import { describeEndorsements } from './contract/endorsements.ts';
 import { describeEnrollment } from './contract/enrollment.ts';
 import { describeExpiry } from './contract/expiry.ts';
@@ -42,6 +43,7 @@ export function describeStoreContract(name: string, makePlace: () => Promise<Sto
     describeKeyrings(given);
     describeReferences(given);
     describeEndorsements(given);
+    describeEndorsementVersions(given);
     describeIdentities(given);
     describeAudit(given);
     describeClock(given);

@@ -86,6 +86,7 @@ export function verdict(host: HostRecord, change: Partial<Verdict> = {}): Verdic
     policyId: 'base',
     policyVersion: 1,
     inputDigest: digest('input'),
+    endorsementVersion: 1,
     akName: host.ak.name,
     resetCount: host.clock.resetCount,
     restartCount: host.clock.restartCount,

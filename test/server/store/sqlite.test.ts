@@ -22,9 +22,8 @@ import { openSqliteStore } from '../../../server/store/sqlite.ts';
 import type { Store } from '../../../server/store/store.ts';
 import { describeStoreContract } from './contract.ts';
 import { FakeClock } from './contract/harness.ts';
-import { affirmed, digest, enrolled, enrollment, OPERATOR, policy, round } from './fixtures.ts';
+import { affirmed, digest, enrolled, enrollment, OPERATOR, round } from './fixtures.ts';
 
-const BOB = { name: 'bob', roles: ['auditor' as const], keySha256: 'ab', expireTime: 4e12 };
 const bytes = (size: number): Uint8Array => crypto.getRandomValues(new Uint8Array(size));
 
 function open(directory: string, clock = new FakeClock(), maxBytes = 0): Promise<Store> {
@@ -151,45 +150,6 @@ describe('the SQLite store', () => {
     }
   });
 
-  it('brings a store of the first schema up to date, and keeps what it holds', async () => {
-    const first = await open(directory);
-    await affirmed(first, 'a');
-    await first.putPolicy(policy('kept'), { ...OPERATOR, expected: null });
-    await first.putIdentity({ ...BOB, scope: {} }, OPERATOR);
-    const before = [await first.getHost('h-a'), await first.getResult('h-a'), await first.listAudit(0, 100)];
-    await first.close();
-    const database = new DatabaseSync(join(directory, 'assay.db'));
-    database.exec(
-      [
-        'DROP TABLE revocation_lists',
-        'ALTER TABLE identities DROP COLUMN scope',
-        'ALTER TABLE changes DROP COLUMN prior_policy_id',
-        'DROP TABLE boots',
-        'DROP TABLE runtimes',
-        'ALTER TABLE service_keys DROP COLUMN withdraw_time',
-        'DROP INDEX changes_policy',
-        'DROP INDEX hosts_pending',
-        'ALTER TABLE changes DROP COLUMN policy_id',
-        'ALTER TABLE changes DROP COLUMN policy_version',
-        'ALTER TABLE policies DROP COLUMN refs',
-        ...['withdrawn', 'sets', 'set_heads', 'entries', 'contents'].map((name) => `DROP TABLE reference_${name}`),
-        'DROP TABLE keyrings',
-        'DROP TABLE keyring_heads',
-        'UPDATE schema_version SET version = 1',
-      ].join(';'),
-    );
-    database.close();
-    const store = await start();
-    expect([await store.getHost('h-a'), await store.getResult('h-a'), await store.listAudit(0, 100)]).toEqual(before);
-    expect(await store.allRevocationLists()).toEqual([]);
-    expect(await store.getBoot('h-a')).toBeNull();
-    expect(await store.getRuntime('h-a')).toBeNull();
-    expect(await store.getPolicy('kept', 1)).toMatchObject({ references: [] });
-    expect(await store.getIdentity('bob')).toMatchObject({ ...BOB, scope: {} });
-    const priors = (await store.changesSince(0, 10)).map(({ prior }) => prior);
-    expect(priors).toEqual([null, { labels: {}, status: 'none', policyId: '' }]);
-  });
-
   it('keeps the entries of kept versions alone, and drops those of drafts that nobody went on with', async () => {
     const clock = new FakeClock();
     const store = await open(directory, clock);
@@ -217,17 +177,6 @@ describe('the SQLite store', () => {
     );
     expect(database.prepare('SELECT count(*) AS contents FROM reference_contents').get()).toEqual({ contents: 3 });
     database.close();
-  });
-
-  it('refuses a schema of a newer release and leaves it alone', async () => {
-    await (await open(directory)).close();
-    const database = new DatabaseSync(join(directory, 'assay.db'));
-    database.exec('UPDATE schema_version SET version = 99');
-    database.close();
-    await expect(open(directory)).rejects.toMatchObject({
-      code: 'newer_schema',
-      message: expect.stringContaining('99') as string,
-    });
   });
 
   it.each([

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file assay/v1/endorsement.proto.
  */
 export const file_assay_v1_endorsement: GenFile = /*@__PURE__*/
-  fileDesc("Chphc3NheS92MS9lbmRvcnNlbWVudC5wcm90bxIIYXNzYXkudjEisQEKC1RydXN0QW5jaG9yEgwKBG5hbWUYASABKAkSDwoHc3ViamVjdBgCIAEoCRIOCgZhbmNob3IYAyABKAgSLQoJbm90X2FmdGVyGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtjZXJ0aWZpY2F0ZRgFIAEoDBIvCgtjcmVhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiRQoZSW1wb3J0VHJ1c3RBbmNob3JzUmVxdWVzdBIUCgxjZXJ0aWZpY2F0ZXMYASABKAwSEgoKYXNfYW5jaG9ycxgCIAEoCCJRChpJbXBvcnRUcnVzdEFuY2hvcnNSZXNwb25zZRIkCgVhZGRlZBgBIAMoCzIVLmFzc2F5LnYxLlRydXN0QW5jaG9yEg0KBWtub3duGAIgASgFIkAKF0xpc3RUcnVzdEFuY2hvcnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJImEKGExpc3RUcnVzdEFuY2hvcnNSZXNwb25zZRIsCg10cnVzdF9hbmNob3JzGAEgAygLMhUuYXNzYXkudjEuVHJ1c3RBbmNob3ISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIigKGFJlbW92ZVRydXN0QW5jaG9yUmVxdWVzdBIMCgRuYW1lGAEgASgJIhsKGVJlbW92ZVRydXN0QW5jaG9yUmVzcG9uc2UiiwIKDlJldm9jYXRpb25MaXN0EgwKBG5hbWUYASABKAkSDgoGaXNzdWVyGAIgASgJEhkKEWlzc3Vlcl9rZXlfc2hhMjU2GAMgASgJEg4KBm51bWJlchgEIAEoCRI0ChB0aGlzX3VwZGF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI0ChBuZXh0X3VwZGF0ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtlbnRyeV9jb3VudBgHIAEoBRIvCgtjcmVhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiOAocSW1wb3J0UmV2b2NhdGlvbkxpc3RzUmVxdWVzdBIYChByZXZvY2F0aW9uX2xpc3RzGAEgASgMIlcKHUltcG9ydFJldm9jYXRpb25MaXN0c1Jlc3BvbnNlEicKBWFkZGVkGAEgAygLMhguYXNzYXkudjEuUmV2b2NhdGlvbkxpc3QSDQoFa25vd24YAiABKAUiQwoaTGlzdFJldm9jYXRpb25MaXN0c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiagobTGlzdFJldm9jYXRpb25MaXN0c1Jlc3BvbnNlEjIKEHJldm9jYXRpb25fbGlzdHMYASADKAsyGC5hc3NheS52MS5SZXZvY2F0aW9uTGlzdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiKwobUmVtb3ZlUmV2b2NhdGlvbkxpc3RSZXF1ZXN0EgwKBG5hbWUYASABKAkiHgocUmVtb3ZlUmV2b2NhdGlvbkxpc3RSZXNwb25zZSJvCg5JbnZlbnRvcnlFbnRyeRIMCgRuYW1lGAEgASgJEg0KBWdyb3VwGAIgASgJEg8KB2NvbW1lbnQYAyABKAkSLwoLY3JlYXRlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkMKFkltcG9ydEludmVudG9yeVJlcXVlc3QSKQoHZW50cmllcxgBIAMoCzIYLmFzc2F5LnYxLkludmVudG9yeUVudHJ5IjkKF0ltcG9ydEludmVudG9yeVJlc3BvbnNlEg0KBWFkZGVkGAEgASgFEg8KB3VwZGF0ZWQYAiABKAUiPQoUTGlzdEludmVudG9yeVJlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiWwoVTGlzdEludmVudG9yeVJlc3BvbnNlEikKB2VudHJpZXMYASADKAsyGC5hc3NheS52MS5JbnZlbnRvcnlFbnRyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiKwobUmVtb3ZlSW52ZW50b3J5RW50cnlSZXF1ZXN0EgwKBG5hbWUYASABKAkiHgocUmVtb3ZlSW52ZW50b3J5RW50cnlSZXNwb25zZTLWBwoSRW5kb3JzZW1lbnRTZXJ2aWNlEmoKEkltcG9ydFRydXN0QW5jaG9ycxIjLmFzc2F5LnYxLkltcG9ydFRydXN0QW5jaG9yc1JlcXVlc3QaJC5hc3NheS52MS5JbXBvcnRUcnVzdEFuY2hvcnNSZXNwb25zZSIJis8YBQoBAxABEmMKEExpc3RUcnVzdEFuY2hvcnMSIS5hc3NheS52MS5MaXN0VHJ1c3RBbmNob3JzUmVxdWVzdBoiLmFzc2F5LnYxLkxpc3RUcnVzdEFuY2hvcnNSZXNwb25zZSIIis8YBAoCAwcSZwoRUmVtb3ZlVHJ1c3RBbmNob3ISIi5hc3NheS52MS5SZW1vdmVUcnVzdEFuY2hvclJlcXVlc3QaIy5hc3NheS52MS5SZW1vdmVUcnVzdEFuY2hvclJlc3BvbnNlIgmKzxgFCgEDEAEScwoVSW1wb3J0UmV2b2NhdGlvbkxpc3RzEiYuYXNzYXkudjEuSW1wb3J0UmV2b2NhdGlvbkxpc3RzUmVxdWVzdBonLmFzc2F5LnYxLkltcG9ydFJldm9jYXRpb25MaXN0c1Jlc3BvbnNlIgmKzxgFCgEDEAESbAoTTGlzdFJldm9jYXRpb25MaXN0cxIkLmFzc2F5LnYxLkxpc3RSZXZvY2F0aW9uTGlzdHNSZXF1ZXN0GiUuYXNzYXkudjEuTGlzdFJldm9jYXRpb25MaXN0c1Jlc3BvbnNlIgiKzxgECgIDBxJwChRSZW1vdmVSZXZvY2F0aW9uTGlzdBIlLmFzc2F5LnYxLlJlbW92ZVJldm9jYXRpb25MaXN0UmVxdWVzdBomLmFzc2F5LnYxLlJlbW92ZVJldm9jYXRpb25MaXN0UmVzcG9uc2UiCYrPGAUKAQMQARJhCg9JbXBvcnRJbnZlbnRvcnkSIC5hc3NheS52MS5JbXBvcnRJbnZlbnRvcnlSZXF1ZXN0GiEuYXNzYXkudjEuSW1wb3J0SW52ZW50b3J5UmVzcG9uc2UiCYrPGAUKAQMQARJcCg1MaXN0SW52ZW50b3J5Eh4uYXNzYXkudjEuTGlzdEludmVudG9yeVJlcXVlc3QaHy5hc3NheS52MS5MaXN0SW52ZW50b3J5UmVzcG9uc2UiCorPGAYKAgMHEAEScAoUUmVtb3ZlSW52ZW50b3J5RW50cnkSJS5hc3NheS52MS5SZW1vdmVJbnZlbnRvcnlFbnRyeVJlcXVlc3QaJi5hc3NheS52MS5SZW1vdmVJbnZlbnRvcnlFbnRyeVJlc3BvbnNlIgmKzxgFCgEDEAFiBnByb3RvMw", [file_assay_v1_access, file_google_protobuf_timestamp]);
+  fileDesc("Chphc3NheS92MS9lbmRvcnNlbWVudC5wcm90bxIIYXNzYXkudjEi0AEKC1RydXN0QW5jaG9yEgwKBG5hbWUYASABKAkSDwoHc3ViamVjdBgCIAEoCRIOCgZhbmNob3IYAyABKAgSLQoJbm90X2FmdGVyGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtjZXJ0aWZpY2F0ZRgFIAEoDBIvCgtjcmVhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHdmVyc2lvbhgHIAEoBBIMCgRldGFnGAggASgJIjYKFUdldFRydXN0QW5jaG9yUmVxdWVzdBIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKAQiRQoWR2V0VHJ1c3RBbmNob3JSZXNwb25zZRIrCgx0cnVzdF9hbmNob3IYASABKAsyFS5hc3NheS52MS5UcnVzdEFuY2hvciJFChlJbXBvcnRUcnVzdEFuY2hvcnNSZXF1ZXN0EhQKDGNlcnRpZmljYXRlcxgBIAEoDBISCgphc19hbmNob3JzGAIgASgIIlEKGkltcG9ydFRydXN0QW5jaG9yc1Jlc3BvbnNlEiQKBWFkZGVkGAEgAygLMhUuYXNzYXkudjEuVHJ1c3RBbmNob3ISDQoFa25vd24YAiABKAUiQAoXTGlzdFRydXN0QW5jaG9yc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiYQoYTGlzdFRydXN0QW5jaG9yc1Jlc3BvbnNlEiwKDXRydXN0X2FuY2hvcnMYASADKAsyFS5hc3NheS52MS5UcnVzdEFuY2hvchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiNgoYUmVtb3ZlVHJ1c3RBbmNob3JSZXF1ZXN0EgwKBG5hbWUYASABKAkSDAoEZXRhZxgCIAEoCSIbChlSZW1vdmVUcnVzdEFuY2hvclJlc3BvbnNlIr8CCg5SZXZvY2F0aW9uTGlzdBIMCgRuYW1lGAEgASgJEg4KBmlzc3VlchgCIAEoCRIZChFpc3N1ZXJfa2V5X3NoYTI1NhgDIAEoCRIOCgZudW1iZXIYBCABKAkSNAoQdGhpc191cGRhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNAoQbmV4dF91cGRhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLZW50cnlfY291bnQYByABKAUSLwoLY3JlYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3ZlcnNpb24YCSABKAQSDAoEZXRhZxgKIAEoCRITCgtsaXN0X3NoYTI1NhgLIAEoCSJJChhHZXRSZXZvY2F0aW9uTGlzdFJlcXVlc3QSDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgEEg4KBm9mZnNldBgDIAEoBSJqChlHZXRSZXZvY2F0aW9uTGlzdFJlc3BvbnNlEjEKD3Jldm9jYXRpb25fbGlzdBgBIAEoCzIYLmFzc2F5LnYxLlJldm9jYXRpb25MaXN0EgwKBGRhdGEYAiABKAwSDAoEc2l6ZRgDIAEoBSI4ChxJbXBvcnRSZXZvY2F0aW9uTGlzdHNSZXF1ZXN0EhgKEHJldm9jYXRpb25fbGlzdHMYASABKAwiVwodSW1wb3J0UmV2b2NhdGlvbkxpc3RzUmVzcG9uc2USJwoFYWRkZWQYASADKAsyGC5hc3NheS52MS5SZXZvY2F0aW9uTGlzdBINCgVrbm93bhgCIAEoBSJDChpMaXN0UmV2b2NhdGlvbkxpc3RzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJqChtMaXN0UmV2b2NhdGlvbkxpc3RzUmVzcG9uc2USMgoQcmV2b2NhdGlvbl9saXN0cxgBIAMoCzIYLmFzc2F5LnYxLlJldm9jYXRpb25MaXN0EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSI5ChtSZW1vdmVSZXZvY2F0aW9uTGlzdFJlcXVlc3QSDAoEbmFtZRgBIAEoCRIMCgRldGFnGAIgASgJIh4KHFJlbW92ZVJldm9jYXRpb25MaXN0UmVzcG9uc2UibwoOSW52ZW50b3J5RW50cnkSDAoEbmFtZRgBIAEoCRINCgVncm91cBgCIAEoCRIPCgdjb21tZW50GAMgASgJEi8KC2NyZWF0ZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJDChZJbXBvcnRJbnZlbnRvcnlSZXF1ZXN0EikKB2VudHJpZXMYASADKAsyGC5hc3NheS52MS5JbnZlbnRvcnlFbnRyeSI5ChdJbXBvcnRJbnZlbnRvcnlSZXNwb25zZRINCgVhZGRlZBgBIAEoBRIPCgd1cGRhdGVkGAIgASgFIj0KFExpc3RJbnZlbnRvcnlSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIlsKFUxpc3RJbnZlbnRvcnlSZXNwb25zZRIpCgdlbnRyaWVzGAEgAygLMhguYXNzYXkudjEuSW52ZW50b3J5RW50cnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIisKG1JlbW92ZUludmVudG9yeUVudHJ5UmVxdWVzdBIMCgRuYW1lGAEgASgJIh4KHFJlbW92ZUludmVudG9yeUVudHJ5UmVzcG9uc2UiywEKEUVuZG9yc2VtZW50Q2hhbmdlEhsKE2VuZG9yc2VtZW50X3ZlcnNpb24YASABKAQSEAoIcmVzb3VyY2UYAiABKAkSDwoHdmVyc2lvbhgDIAEoBBIOCgZhY3Rpb24YBCABKAkSDQoFYWN0b3IYBSABKAkSDgoGZGV0YWlsGAYgASgJEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIWCg5hdWRpdF9zZXF1ZW5jZRgIIAEoBCJYCh1MaXN0RW5kb3JzZW1lbnRDaGFuZ2VzUmVxdWVzdBIQCghyZXNvdXJjZRgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSKEAQoeTGlzdEVuZG9yc2VtZW50Q2hhbmdlc1Jlc3BvbnNlEiwKB2NoYW5nZXMYASADKAsyGy5hc3NheS52MS5FbmRvcnNlbWVudENoYW5nZRIbChNlbmRvcnNlbWVudF92ZXJzaW9uGAIgASgEEhcKD25leHRfcGFnZV90b2tlbhgDIAEoCTKWCgoSRW5kb3JzZW1lbnRTZXJ2aWNlEmoKEkltcG9ydFRydXN0QW5jaG9ycxIjLmFzc2F5LnYxLkltcG9ydFRydXN0QW5jaG9yc1JlcXVlc3QaJC5hc3NheS52MS5JbXBvcnRUcnVzdEFuY2hvcnNSZXNwb25zZSIJis8YBQoBAxABEmMKEExpc3RUcnVzdEFuY2hvcnMSIS5hc3NheS52MS5MaXN0VHJ1c3RBbmNob3JzUmVxdWVzdBoiLmFzc2F5LnYxLkxpc3RUcnVzdEFuY2hvcnNSZXNwb25zZSIIis8YBAoCAwcSXQoOR2V0VHJ1c3RBbmNob3ISHy5hc3NheS52MS5HZXRUcnVzdEFuY2hvclJlcXVlc3QaIC5hc3NheS52MS5HZXRUcnVzdEFuY2hvclJlc3BvbnNlIgiKzxgECgIDBxJnChFSZW1vdmVUcnVzdEFuY2hvchIiLmFzc2F5LnYxLlJlbW92ZVRydXN0QW5jaG9yUmVxdWVzdBojLmFzc2F5LnYxLlJlbW92ZVRydXN0QW5jaG9yUmVzcG9uc2UiCYrPGAUKAQMQARJzChVJbXBvcnRSZXZvY2F0aW9uTGlzdHMSJi5hc3NheS52MS5JbXBvcnRSZXZvY2F0aW9uTGlzdHNSZXF1ZXN0GicuYXNzYXkudjEuSW1wb3J0UmV2b2NhdGlvbkxpc3RzUmVzcG9uc2UiCYrPGAUKAQMQARJsChNMaXN0UmV2b2NhdGlvbkxpc3RzEiQuYXNzYXkudjEuTGlzdFJldm9jYXRpb25MaXN0c1JlcXVlc3QaJS5hc3NheS52MS5MaXN0UmV2b2NhdGlvbkxpc3RzUmVzcG9uc2UiCIrPGAQKAgMHEmYKEUdldFJldm9jYXRpb25MaXN0EiIuYXNzYXkudjEuR2V0UmV2b2NhdGlvbkxpc3RSZXF1ZXN0GiMuYXNzYXkudjEuR2V0UmV2b2NhdGlvbkxpc3RSZXNwb25zZSIIis8YBAoCAwcScAoUUmVtb3ZlUmV2b2NhdGlvbkxpc3QSJS5hc3NheS52MS5SZW1vdmVSZXZvY2F0aW9uTGlzdFJlcXVlc3QaJi5hc3NheS52MS5SZW1vdmVSZXZvY2F0aW9uTGlzdFJlc3BvbnNlIgmKzxgFCgEDEAESYQoPSW1wb3J0SW52ZW50b3J5EiAuYXNzYXkudjEuSW1wb3J0SW52ZW50b3J5UmVxdWVzdBohLmFzc2F5LnYxLkltcG9ydEludmVudG9yeVJlc3BvbnNlIgmKzxgFCgEDEAESXAoNTGlzdEludmVudG9yeRIeLmFzc2F5LnYxLkxpc3RJbnZlbnRvcnlSZXF1ZXN0Gh8uYXNzYXkudjEuTGlzdEludmVudG9yeVJlc3BvbnNlIgqKzxgGCgIDBxABEnAKFFJlbW92ZUludmVudG9yeUVudHJ5EiUuYXNzYXkudjEuUmVtb3ZlSW52ZW50b3J5RW50cnlSZXF1ZXN0GiYuYXNzYXkudjEuUmVtb3ZlSW52ZW50b3J5RW50cnlSZXNwb25zZSIJis8YBQoBAxABEncKFkxpc3RFbmRvcnNlbWVudENoYW5nZXMSJy5hc3NheS52MS5MaXN0RW5kb3JzZW1lbnRDaGFuZ2VzUmVxdWVzdBooLmFzc2F5LnYxLkxpc3RFbmRvcnNlbWVudENoYW5nZXNSZXNwb25zZSIKis8YBgoCAwcQAWIGcHJvdG8z", [file_assay_v1_access, file_google_protobuf_timestamp]);
 
 /**
  * A CA certificate of a TPM manufacturer.
@@ -57,11 +57,25 @@ export type TrustAnchor = Message<"assay.v1.TrustAnchor"> & {
   certificate: Uint8Array;
 
   /**
-   * When it was imported.
+   * When this version was made: by an import, or when an intermediate became an anchor.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 6;
    */
   createTime?: Timestamp | undefined;
+
+  /**
+   * Counts from 1 with every change, also across a removal.
+   *
+   * @generated from field: uint64 version = 7;
+   */
+  version: bigint;
+
+  /**
+   * Changes with every version; send it back to remove what was read.
+   *
+   * @generated from field: string etag = 8;
+   */
+  etag: string;
 };
 
 /**
@@ -70,6 +84,55 @@ export type TrustAnchor = Message<"assay.v1.TrustAnchor"> & {
  */
 export const TrustAnchorSchema: GenMessage<TrustAnchor> = /*@__PURE__*/
   messageDesc(file_assay_v1_endorsement, 0);
+
+/**
+ * Request of GetTrustAnchor.
+ *
+ * @generated from message assay.v1.GetTrustAnchorRequest
+ */
+export type GetTrustAnchorRequest = Message<"assay.v1.GetTrustAnchorRequest"> & {
+  /**
+   * Resource name, "trustAnchors/{sha256}".
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Which version, also of one that was removed; 0 means the newest of one that is there. The newest three are kept.
+   *
+   * @generated from field: uint64 version = 2;
+   */
+  version: bigint;
+};
+
+/**
+ * Describes the message assay.v1.GetTrustAnchorRequest.
+ * Use `create(GetTrustAnchorRequestSchema)` to create a new message.
+ */
+export const GetTrustAnchorRequestSchema: GenMessage<GetTrustAnchorRequest> = /*@__PURE__*/
+  messageDesc(file_assay_v1_endorsement, 1);
+
+/**
+ * Response of GetTrustAnchor.
+ *
+ * @generated from message assay.v1.GetTrustAnchorResponse
+ */
+export type GetTrustAnchorResponse = Message<"assay.v1.GetTrustAnchorResponse"> & {
+  /**
+   * The certificate.
+   *
+   * @generated from field: assay.v1.TrustAnchor trust_anchor = 1;
+   */
+  trustAnchor?: TrustAnchor | undefined;
+};
+
+/**
+ * Describes the message assay.v1.GetTrustAnchorResponse.
+ * Use `create(GetTrustAnchorResponseSchema)` to create a new message.
+ */
+export const GetTrustAnchorResponseSchema: GenMessage<GetTrustAnchorResponse> = /*@__PURE__*/
+  messageDesc(file_assay_v1_endorsement, 2);
 
 /**
  * Request of ImportTrustAnchors.
@@ -98,7 +161,7 @@ export type ImportTrustAnchorsRequest = Message<"assay.v1.ImportTrustAnchorsRequ
  * Use `create(ImportTrustAnchorsRequestSchema)` to create a new message.
  */
 export const ImportTrustAnchorsRequestSchema: GenMessage<ImportTrustAnchorsRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_endorsement, 1);
+  messageDesc(file_assay_v1_endorsement, 3);
 
 /**
  * Response of ImportTrustAnchors.
@@ -126,7 +189,7 @@ export type ImportTrustAnchorsResponse = Message<"assay.v1.ImportTrustAnchorsRes
  * Use `create(ImportTrustAnchorsResponseSchema)` to create a new message.
  */
 export const ImportTrustAnchorsResponseSchema: GenMessage<ImportTrustAnchorsResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_endorsement, 2);
+  messageDesc(file_assay_v1_endorsement, 4);
 
 /**
  * Request of ListTrustAnchors.
@@ -154,7 +217,7 @@ export type ListTrustAnchorsRequest = Message<"assay.v1.ListTrustAnchorsRequest"
  * Use `create(ListTrustAnchorsRequestSchema)` to create a new message.
  */
 export const ListTrustAnchorsRequestSchema: GenMessage<ListTrustAnchorsRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_endorsement, 3);
+  messageDesc(file_assay_v1_endorsement, 5);
 
 /**
  * Response of ListTrustAnchors.
@@ -182,7 +245,7 @@ export type ListTrustAnchorsResponse = Message<"assay.v1.ListTrustAnchorsRespons
  * Use `create(ListTrustAnchorsResponseSchema)` to create a new message.
  */
 export const ListTrustAnchorsResponseSchema: GenMessage<ListTrustAnchorsResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_endorsement, 4);
+  messageDesc(file_assay_v1_endorsement, 6);
 
 /**
  * Request of RemoveTrustAnchor.
@@ -196,6 +259,13 @@ export type RemoveTrustAnchorRequest = Message<"assay.v1.RemoveTrustAnchorReques
    * @generated from field: string name = 1;
    */
   name: string;
+
+  /**
+   * The etag of the version that was read; empty removes whatever is there.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
 };
 
 /**
@@ -203,7 +273,7 @@ export type RemoveTrustAnchorRequest = Message<"assay.v1.RemoveTrustAnchorReques
  * Use `create(RemoveTrustAnchorRequestSchema)` to create a new message.
  */
 export const RemoveTrustAnchorRequestSchema: GenMessage<RemoveTrustAnchorRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_endorsement, 5);
+  messageDesc(file_assay_v1_endorsement, 7);
 
 /**
  * Response of RemoveTrustAnchor.
@@ -218,16 +288,17 @@ export type RemoveTrustAnchorResponse = Message<"assay.v1.RemoveTrustAnchorRespo
  * Use `create(RemoveTrustAnchorResponseSchema)` to create a new message.
  */
 export const RemoveTrustAnchorResponseSchema: GenMessage<RemoveTrustAnchorResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_endorsement, 6);
+  messageDesc(file_assay_v1_endorsement, 8);
 
 /**
- * A certificate revocation list of a CA of TPM manufacturers.
+ * What a CA of TPM manufacturers revokes: its certificate revocation list, in versions.
  *
  * @generated from message assay.v1.RevocationList
  */
 export type RevocationList = Message<"assay.v1.RevocationList"> & {
   /**
-   * Resource name, "revocationLists/{sha256 of the list, hex}".
+   * Resource name, "revocationLists/{id}". The id is the SHA-256 (hex) of the first list that was imported of this issuer
+   * (name and key); it stays.
    *
    * @generated from field: string name = 1;
    */
@@ -281,6 +352,27 @@ export type RevocationList = Message<"assay.v1.RevocationList"> & {
    * @generated from field: google.protobuf.Timestamp create_time = 8;
    */
   createTime?: Timestamp | undefined;
+
+  /**
+   * Counts the lists of this issuer from 1, also across a removal.
+   *
+   * @generated from field: uint64 version = 9;
+   */
+  version: bigint;
+
+  /**
+   * Changes with every version; send it back to remove what was read.
+   *
+   * @generated from field: string etag = 10;
+   */
+  etag: string;
+
+  /**
+   * SHA-256 (hex) of this list.
+   *
+   * @generated from field: string list_sha256 = 11;
+   */
+  listSha256: string;
 };
 
 /**
@@ -288,7 +380,77 @@ export type RevocationList = Message<"assay.v1.RevocationList"> & {
  * Use `create(RevocationListSchema)` to create a new message.
  */
 export const RevocationListSchema: GenMessage<RevocationList> = /*@__PURE__*/
-  messageDesc(file_assay_v1_endorsement, 7);
+  messageDesc(file_assay_v1_endorsement, 9);
+
+/**
+ * Request of GetRevocationList.
+ *
+ * @generated from message assay.v1.GetRevocationListRequest
+ */
+export type GetRevocationListRequest = Message<"assay.v1.GetRevocationListRequest"> & {
+  /**
+   * Resource name, "revocationLists/{id}".
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Which version, also of one that was removed; 0 means the newest of one that is there. The newest three are kept.
+   *
+   * @generated from field: uint64 version = 2;
+   */
+  version: bigint;
+
+  /**
+   * Where the wanted bytes start. With a version of 0, two calls may be of two lists: list_sha256 tells.
+   *
+   * @generated from field: int32 offset = 3;
+   */
+  offset: number;
+};
+
+/**
+ * Describes the message assay.v1.GetRevocationListRequest.
+ * Use `create(GetRevocationListRequestSchema)` to create a new message.
+ */
+export const GetRevocationListRequestSchema: GenMessage<GetRevocationListRequest> = /*@__PURE__*/
+  messageDesc(file_assay_v1_endorsement, 10);
+
+/**
+ * Response of GetRevocationList.
+ *
+ * @generated from message assay.v1.GetRevocationListResponse
+ */
+export type GetRevocationListResponse = Message<"assay.v1.GetRevocationListResponse"> & {
+  /**
+   * What the list is.
+   *
+   * @generated from field: assay.v1.RevocationList revocation_list = 1;
+   */
+  revocationList?: RevocationList | undefined;
+
+  /**
+   * Bytes of the list (DER) from the offset on, at most 1 MiB.
+   *
+   * @generated from field: bytes data = 2;
+   */
+  data: Uint8Array;
+
+  /**
+   * How many bytes the list has.
+   *
+   * @generated from field: int32 size = 3;
+   */
+  size: number;
+};
+
+/**
+ * Describes the message assay.v1.GetRevocationListResponse.
+ * Use `create(GetRevocationListResponseSchema)` to create a new message.
+ */
+export const GetRevocationListResponseSchema: GenMessage<GetRevocationListResponse> = /*@__PURE__*/
+  messageDesc(file_assay_v1_endorsement, 11);
 
 /**
  * Request of ImportRevocationLists.
@@ -309,7 +471,7 @@ export type ImportRevocationListsRequest = Message<"assay.v1.ImportRevocationLis
  * Use `create(ImportRevocationListsRequestSchema)` to create a new message.
  */
 export const ImportRevocationListsRequestSchema: GenMessage<ImportRevocationListsRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_endorsement, 8);
+  messageDesc(file_assay_v1_endorsement, 12);
 
 /**
  * Response of ImportRevocationLists.
@@ -337,7 +499,7 @@ export type ImportRevocationListsResponse = Message<"assay.v1.ImportRevocationLi
  * Use `create(ImportRevocationListsResponseSchema)` to create a new message.
  */
 export const ImportRevocationListsResponseSchema: GenMessage<ImportRevocationListsResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_endorsement, 9);
+  messageDesc(file_assay_v1_endorsement, 13);
 
 /**
  * Request of ListRevocationLists.
@@ -365,7 +527,7 @@ export type ListRevocationListsRequest = Message<"assay.v1.ListRevocationListsRe
  * Use `create(ListRevocationListsRequestSchema)` to create a new message.
  */
 export const ListRevocationListsRequestSchema: GenMessage<ListRevocationListsRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_endorsement, 10);
+  messageDesc(file_assay_v1_endorsement, 14);
 
 /**
  * Response of ListRevocationLists.
@@ -393,7 +555,7 @@ export type ListRevocationListsResponse = Message<"assay.v1.ListRevocationListsR
  * Use `create(ListRevocationListsResponseSchema)` to create a new message.
  */
 export const ListRevocationListsResponseSchema: GenMessage<ListRevocationListsResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_endorsement, 11);
+  messageDesc(file_assay_v1_endorsement, 15);
 
 /**
  * Request of RemoveRevocationList.
@@ -402,11 +564,18 @@ export const ListRevocationListsResponseSchema: GenMessage<ListRevocationListsRe
  */
 export type RemoveRevocationListRequest = Message<"assay.v1.RemoveRevocationListRequest"> & {
   /**
-   * Resource name, "revocationLists/{sha256}".
+   * Resource name, "revocationLists/{id}".
    *
    * @generated from field: string name = 1;
    */
   name: string;
+
+  /**
+   * The etag of the version that was read; empty removes whatever is there.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
 };
 
 /**
@@ -414,7 +583,7 @@ export type RemoveRevocationListRequest = Message<"assay.v1.RemoveRevocationList
  * Use `create(RemoveRevocationListRequestSchema)` to create a new message.
  */
 export const RemoveRevocationListRequestSchema: GenMessage<RemoveRevocationListRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_endorsement, 12);
+  messageDesc(file_assay_v1_endorsement, 16);
 
 /**
  * Response of RemoveRevocationList.
@@ -429,7 +598,7 @@ export type RemoveRevocationListResponse = Message<"assay.v1.RemoveRevocationLis
  * Use `create(RemoveRevocationListResponseSchema)` to create a new message.
  */
 export const RemoveRevocationListResponseSchema: GenMessage<RemoveRevocationListResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_endorsement, 13);
+  messageDesc(file_assay_v1_endorsement, 17);
 
 /**
  * A registered EK.
@@ -471,7 +640,7 @@ export type InventoryEntry = Message<"assay.v1.InventoryEntry"> & {
  * Use `create(InventoryEntrySchema)` to create a new message.
  */
 export const InventoryEntrySchema: GenMessage<InventoryEntry> = /*@__PURE__*/
-  messageDesc(file_assay_v1_endorsement, 14);
+  messageDesc(file_assay_v1_endorsement, 18);
 
 /**
  * Request of ImportInventory.
@@ -492,7 +661,7 @@ export type ImportInventoryRequest = Message<"assay.v1.ImportInventoryRequest"> 
  * Use `create(ImportInventoryRequestSchema)` to create a new message.
  */
 export const ImportInventoryRequestSchema: GenMessage<ImportInventoryRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_endorsement, 15);
+  messageDesc(file_assay_v1_endorsement, 19);
 
 /**
  * Response of ImportInventory.
@@ -520,7 +689,7 @@ export type ImportInventoryResponse = Message<"assay.v1.ImportInventoryResponse"
  * Use `create(ImportInventoryResponseSchema)` to create a new message.
  */
 export const ImportInventoryResponseSchema: GenMessage<ImportInventoryResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_endorsement, 16);
+  messageDesc(file_assay_v1_endorsement, 20);
 
 /**
  * Request of ListInventory.
@@ -548,7 +717,7 @@ export type ListInventoryRequest = Message<"assay.v1.ListInventoryRequest"> & {
  * Use `create(ListInventoryRequestSchema)` to create a new message.
  */
 export const ListInventoryRequestSchema: GenMessage<ListInventoryRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_endorsement, 17);
+  messageDesc(file_assay_v1_endorsement, 21);
 
 /**
  * Response of ListInventory.
@@ -576,7 +745,7 @@ export type ListInventoryResponse = Message<"assay.v1.ListInventoryResponse"> & 
  * Use `create(ListInventoryResponseSchema)` to create a new message.
  */
 export const ListInventoryResponseSchema: GenMessage<ListInventoryResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_endorsement, 18);
+  messageDesc(file_assay_v1_endorsement, 22);
 
 /**
  * Request of RemoveInventoryEntry.
@@ -597,7 +766,7 @@ export type RemoveInventoryEntryRequest = Message<"assay.v1.RemoveInventoryEntry
  * Use `create(RemoveInventoryEntryRequestSchema)` to create a new message.
  */
 export const RemoveInventoryEntryRequestSchema: GenMessage<RemoveInventoryEntryRequest> = /*@__PURE__*/
-  messageDesc(file_assay_v1_endorsement, 19);
+  messageDesc(file_assay_v1_endorsement, 23);
 
 /**
  * Response of RemoveInventoryEntry.
@@ -612,10 +781,153 @@ export type RemoveInventoryEntryResponse = Message<"assay.v1.RemoveInventoryEntr
  * Use `create(RemoveInventoryEntryResponseSchema)` to create a new message.
  */
 export const RemoveInventoryEntryResponseSchema: GenMessage<RemoveInventoryEntryResponse> = /*@__PURE__*/
-  messageDesc(file_assay_v1_endorsement, 20);
+  messageDesc(file_assay_v1_endorsement, 24);
 
 /**
- * Keeps what says that a TPM is genuine: trust anchors, revocation lists and an inventory of known EKs.
+ * One change of the endorsements.
+ *
+ * @generated from message assay.v1.EndorsementChange
+ */
+export type EndorsementChange = Message<"assay.v1.EndorsementChange"> & {
+  /**
+   * Version of the endorsements that it led to. Changes that were made together share one.
+   *
+   * @generated from field: uint64 endorsement_version = 1;
+   */
+  endorsementVersion: bigint;
+
+  /**
+   * What changed: "trustAnchors/{sha256}", "revocationLists/{id}", "inventory" or "inventory/{fingerprint}".
+   *
+   * @generated from field: string resource = 2;
+   */
+  resource: string;
+
+  /**
+   * Version of the resource that this made, or that a removal ended; 0 for the inventory, whose entries have none.
+   *
+   * @generated from field: uint64 version = 3;
+   */
+  version: bigint;
+
+  /**
+   * What was done, as in the audit log: "trustAnchor.add", "trustAnchor.remove", "revocationList.add",
+   * "revocationList.remove", "inventory.put" or "inventory.remove".
+   *
+   * @generated from field: string action = 4;
+   */
+  action: string;
+
+  /**
+   * Who did it, such as "identities/ada".
+   *
+   * @generated from field: string actor = 5;
+   */
+  actor: string;
+
+  /**
+   * The same in words, for people.
+   *
+   * @generated from field: string detail = 6;
+   */
+  detail: string;
+
+  /**
+   * When.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 7;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * Its record in the audit log, whose chain of hashes covers all of this but the versions.
+   *
+   * @generated from field: uint64 audit_sequence = 8;
+   */
+  auditSequence: bigint;
+};
+
+/**
+ * Describes the message assay.v1.EndorsementChange.
+ * Use `create(EndorsementChangeSchema)` to create a new message.
+ */
+export const EndorsementChangeSchema: GenMessage<EndorsementChange> = /*@__PURE__*/
+  messageDesc(file_assay_v1_endorsement, 25);
+
+/**
+ * Request of ListEndorsementChanges.
+ *
+ * @generated from message assay.v1.ListEndorsementChangesRequest
+ */
+export type ListEndorsementChangesRequest = Message<"assay.v1.ListEndorsementChangesRequest"> & {
+  /**
+   * Only changes of this resource, such as "trustAnchors/{sha256}"; empty means all.
+   *
+   * @generated from field: string resource = 1;
+   */
+  resource: string;
+
+  /**
+   * At most so many, default 50, maximum 1000.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * next_page_token of the page before.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message assay.v1.ListEndorsementChangesRequest.
+ * Use `create(ListEndorsementChangesRequestSchema)` to create a new message.
+ */
+export const ListEndorsementChangesRequestSchema: GenMessage<ListEndorsementChangesRequest> = /*@__PURE__*/
+  messageDesc(file_assay_v1_endorsement, 26);
+
+/**
+ * Response of ListEndorsementChanges.
+ *
+ * @generated from message assay.v1.ListEndorsementChangesResponse
+ */
+export type ListEndorsementChangesResponse = Message<"assay.v1.ListEndorsementChangesResponse"> & {
+  /**
+   * The changes.
+   *
+   * @generated from field: repeated assay.v1.EndorsementChange changes = 1;
+   */
+  changes: EndorsementChange[];
+
+  /**
+   * Version of the endorsements as they are now.
+   *
+   * @generated from field: uint64 endorsement_version = 2;
+   */
+  endorsementVersion: bigint;
+
+  /**
+   * Token of the next page; empty on the last.
+   *
+   * @generated from field: string next_page_token = 3;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message assay.v1.ListEndorsementChangesResponse.
+ * Use `create(ListEndorsementChangesResponseSchema)` to create a new message.
+ */
+export const ListEndorsementChangesResponseSchema: GenMessage<ListEndorsementChangesResponse> = /*@__PURE__*/
+  messageDesc(file_assay_v1_endorsement, 27);
+
+/**
+ * Keeps what says that a TPM is genuine: trust anchors, revocation lists and an inventory of known EKs, together the
+ * endorsements. The endorsements have a version, which every change counts up and every verdict names
+ * (AttestationResult.endorsement_version); each trust anchor and each issuer's revocation list has versions of its own.
  *
  * @generated from service assay.v1.EndorsementService
  */
@@ -641,7 +953,17 @@ export const EndorsementService: GenService<{
     output: typeof ListTrustAnchorsResponseSchema;
   },
   /**
-   * Removes a CA certificate.
+   * One CA certificate, also in a former version.
+   *
+   * @generated from rpc assay.v1.EndorsementService.GetTrustAnchor
+   */
+  getTrustAnchor: {
+    methodKind: "unary";
+    input: typeof GetTrustAnchorRequestSchema;
+    output: typeof GetTrustAnchorResponseSchema;
+  },
+  /**
+   * Removes a CA certificate. Its newest three versions stay readable.
    *
    * @generated from rpc assay.v1.EndorsementService.RemoveTrustAnchor
    */
@@ -651,7 +973,8 @@ export const EndorsementService: GenService<{
     output: typeof RemoveTrustAnchorResponseSchema;
   },
   /**
-   * Adds certificate revocation lists (RFC 5280), all of them or none. A list takes the place of the former one of its issuer.
+   * Adds certificate revocation lists (RFC 5280), all of them or none. A list is a new version of what its
+   * issuer (name and key) revokes, and takes the place of the former one, which stays readable.
    *
    * Each must be complete, direct, issued before now, and signed by a CA whose certificate was imported before
    * (REVOCATION_LIST_INVALID, REVOCATION_LIST_UNSUPPORTED, REVOCATION_LIST_NOT_YET_VALID,
@@ -677,7 +1000,17 @@ export const EndorsementService: GenService<{
     output: typeof ListRevocationListsResponseSchema;
   },
   /**
-   * Removes a revocation list: what it revokes is revoked no longer.
+   * The revocation list of an issuer with its bytes, also in a former version.
+   *
+   * @generated from rpc assay.v1.EndorsementService.GetRevocationList
+   */
+  getRevocationList: {
+    methodKind: "unary";
+    input: typeof GetRevocationListRequestSchema;
+    output: typeof GetRevocationListResponseSchema;
+  },
+  /**
+   * Removes the revocation list of an issuer: what it revokes is revoked no longer. Its newest three versions stay readable.
    *
    * @generated from rpc assay.v1.EndorsementService.RemoveRevocationList
    */
@@ -715,6 +1048,17 @@ export const EndorsementService: GenService<{
     methodKind: "unary";
     input: typeof RemoveInventoryEntryRequestSchema;
     output: typeof RemoveInventoryEntryResponseSchema;
+  },
+  /**
+   * Every change of the endorsements, newest first: who made it, when, and which versions it led to. Changes before a store
+   * kept them are only in the audit log.
+   *
+   * @generated from rpc assay.v1.EndorsementService.ListEndorsementChanges
+   */
+  listEndorsementChanges: {
+    methodKind: "unary";
+    input: typeof ListEndorsementChangesRequestSchema;
+    output: typeof ListEndorsementChangesResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_assay_v1_endorsement, 0);

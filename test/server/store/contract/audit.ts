@@ -20,10 +20,10 @@ export function describeAudit(given: Given): void {
       await store.deletePolicy('base', { ...OPERATOR, expected: 2 });
       const anchor = { fingerprint: digest('ca'), subject: 'CN=ca', anchor: true, notAfter: 1, certificate: '30' };
       await store.addTrustAnchors([anchor], OPERATOR);
-      await store.removeTrustAnchor(digest('ca'), OPERATOR);
+      await store.removeTrustAnchor(digest('ca'), { ...OPERATOR, expected: 'any' });
       const list = { fingerprint: digest('crl'), issuer: 'CN=ca', issuerKey: digest('key'), number: '', list: '30' };
       await store.addRevocationLists([{ ...list, thisUpdate: 1, nextUpdate: null, entries: 0 }], OPERATOR);
-      await store.removeRevocationList(digest('crl'), OPERATOR);
+      await store.removeRevocationList(digest('crl'), { ...OPERATOR, expected: 'any' });
       await store.putInventory([{ fingerprint: digest('ek'), group: '', comment: '' }], OPERATOR);
       await store.removeInventory(digest('ek'), OPERATOR);
       await store.putIdentity(

@@ -21,8 +21,10 @@ export function describeEndorsements(given: Given): void {
     list: '3082',
     ...change,
   });
-  const summary = ({ list: _list, ...rest }: ReturnType<typeof list>) => ({
+  const summary = ({ list: _list, ...rest }: ReturnType<typeof list>, version = 1, id = rest.fingerprint) => ({
     ...rest,
+    id,
+    version,
     createTime: given.store.now(),
   });
   const entry = (name: string, group = '') => ({ fingerprint: ek(name).fingerprint, group, comment: '' });
@@ -30,14 +32,16 @@ export function describeEndorsements(given: Given): void {
   describe('endorsements', () => {
     it('keeps trust anchors and lists them page by page', async () => {
       const added = await given.store.addTrustAnchors([anchor('b'), anchor('a')], OPERATOR);
-      expect(added).toEqual(['b', 'a'].map((name) => ({ ...anchor(name), createTime: given.store.now() })));
+      expect(added).toEqual(['b', 'a'].map((name) => ({ ...anchor(name), version: 1, createTime: given.store.now() })));
       const all = await given.store.allTrustAnchors();
       expect(all.map(({ subject }) => subject).sort()).toEqual(['CN=a', 'CN=b']);
       const page = await given.store.listTrustAnchors({ limit: 1, after: '' });
       expect(page).toEqual({ items: all.slice(0, 1), next: all[0]?.fingerprint });
-      await given.store.removeTrustAnchor(digest('a'), OPERATOR);
+      await given.store.removeTrustAnchor(digest('a'), { ...OPERATOR, expected: 'any' });
       expect((await given.store.allTrustAnchors()).map(({ subject }) => subject)).toEqual(['CN=b']);
-      await expect(given.store.removeTrustAnchor(digest('a'), OPERATOR)).rejects.toMatchObject({ code: 'not_found' });
+      await expect(given.store.removeTrustAnchor(digest('a'), { ...OPERATOR, expected: 'any' })).rejects.toMatchObject({
+        code: 'not_found',
+      });
     });
 
     it('changes nothing by an anchor that is there already', async () => {
@@ -62,7 +66,7 @@ export function describeEndorsements(given: Given): void {
       expect(await commit(given.store, judged)).toEqual({ outcome: 'fenced' });
 
       await commit(given.store, await round(given.store, 'h-certified'));
-      await given.store.removeTrustAnchor(digest('a'), OPERATOR);
+      await given.store.removeTrustAnchor(digest('a'), { ...OPERATOR, expected: 'any' });
       expect(await reasons(given.store, 'h-certified')).toEqual(['APPRAISAL_INPUT_CHANGED']);
     });
 
@@ -76,7 +80,7 @@ export function describeEndorsements(given: Given): void {
 
     it('keeps revocation lists and lists them page by page, without their bytes', async () => {
       const lists = [list('b'), list('a', { number: '', nextUpdate: null })];
-      expect(await given.store.addRevocationLists(lists, OPERATOR)).toEqual(lists.map(summary));
+      expect(await given.store.addRevocationLists(lists, OPERATOR)).toEqual(lists.map((each) => summary(each)));
       await given.reopen();
       const all = await given.store.allRevocationLists();
       expect(all.map(({ issuer }) => issuer).sort()).toEqual(['CN=a', 'CN=b']);
@@ -85,9 +89,11 @@ export function describeEndorsements(given: Given): void {
       const second = await given.store.listRevocationLists({ limit: 1, after: first.next ?? '' });
       expect([...first.items, ...second.items]).toEqual(all.map(({ list: _list, ...rest }) => rest));
       expect(second.next).toBeNull();
-      await given.store.removeRevocationList(list('a').fingerprint, OPERATOR);
+      await given.store.removeRevocationList(list('a').fingerprint, { ...OPERATOR, expected: 'any' });
       expect((await given.store.allRevocationLists()).map(({ issuer }) => issuer)).toEqual(['CN=b']);
-      await expect(given.store.removeRevocationList(list('a').fingerprint, OPERATOR)).rejects.toMatchObject({
+      await expect(
+        given.store.removeRevocationList(list('a').fingerprint, { ...OPERATOR, expected: 'any' }),
+      ).rejects.toMatchObject({
         code: 'not_found',
       });
     });
@@ -97,13 +103,15 @@ export function describeEndorsements(given: Given): void {
       const second = { ...first, fingerprint: digest('second'), number: '02', list: '3083' };
       const otherKey = list('a', { fingerprint: digest('other'), issuerKey: digest('other key') });
       await given.store.addRevocationLists([first, otherKey, list('b')], OPERATOR);
-      expect(await given.store.addRevocationLists([second], OPERATOR)).toEqual([summary(second)]);
+      expect(await given.store.addRevocationLists([second], OPERATOR)).toEqual([summary(second, 2, first.fingerprint)]);
       const kept = (await given.store.allRevocationLists()).map(({ fingerprint }) => fingerprint);
       expect(kept.sort()).toEqual([second, otherKey, list('b')].map(({ fingerprint }) => fingerprint).sort());
 
       const third = { ...first, fingerprint: digest('third'), number: '03' };
       const fourth = { ...first, fingerprint: digest('fourth'), number: '04' };
-      expect(await given.store.addRevocationLists([third, fourth], OPERATOR)).toEqual([summary(fourth)]);
+      expect(await given.store.addRevocationLists([third, fourth], OPERATOR)).toEqual([
+        summary(fourth, 4, first.fingerprint),
+      ]);
     });
 
     it('refuses a list that is not newer than the one it would replace, and every other one with it', async () => {
@@ -138,7 +146,7 @@ export function describeEndorsements(given: Given): void {
       expect(await commit(given.store, judged)).toEqual({ outcome: 'fenced' });
 
       await commit(given.store, await round(given.store, 'h-certified'));
-      await given.store.removeRevocationList(list('a').fingerprint, OPERATOR);
+      await given.store.removeRevocationList(list('a').fingerprint, { ...OPERATOR, expected: 'any' });
       expect(await reasons(given.store, 'h-certified')).toEqual(['APPRAISAL_INPUT_CHANGED']);
       expect((await given.store.epochs()).endorsement).toBe(endorsement + 2);
     });

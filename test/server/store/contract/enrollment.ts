@@ -1,6 +1,20 @@
 import { describe, expect, it } from 'vitest';
 import type { EnrollInput } from '../../../../server/store/store.ts';
-import { affirmed, ak, digest, ek, enrollAgain, enrolled, enrollment, OPERATOR, policy, reasons } from '../fixtures.ts';
+import {
+  affirmed,
+  ak,
+  commit,
+  digest,
+  ek,
+  enrollAgain,
+  enrolled,
+  enrollment,
+  OPERATOR,
+  policy,
+  reasons,
+  round,
+  verdict,
+} from '../fixtures.ts';
 import type { Given } from './harness.ts';
 
 export function describeEnrollment(given: Given): void {
@@ -228,6 +242,19 @@ export function describeEnrollment(given: Given): void {
       expect(outcome).toMatchObject({ outcome: 'refreshed', host: { clock: host.clock, banksProven: false } });
       const result = await given.store.getResult('h-a');
       expect(result).toMatchObject({ status: 'none', checks: [{ reason: 'TPM_RESET' }], validUntil: null });
+    });
+
+    it('keeps a verdict against a host that enrols again after a resume, and ends it with a reset', async () => {
+      const host = await affirmed(given.store, 'a');
+      const against = await round(given.store, 'h-a', { verdict: verdict(host, { status: 'contraindicated' }) });
+      await commit(given.store, against);
+      const again = async (change: object) => {
+        const present = (await given.store.getHost('h-a')) ?? host;
+        await given.store.enroll(await enrollAgain(given.store, present, { clock: { ...present.clock, ...change } }));
+        return (await given.store.getResult('h-a'))?.status;
+      };
+      expect(await again({ restartCount: host.clock.restartCount + 1 })).toBe('contraindicated');
+      expect(await again({ resetCount: host.clock.resetCount + 1, restartCount: 0 })).toBe('none');
     });
 
     it('keeps a waiting host waiting when it enrols again for approval', async () => {
