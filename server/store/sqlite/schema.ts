@@ -1,5 +1,6 @@
 import { StoreError } from '../store.ts';
 import { type Database, integer } from './database.ts';
+import { moveLogsToBlobs } from './move-logs-to-blobs.ts';
 
 /**
  * Forward migrations; the position is the schema's version, from 1. A released one is never edited.
@@ -7,7 +8,7 @@ import { type Database, integer } from './database.ts';
  * `results` holds of a present result only what confirmations move; the rest stands in its row of `changes`, which is at once the
  * history and what watches read.
  */
-const MIGRATIONS: readonly string[] = [
+const MIGRATIONS: readonly (string | ((database: Database) => void))[] = [
   `
 CREATE TABLE store (
   id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -286,6 +287,7 @@ CREATE TABLE runtimes (
   update_time INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 `,
+  moveLogsToBlobs,
 ];
 
 /** Version of the schema that this program writes. */
@@ -304,7 +306,8 @@ export function migrate(database: Database): void {
     if (index < version) continue;
     database.exec('BEGIN IMMEDIATE');
     try {
-      database.exec(migration);
+      if (typeof migration === 'string') database.exec(migration);
+      else migration(database);
       database.exec(`UPDATE schema_version SET version = ${index + 1} WHERE id = 1`);
       database.exec('COMMIT');
     } catch (error) {

@@ -22,6 +22,7 @@ import { openSqliteStore } from '../../../server/store/sqlite.ts';
 import type { Store } from '../../../server/store/store.ts';
 import { describeStoreContract } from './contract.ts';
 import { FakeClock } from './contract/harness.ts';
+import { LOGS_IN_PARTS, PARTS } from './former-schema.ts';
 import { affirmed, digest, enrolled, enrollment, OPERATOR, policy, round } from './fixtures.ts';
 
 const BOB = { name: 'bob', roles: ['auditor' as const], keySha256: 'ab', expireTime: 4e12 };
@@ -154,6 +155,7 @@ describe('the SQLite store', () => {
   it('brings a store of the first schema up to date, and keeps what it holds', async () => {
     const first = await open(directory);
     await affirmed(first, 'a');
+    await enrolled(first, 'b', { logs: [{ kind: 'ima', offset: 0, data: Buffer.from('one ') }] });
     await first.putPolicy(policy('kept'), { ...OPERATOR, expected: null });
     await first.putIdentity({ ...BOB, scope: {} }, OPERATOR);
     const before = [await first.getHost('h-a'), await first.getResult('h-a'), await first.listAudit(0, 100)];
@@ -161,6 +163,7 @@ describe('the SQLite store', () => {
     const database = new DatabaseSync(join(directory, 'assay.db'));
     database.exec(
       [
+        ...LOGS_IN_PARTS,
         'DROP TABLE revocation_lists',
         'ALTER TABLE identities DROP COLUMN scope',
         'ALTER TABLE changes DROP COLUMN prior_policy_id',
@@ -181,12 +184,13 @@ describe('the SQLite store', () => {
     const store = await start();
     expect([await store.getHost('h-a'), await store.getResult('h-a'), await store.listAudit(0, 100)]).toEqual(before);
     expect(await store.allRevocationLists()).toEqual([]);
+    expect(Buffer.from(await store.readLog('h-b', 'ima', 0, 1e6)).equals(PARTS)).toBe(true);
     expect(await store.getBoot('h-a')).toBeNull();
     expect(await store.getRuntime('h-a')).toBeNull();
     expect(await store.getPolicy('kept', 1)).toMatchObject({ references: [] });
     expect(await store.getIdentity('bob')).toMatchObject({ ...BOB, scope: {} });
     const priors = (await store.changesSince(0, 10)).map(({ prior }) => prior);
-    expect(priors).toEqual([null, { labels: {}, status: 'none', policyId: '' }]);
+    expect(priors).toEqual([null, { labels: {}, status: 'none', policyId: '' }, null]);
   });
 
   it('keeps the entries of kept versions alone, and drops those of drafts that nobody went on with', async () => {
