@@ -114,6 +114,8 @@ class SqliteStore implements Store {
   readonly getBoot = this.#operation('getBoot');
   readonly getRuntime = this.#operation('getRuntime');
   readonly readLog = this.#operation('readLog');
+  readonly dueReappraisals = this.#operation('dueReappraisals');
+  readonly commitReappraisals = this.#operation('commitReappraisals');
   readonly epochs = this.#operation('epochs');
   readonly allPolicies = this.#operation('allPolicies');
   readonly getPolicy = this.#operation('getPolicy');

@@ -10,6 +10,7 @@ import {
 import { akReplacedVerdict, awaitingVerdict, resetVerdict } from '../own-verdicts.ts';
 import type { ChangeCause, HostRecord, Verdict } from '../records.ts';
 import type { EnrollInput, EnrollOutcome } from '../store.ts';
+import { dropBasis } from './bases.ts';
 import type { Database } from './database.ts';
 import { akOwners, anyBanned, ekOwners, formerHost, getHost, insertHost, saveHost } from './hosts.ts';
 import { dropLogs, keepBoot, keepLogs } from './logs.ts';
@@ -90,6 +91,7 @@ function carryOut(
 
 /** The quote of the enrolment is the first evidence of another boot: what the former one proved ends with it. */
 function writeReset(tx: Transaction, host: HostRecord): void {
+  dropBasis(tx, host.id);
   if (readPresent(tx.database, host.id)?.result.status === 'none') return;
   writeOwnVerdict(tx, host, resetVerdict(host), 'enrolled');
 }

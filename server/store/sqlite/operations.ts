@@ -21,6 +21,7 @@ import { platform } from './platform.ts';
 import { deleteKeyring, getKeyring, listKeyrings, putKeyring, removeKeyringKey } from './keyrings.ts';
 import { placementsSince } from './placements.ts';
 import { allPolicies, deletePolicy, getPolicy, listPolicies, putPolicy } from './policies.ts';
+import { commitReappraisals, dueReappraisals } from './reappraisals.ts';
 import {
   addReferenceEntries,
   commitReferenceDraft,
@@ -117,6 +118,8 @@ const TABLE: Operations = {
   logStates: (database, _now, hostId) => logStates(database, hostId),
   getBoot: (database, _now, hostId) => getBoot(database, hostId),
   getRuntime: (database, _now, hostId) => getRuntime(database, hostId),
+  dueReappraisals: (database, _now, limit, connectedBefore) => dueReappraisals(database, limit, connectedBefore),
+  commitReappraisals,
   readLog: (database, _now, hostId, kind, offset, limit) => readLog(database, hostId, kind, offset, limit),
 
   epochs: (database) => readEpochs(database),

@@ -2,11 +2,13 @@ import { isOtherBoot } from '../enroll-rules.ts';
 import { isExpired } from '../own-verdicts.ts';
 import type { TrustStatus } from '../records.ts';
 import { StoreError, type RoundInput, type RoundMoves } from '../store.ts';
+import { shortenBasis } from './bases.ts';
 import { type Database, integer, optionalInteger } from './database.ts';
 import { getHost, getRoundHost, type RoundHost, saveMoving, saveStanding } from './hosts.ts';
 import { dropLogs, keepBoot, keepLogs } from './logs.ts';
 import { holdsRuntime, keepRuntime } from './runtimes.ts';
 import {
+  auditStatus,
   PRESENT_SQL,
   type Present,
   readPresent,
@@ -97,7 +99,7 @@ function commitRound(tx: Transaction, input: RoundMessage): RoundAnswer {
     input.verdictJson,
     present,
   );
-  auditStatus(tx, present.result, result);
+  auditStatus(tx, `agent hosts/${host.id}`, present.result, result);
   return { outcome: 'changed', result, moved: movesOf(host) };
 }
 
@@ -167,12 +169,6 @@ function movesOf(host: RoundHost): StoredMoves {
   return { version, round, streamEpoch, connected, findings, tlsKeySha256, nextTlsKeySha256 };
 }
 
-function auditStatus(tx: Transaction, before: ResultHead, after: ResultHead): void {
-  if (before.status === after.status) return;
-  const detail = `${before.status} to ${after.status} at revision ${after.revision}`;
-  tx.audit(`agent hosts/${after.hostId}`, 'result.change', `hosts/${after.hostId}`, detail);
-}
-
 /** Counts a torn round if it is the host's present one; returns the count. */
 export function countTorn(database: Database, now: number, hostId: string, round: number): number {
   return write(database, now, (tx) => {
@@ -197,6 +193,7 @@ export function streamLost(database: Database, now: number, hostId: string, stre
       writeLapse(tx, present);
       return;
     }
+    shortenBasis(tx, hostId, tx.now + grace);
     const { connectivity, validUntil } = present.result;
     const shortened = validUntil === null ? null : Math.min(validUntil, tx.now + grace);
     if (connectivity === 'unreachable' && shortened === validUntil) return;
@@ -231,5 +228,7 @@ export function expireResults(database: Database, now: number, limit: number): n
 export function expireAll(tx: Transaction): number {
   const rows = tx.database.all(`${PRESENT_SQL} WHERE p.lapse_time IS NOT NULL ORDER BY p.host_id`);
   for (const row of rows) writeLapse(tx, toPresent(row));
+  // Nobody knows any more how old evidence is.
+  tx.run('DELETE FROM reappraisals');
   return rows.length;
 }

@@ -288,6 +288,17 @@ CREATE TABLE runtimes (
 ) STRICT, WITHOUT ROWID;
 `,
   moveLogsToBlobs,
+  `
+CREATE TABLE reappraisals (
+  host_id TEXT PRIMARY KEY REFERENCES hosts (id) ON DELETE CASCADE,
+  basis INTEGER NOT NULL REFERENCES changes (revision),
+  valid_until INTEGER NOT NULL,
+  since INTEGER NOT NULL,
+  due INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX reappraisals_basis ON reappraisals (basis);
+CREATE INDEX reappraisals_due ON reappraisals (since, host_id) WHERE due = 1;
+`,
 ];
 
 /** Version of the schema that this program writes. */

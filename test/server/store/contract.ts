@@ -12,6 +12,7 @@ import { describeLogs } from './contract/logs.ts';
 import { describePlatform } from './contract/platform.ts';
 import { describePlacements } from './contract/placements.ts';
 import { describePolicies } from './contract/policies.ts';
+import { describeReappraisals } from './contract/reappraisals.ts';
 import { describeReferenceSets } from './contract/reference-sets.ts';
 import { describeReferences } from './contract/references.ts';
 import { describeReplacement } from './contract/replacement.ts';
@@ -33,6 +34,7 @@ export function describeStoreContract(name: string, makePlace: () => Promise<Sto
     describeExpiry(given);
     describeLogs(given);
     describeRuntimes(given);
+    describeReappraisals(given);
     describeWatching(given);
     describePlatform(given);
     describeScopes(given);

@@ -5,6 +5,7 @@ export const PARTS = Buffer.concat([Buffer.from('one '), Buffer.alloc(200_000)])
 
 /** Takes back that logs are blobs. */
 export const LOGS_IN_PARTS: readonly string[] = [
+  'DROP TABLE reappraisals',
   'DROP TRIGGER log_chunks_dropped',
   'DROP TABLE log_chunks',
   'DROP TABLE blobs',
