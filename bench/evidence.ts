@@ -89,9 +89,7 @@ async function measureLists(
   const before = stored();
   const lists = new Map(ids.map((id) => [id, listOf(entries, id)]));
   const size = lists.get(ids[0] ?? '')?.length ?? 0;
-  const cost = await commit(store, ids, (id) => [
-    { kind: 'ima', offset: 0, data: lists.get(id) ?? new Uint8Array(0) },
-  ]);
+  const cost = await commit(store, ids, (id) => [{ kind: 'ima', offset: 0, data: lists.get(id) ?? new Uint8Array(0) }]);
   return [
     {
       name: `IMA lists of ${entries} entries, each of its own: bytes kept of one`,

@@ -1,5 +1,5 @@
+import type { Epochs } from './epochs.ts';
 import type { HostRecord, ResultRecord, Verdict } from './records.ts';
-import type { Epochs } from './store.ts';
 
 /** A host whose verdict fell because what it was judged by has changed, and the verdict before that. */
 export interface DueReappraisal {

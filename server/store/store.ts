@@ -1,3 +1,4 @@
+import type { Epochs } from './epochs.ts';
 import type { IdentityStore } from './identity-store.ts';
 import type { LogStore } from './log-store.ts';
 import type { PlatformStore } from './platform-store.ts';
@@ -30,6 +31,7 @@ import type { Actor, HostActor, Page, PageRequest } from './page.ts';
 import type { ReappraisalStore } from './reappraisal-store.ts';
 import type { ReferenceStore, ReferenceVersion } from './reference-store.ts';
 
+export type { Epochs } from './epochs.ts';
 export type { Actor, HostActor, Page, PageRequest } from './page.ts';
 
 export type StoreErrorCode =
@@ -61,14 +63,6 @@ export class StoreError extends Error {
     super(message, options);
     this.code = code;
   }
-}
-
-/** Versions of what verdicts depend on. */
-export interface Epochs {
-  /** Counts changes of any policy, and of any set or keyring that a policy names. */
-  readonly policy: number;
-  /** Counts changes of trust anchors, revocation lists and inventory. */
-  readonly endorsement: number;
 }
 
 /** A proven enrolment, to be written in one transaction. */

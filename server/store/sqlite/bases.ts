@@ -13,7 +13,13 @@ export interface Basis {
 }
 
 /** After these the evidence of before is still the last one of this host, with this key, in this boot. */
-const LEAVE: ReadonlySet<ChangeCause> = new Set(['input_changed', 'reappraised', 'updated', 'approved', 'disconnected']);
+const LEAVE: ReadonlySet<ChangeCause> = new Set([
+  'input_changed',
+  'reappraised',
+  'updated',
+  'approved',
+  'disconnected',
+]);
 
 export function readBasis(database: Database, hostId: string): Basis | null {
   const row = database.get('SELECT basis, valid_until, due FROM reappraisals WHERE host_id = ?', hostId);

@@ -1,7 +1,19 @@
 import { describe, expect, it } from 'vitest';
 import type { DueReappraisal, ReappraisalInput } from '../../../../server/store/reappraisal-store.ts';
-import { affirmed, ak, commit, digest, enrollAgain, enrolled, MINUTE, OPERATOR } from '../fixtures.ts';
-import { policy, reasons, round, verdict } from '../fixtures.ts';
+import {
+  affirmed,
+  ak,
+  commit,
+  digest,
+  enrollAgain,
+  enrolled,
+  MINUTE,
+  OPERATOR,
+  policy,
+  reasons,
+  round,
+  verdict,
+} from '../fixtures.ts';
 import type { Given } from './harness.ts';
 
 export function describeReappraisals(given: Given): void {
@@ -146,7 +158,10 @@ export function describeReappraisals(given: Given): void {
       ['another round', async () => commit(given.store, await round(given.store, 'h-a', { streamEpoch: 0 }))],
       ['another change of policies', change],
       ['a change of the inventory', () => addInventory()],
-      ['a change of the host', () => given.store.updateHost('h-a', { labels: { a: 'b' } }, { ...OPERATOR, version: null })],
+      [
+        'a change of the host',
+        () => given.store.updateHost('h-a', { labels: { a: 'b' } }, { ...OPERATOR, version: null }),
+      ],
       ['a ban', () => given.store.revokeHost('h-a', { ...OPERATOR, reason: '' })],
       ['a deletion', () => given.store.deleteHost('h-a', OPERATOR)],
       ['an accepted clock', () => given.store.acceptClock({ actor: 'service' })],
