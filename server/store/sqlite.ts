@@ -114,6 +114,8 @@ class SqliteStore implements Store {
   readonly getBoot = this.#operation('getBoot');
   readonly getRuntime = this.#operation('getRuntime');
   readonly readLog = this.#operation('readLog');
+  readonly formerBoots = this.#operation('formerBoots');
+  readonly readFormerLog = this.#operation('readFormerLog');
   readonly dueReappraisals = this.#operation('dueReappraisals');
   readonly commitReappraisals = this.#operation('commitReappraisals');
   readonly epochs = this.#operation('epochs');

@@ -249,7 +249,10 @@ export interface ResultStore {
   heads(): Promise<{ readonly revision: number; readonly confirmation: number }>;
   /** Present results as they stood together at one revision, for the start of a watch. */
   snapshot(filter: ResultFilter): Promise<{ readonly revision: number; readonly results: readonly ResultRecord[] }>;
-  /** Drops changes older than a time, but never a host's present result or what it is to be judged anew from; returns how many. */
+  /**
+   * Drops changes older than a time, and boots that ended before it, but never a host's present result or what it is to be judged
+   * anew from; returns how many.
+   */
   compact(before: number): Promise<number>;
 }
 

@@ -13,7 +13,7 @@ import type { EnrollInput, EnrollOutcome } from '../store.ts';
 import { dropBasis } from './bases.ts';
 import type { Database } from './database.ts';
 import { akOwners, anyBanned, ekOwners, formerHost, getHost, insertHost, saveHost } from './hosts.ts';
-import { dropLogs, keepBoot, keepLogs } from './logs.ts';
+import { endBoot, keepBoot, keepLogs } from './logs.ts';
 import { dropRuntime } from './runtimes.ts';
 import { readPresent, writeRevision } from './revisions.ts';
 import { type Transaction, write } from './transaction.ts';
@@ -98,8 +98,10 @@ function writeReset(tx: Transaction, host: HostRecord): void {
 
 /** Writes a host whose new AK takes effect: its trust and the logs of the former AK's rounds go in the same transaction. */
 export function writeAkReplaced(tx: Transaction, host: HostRecord): void {
+  const former = getHost(tx.database, host.id);
+  const present = readPresent(tx.database, host.id);
+  if (former !== null && present !== null) endBoot(tx, former, present.result);
   saveHost(tx, host);
-  dropLogs(tx, host.id);
   dropRuntime(tx, host.id);
   writeOwnVerdict(tx, host, akReplacedVerdict(host), 'ak_replaced');
 }

@@ -102,18 +102,24 @@ export function dropChunks(tx: BlobWriter, { hostId, kind }: LogName, from: numb
   tx.run('DELETE FROM log_chunks WHERE host_id = ? AND kind = ? AND start >= ?', hostId, kind, from);
 }
 
+/** Whose chunks they are: a host's, or those of one of its former boots. */
+const READ = {
+  host: `SELECT start, size, blob FROM log_chunks WHERE host_id = ?1 AND kind = ?2 AND start < ?4 AND start >= coalesce(
+    (SELECT max(start) FROM log_chunks WHERE host_id = ?1 AND kind = ?2 AND start <= ?3), 0) ORDER BY start`,
+  boot: `SELECT start, size, blob FROM former_chunks WHERE boot = ?1 AND kind = ?2 AND start < ?4 AND start >= coalesce(
+    (SELECT max(start) FROM former_chunks WHERE boot = ?1 AND kind = ?2 AND start <= ?3), 0) ORDER BY start`,
+} as const;
+
 /** The bytes from an offset to an end that the log reaches. Throws corrupt where they are not all there. */
-export function readChunks(database: Database, { hostId, kind }: LogName, offset: number, end: number): Uint8Array {
+export function readChunks(
+  database: Database,
+  [owner, id]: readonly ['host', string] | readonly ['boot', number],
+  kind: LogKind,
+  { offset, end }: { readonly offset: number; readonly end: number },
+): Uint8Array {
   const out = new Uint8Array(Math.max(0, end - offset));
   if (out.byteLength === 0) return out;
-  const rows = database.all(
-    `SELECT start, size, blob FROM log_chunks WHERE host_id = ?1 AND kind = ?2 AND start < ?4 AND start >= coalesce(
-      (SELECT max(start) FROM log_chunks WHERE host_id = ?1 AND kind = ?2 AND start <= ?3), 0) ORDER BY start`,
-    hostId,
-    kind,
-    offset,
-    end,
-  );
+  const rows = database.all(READ[owner], id, kind, offset, end);
   let at = offset;
   for (const row of rows) {
     const { start, size, blob } = toChunk(row);
@@ -122,7 +128,7 @@ export function readChunks(database: Database, { hostId, kind }: LogName, offset
     out.set(data.subarray(at - start, end - start), at - offset);
     at = Math.min(end, start + data.byteLength);
   }
-  if (at < end) throw new StoreError('corrupt', `of a log of host ${hostId} a part is missing`);
+  if (at < end) throw new StoreError('corrupt', `of a log of ${owner} ${id} a part is missing`);
   return out;
 }
 

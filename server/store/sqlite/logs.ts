@@ -1,6 +1,7 @@
 import { placeLogPart } from '../log-rules.ts';
 import type { BootRecord, LogKind, LogPart, LogState } from '../records.ts';
 import { type Database, integer, json, text } from './database.ts';
+import { keepFormerBoot } from './former-boots.ts';
 import { appendChunks, cutChunks, dropChunks, readChunks } from './log-chunks.ts';
 import type { Transaction } from './transaction.ts';
 
@@ -12,10 +13,15 @@ export function keepLogs(tx: Transaction, hostId: string, parts: readonly LogPar
   for (const { kind, reason } of unreadable) setLog(tx, hostId, kind, keptSize(tx.database, hostId, kind), reason);
 }
 
-/** Drops every log of a host and what was proven of its boot: it has booted anew, or has another AK. */
-export function dropLogs(tx: Transaction, hostId: string): void {
-  tx.run('DELETE FROM logs WHERE host_id = ?', hostId);
-  keepBoot(tx, hostId, null);
+/** A boot of a host has ended, or the host has another AK: its logs and what was proven of it are of a former boot from now on. */
+export function endBoot(
+  tx: Transaction,
+  host: Parameters<typeof keepFormerBoot>[1],
+  present: Parameters<typeof keepFormerBoot>[2],
+): void {
+  keepFormerBoot(tx, host, present);
+  tx.run('DELETE FROM logs WHERE host_id = ?', host.id);
+  keepBoot(tx, host.id, null);
 }
 
 /** Of what is kept of a log so many bytes stay. */
@@ -51,7 +57,7 @@ export function logStates(database: Database, hostId: string): readonly LogState
 
 export function readLog(database: Database, hostId: string, kind: LogKind, offset: number, limit: number): Uint8Array {
   const end = Math.min(offset + limit, keptSize(database, hostId, kind));
-  return readChunks(database, { hostId, kind }, offset, end);
+  return readChunks(database, ['host', hostId], kind, { offset, end });
 }
 
 function keepLogPart(tx: Transaction, hostId: string, part: LogPart): void {

@@ -12,6 +12,7 @@ import {
 } from './endorsements.ts';
 import { enroll } from './enrollment.ts';
 import { readEpochs } from './epochs.ts';
+import { formerBoots, readFormerLog } from './former-boots.ts';
 import { approveHost, deleteHost, replaceHost, revokeHost, updateHost } from './host-changes.ts';
 import { findByEks, findHost, getHost, listHosts } from './hosts.ts';
 import { getIdentity, listAudit, listIdentities, putIdentity, revokeIdentity } from './identities.ts';
@@ -118,6 +119,8 @@ const TABLE: Operations = {
   logStates: (database, _now, hostId) => logStates(database, hostId),
   getBoot: (database, _now, hostId) => getBoot(database, hostId),
   getRuntime: (database, _now, hostId) => getRuntime(database, hostId),
+  formerBoots: (database, _now, hostId) => formerBoots(database, hostId),
+  readFormerLog: (database, _now, boot, kind, offset, limit) => readFormerLog(database, boot, kind, offset, limit),
   dueReappraisals: (database, _now, limit, connectedBefore) => dueReappraisals(database, limit, connectedBefore),
   commitReappraisals,
   readLog: (database, _now, hostId, kind, offset, limit) => readLog(database, hostId, kind, offset, limit),

@@ -5,7 +5,7 @@ import { StoreError, type RoundInput, type RoundMoves } from '../store.ts';
 import { shortenBasis } from './bases.ts';
 import { type Database, integer, optionalInteger } from './database.ts';
 import { getHost, getRoundHost, type RoundHost, saveMoving, saveStanding } from './hosts.ts';
-import { dropLogs, keepBoot, keepLogs } from './logs.ts';
+import { endBoot, keepBoot, keepLogs } from './logs.ts';
 import { holdsRuntime, keepRuntime } from './runtimes.ts';
 import {
   auditStatus,
@@ -69,7 +69,7 @@ function commitRound(tx: Transaction, input: RoundMessage): RoundAnswer {
   saveMoving(tx, host);
   const whole = host.version === before.version ? null : getHost(tx.database, host.id);
   if (whole !== null) saveStanding(tx, { ...whole, ...host });
-  if (isOtherBoot(before.clock, input.clock)) dropLogs(tx, host.id);
+  if (isOtherBoot(before.clock, input.clock)) endBoot(tx, before, present.result);
   keepLogs(tx, host.id, input.logs, input.unreadable);
   keepBoot(tx, host.id, input.boot);
   if (input.runtime !== undefined) keepRuntime(tx, host.id, input.runtime);

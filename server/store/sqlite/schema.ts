@@ -1,6 +1,6 @@
 import { StoreError } from '../store.ts';
 import { type Database, integer } from './database.ts';
-import { moveLogsToBlobs } from './move-logs-to-blobs.ts';
+import { keepEvidence } from './keep-evidence.ts';
 
 /**
  * Forward migrations; the position is the schema's version, from 1. A released one is never edited.
@@ -287,18 +287,7 @@ CREATE TABLE runtimes (
   update_time INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 `,
-  moveLogsToBlobs,
-  `
-CREATE TABLE reappraisals (
-  host_id TEXT PRIMARY KEY REFERENCES hosts (id) ON DELETE CASCADE,
-  basis INTEGER NOT NULL REFERENCES changes (revision),
-  valid_until INTEGER NOT NULL,
-  since INTEGER NOT NULL,
-  due INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX reappraisals_basis ON reappraisals (basis);
-CREATE INDEX reappraisals_due ON reappraisals (since, host_id) WHERE due = 1;
-`,
+  keepEvidence,
 ];
 
 /** Version of the schema that this program writes. */

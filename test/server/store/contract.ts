@@ -5,6 +5,7 @@ import { describeEndorsements } from './contract/endorsements.ts';
 import { describeEnrollment } from './contract/enrollment.ts';
 import { describeExpiry } from './contract/expiry.ts';
 import { givenStore, type StorePlace } from './contract/harness.ts';
+import { describeFormerBoots } from './contract/former-boots.ts';
 import { describeHosts } from './contract/hosts.ts';
 import { describeIdentities } from './contract/identities.ts';
 import { describeKeyrings } from './contract/keyrings.ts';
@@ -33,6 +34,7 @@ export function describeStoreContract(name: string, makePlace: () => Promise<Sto
     describeStreams(given);
     describeExpiry(given);
     describeLogs(given);
+    describeFormerBoots(given);
     describeRuntimes(given);
     describeReappraisals(given);
     describeWatching(given);

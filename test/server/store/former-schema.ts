@@ -6,6 +6,8 @@ export const PARTS = Buffer.concat([Buffer.from('one '), Buffer.alloc(200_000)])
 /** Takes back that logs are blobs. */
 export const LOGS_IN_PARTS: readonly string[] = [
   'DROP TABLE reappraisals',
+  'DROP TABLE former_chunks',
+  'DROP TABLE former_boots',
   'DROP TRIGGER log_chunks_dropped',
   'DROP TABLE log_chunks',
   'DROP TABLE blobs',
