@@ -21,9 +21,9 @@ export const explainKept = {
     const names = pcrs.slice(0, 8).map(({ hash, pcr }) => `${algorithmName(hash)}:${pcr}`);
     return unevaluated(ID, {
       reason: 'KEPT_PCR_UNQUOTED',
-      observed: `not in the last quote: ${names.join(', ')}${pcrs.length > names.length ? ', …' : ''}`,
+      observed: `not kept of the last quote: ${names.join(', ')}${pcrs.length > names.length ? ', …' : ''}`,
       expected: 'a quote of every PCR that the policy looks at',
-      message: 'The policy looks at PCRs that the last quote did not cover. The next quote will tell.',
+      message: 'The policy looks at PCRs whose values are not kept of the last quote. The next quote will tell.',
     });
   },
 

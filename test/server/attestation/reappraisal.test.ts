@@ -235,7 +235,7 @@ describe('a host that is not there', () => {
       'appraisal-input error APPRAISAL_INPUT_CHANGED',
       'kept-evidence error KEPT_PCR_UNQUOTED',
     ]);
-    expect(result?.checks.at(-1)?.observed).toBe('not in the last quote: sha256:7, sha256:4');
+    expect(result?.checks.at(-1)?.observed).toBe('not kept of the last quote: sha256:7, sha256:4');
     expect(await settle()).toBe(0);
     expect((await host.attest()).status).toBe('affirming');
   });
