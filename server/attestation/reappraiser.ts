@@ -10,6 +10,7 @@ import type { ResultRecord, Verdict } from '../store/records.ts';
 import { StoreError } from '../store/store.ts';
 import type { PolicyStore } from '../store/store.ts';
 import type { Finding } from '../verifier/finding.ts';
+import { CHALLENGE_LIFETIME } from './challenge.ts';
 import { explainKept } from './kept-findings.ts';
 import { judgeKeptRuntime } from './kept-runtime.ts';
 import { endorsementOf } from './known.ts';
@@ -24,8 +25,11 @@ const PAGE = 25;
 const TICK = 100;
 /** Milliseconds between two looks where nothing is due. */
 const LOOK = 500;
-/** What a stream has to bring new evidence before its host is judged by what is kept, milliseconds. */
-const HEAD_START = 2_000;
+/**
+ * What a stream has to bring new evidence before its host is judged by what is kept, milliseconds. One that leaves its challenge
+ * unanswered so long has ended; what is left are streams of a service that was killed, and the end of a very long line.
+ */
+const HEAD_START = CHALLENGE_LIFETIME;
 
 export type ReappraiserServices = Pick<AttestationServices, 'store' | 'feed' | 'endorsements' | 'boots' | 'runtimes'>;
 
@@ -39,7 +43,7 @@ export interface ReappraiserOptions {
 
 /**
  * Judges hosts anew from what is kept of them, after a change of what they are judged by: those that no stream asks for evidence, and
- * those whose stream takes long. What is due stands in the store, so that an end of the service loses none of it, and several replicas
+ * those whose stream has brought none for long. What is due stands in the store, so that an end of the service loses none of it, and several replicas
  * may do the same work: the fences let one of them write it.
  */
 export class Reappraiser {

@@ -7,7 +7,6 @@ import { failures, MeasuredHost, putRules } from '../../support/measured-host.ts
 import { filePlan, sha256 } from '../../support/measuring-kernel.ts';
 import { OneShotHost } from '../../support/one-shot-host.ts';
 import { FILES, importFiles, importKeys } from '../../support/runtime-policy.ts';
-import { caughtUp } from '../../support/stream-agent.ts';
 import { revocationList } from '../../support/test-ek-pki.ts';
 import { importRevocationList, openHouse, OPERATOR, putPolicy } from '../../support/test-service.ts';
 import type { House } from '../../support/test-service.ts';
@@ -83,22 +82,23 @@ describe('a digest that is withdrawn from a set', () => {
     expect((await good.result())?.inputDigest).not.toBe(before?.inputDigest);
   });
 
-  it('turns one whose stream is silent, whose next round confirms that', async () => {
+  it('turns one whose stream ended with its service, whose next round confirms that', async () => {
     await using host = await MeasuredHost.enrolled(house);
     host.kernel.measure(filePlan('/usr/bin/bad', 'bad'));
     expect((await host.round()).status).toBe('affirming');
+    host.agent.draining.abort();
+    expect(await host.agent.ended()).toMatchObject({ code: 'SHUTTING_DOWN' });
     await withdraw('bad');
-    await caughtUp(house);
-    const challenge = await host.agent.challenge();
-    // The stream has asked, and is given time.
+    // For all that is known its stream is being asked.
+    house.clock.advance(59_999);
     expect(await settle()).toBe(0);
-    house.clock.advance(2_000);
+    house.clock.advance(1);
     expect(await settle()).toBe(1);
     const turned = await house.store.getResult(host.machine.id);
     expect(turned).toMatchObject({ status: 'contraindicated', connectivity: 'connected' });
-    host.answer(challenge);
-    const { result } = await host.agent.expect('result');
-    expect(result).toMatchObject({ revision: turned?.revision, confirmations: 1 });
+    house.services.policies.refresh();
+    await host.reconnect();
+    expect(await host.round()).toMatchObject({ revision: turned?.revision, confirmations: 1 });
   });
 
   it('is found again where it comes back', async () => {
