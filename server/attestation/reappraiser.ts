@@ -25,6 +25,8 @@ const PAGE = 25;
 const TICK = 100;
 /** Milliseconds between two looks where nothing is due. */
 const LOOK = 500;
+/** The same after a fault, such as a full disk. */
+const AFTER_FAULT = 5_000;
 /**
  * What a stream has to bring new evidence before its host is judged by what is kept, milliseconds. One that leaves its challenge
  * unanswered so long has ended; what is left are streams of a service that was killed, and the end of a very long line.
@@ -43,8 +45,8 @@ export interface ReappraiserOptions {
 
 /**
  * Judges hosts anew from what is kept of them, after a change of what they are judged by: those that no stream asks for evidence, and
- * those whose stream has brought none for long. What is due stands in the store, so that an end of the service loses none of it, and several replicas
- * may do the same work: the fences let one of them write it.
+ * those whose stream has brought none for long. What is due stands in the store, so that an end of the service loses none of it, and
+ * several replicas may do the same work: the fences let one of them write it.
  */
 export class Reappraiser {
   readonly #services: ReappraiserServices;
@@ -73,13 +75,13 @@ export class Reappraiser {
 
   async #run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      let looked = 0;
+      let pause = AFTER_FAULT;
       try {
-        looked = await this.judgePage();
+        pause = (await this.judgePage()) === 0 ? LOOK : TICK;
       } catch (error) {
         this.#onError(error);
       }
-      await setTimeout(looked === 0 ? LOOK : TICK, null, { signal }).catch(() => undefined);
+      await setTimeout(pause, null, { signal }).catch(() => undefined);
     }
   }
 
