@@ -245,6 +245,14 @@ export function describeReappraisals(given: Given): void {
       });
     });
 
+    it('is nothing any more after an accepted clock, also where nothing is left to lapse', async () => {
+      await affirmed(given.store, 'a');
+      await change();
+      await given.store.streamLost('h-a', 7, MINUTE);
+      await given.store.acceptClock({ actor: 'service' });
+      expect(await due()).toEqual([]);
+    });
+
     it('is nothing any more once the evidence has lapsed', async () => {
       await affirmed(given.store, 'a');
       await change();
