@@ -248,6 +248,10 @@ class SqliteStore implements Store {
     await this.#sweepAll();
     // A transaction for each batch: rounds pass between them.
     let dropped = 0;
+    for (let boots = 1; boots > 0; dropped += boots) {
+      // oxlint-disable-next-line no-await-in-loop -- one batch after another is the point
+      boots = await this.#call('dropFormerBoots', [before]);
+    }
     for (;;) {
       // oxlint-disable-next-line no-await-in-loop -- one batch after another is the point
       const batch = await this.#call('compact', [before]);

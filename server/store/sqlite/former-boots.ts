@@ -4,12 +4,12 @@ import { StoreError } from '../store.ts';
 import { type Database, integer, optionalJson, type Row, text } from './database.ts';
 import { readChunks } from './log-chunks.ts';
 import type { ResultHead } from './revisions.ts';
-import type { Transaction } from './transaction.ts';
+import { type Transaction, write } from './transaction.ts';
 
 /** Boots of a host that are kept after they have ended. */
 export const KEPT_BOOTS = 2;
-/** Boots that one transaction drops, so that rounds need not wait long. */
-export const DROP_BATCH = 100;
+/** Boots that one transaction drops, so that rounds need not wait long: each has up to some thousand chunks. */
+const DROP_BATCH = 50;
 
 /**
  * Keeps what a boot of a host left, before its logs are dropped: it has ended, or the host has another AK. Of more than are kept those
@@ -67,12 +67,14 @@ export function readFormerLog(
   return readChunks(database, ['boot', boot], kind, { offset, end: Math.min(offset + limit, size) });
 }
 
-/** Drops one batch of boots that ended before a time; returns how many. */
-export function dropFormerBoots(tx: Transaction, before: number): number {
-  return tx.run(
-    'DELETE FROM former_boots WHERE id IN (SELECT id FROM former_boots WHERE end_time < ? ORDER BY end_time LIMIT ?)',
-    before,
-    DROP_BATCH,
+/** Drops one batch of boots that ended before a time; 0 when there are none. */
+export function dropFormerBoots(database: Database, now: number, before: number): number {
+  return write(database, now, (tx) =>
+    tx.run(
+      'DELETE FROM former_boots WHERE id IN (SELECT id FROM former_boots WHERE end_time < ? ORDER BY end_time LIMIT ?)',
+      before,
+      DROP_BATCH,
+    ),
   );
 }
 

@@ -12,7 +12,7 @@ import {
 } from './endorsements.ts';
 import { enroll } from './enrollment.ts';
 import { readEpochs } from './epochs.ts';
-import { formerBoots, readFormerLog } from './former-boots.ts';
+import { dropFormerBoots, formerBoots, readFormerLog } from './former-boots.ts';
 import { approveHost, deleteHost, replaceHost, revokeHost, updateHost } from './host-changes.ts';
 import { findByEks, findHost, getHost, listHosts } from './hosts.ts';
 import { getIdentity, listAudit, listIdentities, putIdentity, revokeIdentity } from './identities.ts';
@@ -77,6 +77,8 @@ export type OperationMethods = StoreMethods & {
   copyReferenceEntries(draft: number): Promise<number>;
   /** Returns 0 when nothing is left. */
   sweepReferenceEntries(): Promise<number>;
+  /** Returns 0 when none ended before the time. */
+  dropFormerBoots(before: number): Promise<number>;
 };
 
 export type OperationName = keyof OperationMethods;
@@ -119,6 +121,7 @@ const TABLE: Operations = {
   logStates: (database, _now, hostId) => logStates(database, hostId),
   getBoot: (database, _now, hostId) => getBoot(database, hostId),
   getRuntime: (database, _now, hostId) => getRuntime(database, hostId),
+  dropFormerBoots,
   formerBoots: (database, _now, hostId) => formerBoots(database, hostId),
   readFormerLog: (database, _now, boot, kind, offset, limit) => readFormerLog(database, boot, kind, offset, limit),
   dueReappraisals: (database, _now, limit, connectedBefore) => dueReappraisals(database, limit, connectedBefore),

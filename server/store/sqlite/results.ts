@@ -3,7 +3,6 @@ import type { Change, Confirmation, Labels, ResultRecord } from '../records.ts';
 import type { HostNamed, ResultFilter } from '../filters.ts';
 import { type Page, type PageRequest, type ResultStore, StoreError } from '../store.ts';
 import { type Database, integer, json, type Row, text } from './database.ts';
-import { dropFormerBoots } from './former-boots.ts';
 import { matchLabelsSql, toPage } from './hosts.ts';
 import { CHANGES_SQL, POLICY_ID_SQL, PRESENT_SQL, readPresent, toChange, toResult } from './revisions.ts';
 import { write } from './transaction.ts';
@@ -136,21 +135,20 @@ export function heads(database: Database): { readonly revision: number; readonly
 /** Nobody's present result, and not what a host is to be judged anew from. */
 const UNUSED = 'revision NOT IN (SELECT revision FROM results) AND revision NOT IN (SELECT basis FROM reappraisals)';
 
-/** Drops one batch of changes older than a time, but none that is used, and of former boots; returns how many. */
+/** Drops one batch of changes older than a time, but none that is used; returns how many. */
 export function compact(database: Database, now: number, before: number): number {
   return write(database, now, (tx) => {
     const rows = tx.database.all(
       `SELECT revision, time FROM changes WHERE ${UNUSED} ORDER BY revision LIMIT ?`,
       COMPACT_BATCH,
     );
-    const boots = dropFormerBoots(tx, before);
     // What goes ends at the first change that is young enough: after an accepted clock times do not ascend with revisions.
     const young = rows.findIndex((row) => integer(row, 'time') >= before);
     const last = rows.slice(0, young === -1 ? rows.length : young).at(-1);
-    if (last === undefined) return boots;
+    if (last === undefined) return 0;
     const horizon = integer(last, 'revision');
     tx.raiseHorizon(horizon);
-    return boots + tx.run(`DELETE FROM changes WHERE revision <= ? AND ${UNUSED}`, horizon);
+    return tx.run(`DELETE FROM changes WHERE revision <= ? AND ${UNUSED}`, horizon);
   });
 }
 

@@ -102,6 +102,19 @@ describe('what logs hold', () => {
     expect(rows('SELECT id FROM blobs')).toEqual([]);
   });
 
+  it('goes with every boot whose time is over, however many there are', async () => {
+    const reboots = [];
+    for (let index = 0; index < 60; index++) {
+      const { id } = await enrolled(store, `n${index}`, { logs: [part('boot', 0, text(50 + index))] });
+      const input = await round(store, id);
+      reboots.push({ ...input, clock: { ...input.clock, resetCount: 2 } });
+    }
+    await store.commitRounds(reboots);
+    expect(rows('SELECT id FROM former_boots')).toHaveLength(60);
+    await store.compact(store.now() + 1);
+    expect([rows('SELECT id FROM former_boots'), rows('SELECT id FROM blobs')]).toEqual([[], []]);
+  });
+
   it('cannot be dropped while a log refers to it', async () => {
     await enrolled(store, 'a', { logs: [part('boot', 0, text(10))] });
     await expect(spoil('DELETE FROM blobs')).rejects.toThrow('FOREIGN KEY');
