@@ -1,6 +1,7 @@
 import { appraisal } from './appraisal.ts';
 import type { Benchmark } from './benchmark.ts';
 import { crowd } from './crowd.ts';
+import { evidence } from './evidence.ts';
 import { idle } from './idle.ts';
 import { placement } from './placement.ts';
 import { reconnect } from './reconnect.ts';
@@ -15,6 +16,7 @@ export const benchmarks: readonly Benchmark[] = [
   appraisal,
   runtime,
   store,
+  evidence,
   placement,
   simulation,
   rounds,

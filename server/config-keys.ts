@@ -25,7 +25,7 @@ export const CONFIG_KEYS = {
     default: '90d',
     meaning: 'life of the client certificate of an operator or program',
   },
-  history_retention: { default: '30d', meaning: 'how long changes are kept for history and resumed watches' },
+  history_retention: { default: '30d', meaning: 'how far history, resumed watches and logs of ended boots go back' },
   max_token_ttl: { default: '5m', meaning: 'longest life of a signed token; none outlives its result' },
   max_connections_per_address: {
     default: 1000,

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 
@@ -9,6 +9,8 @@ import type { Logger } from 'pino';
 
 import { formatDeploymentId, isIdentityName } from '../proto/certificate-profile.ts';
 import { reportAudit } from './audit-report.ts';
+import { reportEvidence } from './evidence-report.ts';
+import type { LogWriter } from './evidence-report.ts';
 import {
   ConfigError,
   isWritten,
@@ -84,6 +86,16 @@ program
   .option('-c, --config <file>', 'configuration file', DEFAULT_CONFIG)
   .action((options: { readonly config: string }) => run(() => audit(options.config)));
 
+program
+  .command('evidence')
+  .description('print what is kept of the boots of a host as JSON lines, with the service stopped')
+  .argument('<host>', 'id of the host')
+  .option('--out <dir>', 'write the logs of each boot there; the directory must not be there yet')
+  .option('-c, --config <file>', 'configuration file', DEFAULT_CONFIG)
+  .action((host: string, options: { readonly out?: string; readonly config: string }) =>
+    run(() => evidence(host, options)),
+  );
+
 interface InitOptions {
   readonly config: string;
   readonly data?: string;
@@ -157,6 +169,37 @@ async function audit(file: string): Promise<void> {
   } finally {
     await store.close();
   }
+}
+
+async function evidence(
+  host: string,
+  options: { readonly out?: string | undefined; readonly config: string },
+): Promise<void> {
+  const store = await openStore(readConfig(options.config), silent());
+  try {
+    if (options.out !== undefined) mkdirSync(options.out, { mode: 0o700 });
+    const boots = await reportEvidence(store, host, logWriter(options.out));
+    if (boots === null) throw new ConfigError([`host ${JSON.stringify(host)} is not known`]);
+    for (const boot of boots) say(JSON.stringify(boot));
+  } finally {
+    await store.close();
+  }
+}
+
+/** Names as the kernel and systemd have them: `assay inspect` reads these files. */
+const LOG_FILES = {
+  boot: 'binary_bios_measurements',
+  userspace: 'tpm2-measure.log',
+  ima: 'binary_runtime_measurements',
+} as const;
+
+/** Writes logs into a directory for each boot, for their owner alone; nowhere where no directory is given. */
+function logWriter(directory: string | undefined): LogWriter {
+  if (directory === undefined) return () => undefined;
+  return (boot, kind, bytes) => {
+    mkdirSync(join(directory, boot), { recursive: true, mode: 0o700 });
+    appendFileSync(join(directory, boot, LOG_FILES[kind]), bytes, { mode: 0o600 });
+  };
 }
 
 async function serve(file: string): Promise<void> {

@@ -6,6 +6,7 @@ import type { TlsIdentity } from '../proto/tls-identity.ts';
 import { subjectPublicKeyInfo } from '../tpm/crypto/public-key.ts';
 import type { Config } from './config.ts';
 import { pooledRandom } from './attestation/random-pool.ts';
+import { Reappraiser } from './attestation/reappraiser.ts';
 import { Endorsements } from './endorsement/endorsements.ts';
 import { EnrollmentBeginner } from './enrollment/begin.ts';
 import { EnrollmentLimits } from './enrollment/enrollment-limits.ts';
@@ -89,7 +90,12 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
   const access = new Access(new Callers({ store, authorities: [authority.certificate] }), () => store.now());
   const bootReplayer = new BootReplayer();
   const parts = { keys, tokenKeys, access, feed, placements, committer, bootReplayer };
-  const services = assayServices(servicesOptions(options, parts));
+  const rooms = servicesOptions(options, parts);
+  const services = assayServices(rooms);
+  const reappraiser = new Reappraiser({
+    services: rooms.services,
+    onError: (error) => log.error({ err: error }, 'a host could not be judged anew'),
+  });
   const health = new HealthRegistry();
   const bound = [
     ...services,
@@ -126,6 +132,7 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
     feed.close();
     throw error;
   });
+  reappraiser.start();
   for (const { descriptor } of services) health.set(descriptor.typeName, 'serving');
   health.set('', 'serving');
   const upkeep = setInterval(
@@ -140,7 +147,7 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
       clearInterval(upkeep);
       for (const { descriptor } of services) health.set(descriptor.typeName, 'not_serving');
       health.set('', 'not_serving');
-      await Promise.all([listener.drain(DRAIN_GRACE), web?.close(DRAIN_GRACE)]);
+      await Promise.all([listener.drain(DRAIN_GRACE), web?.close(DRAIN_GRACE), reappraiser.close()]);
       await committer.drain();
       feed.close();
       await placements.close();

@@ -9,6 +9,7 @@ import type { KnownBoot } from '../verifier/boot-cache.ts';
 import { recordedPcrs } from '../verifier/boot-record.ts';
 import { unevaluated } from '../verifier/finding.ts';
 import type { Finding } from '../verifier/finding.ts';
+import { explainKept } from './kept-findings.ts';
 
 /** What is kept of a host between two rounds. */
 export interface KeptEvidence {
@@ -51,12 +52,7 @@ export function checkKept({ host, result }: KeptEvidence): Finding | null {
     });
   }
   if (result.validUntil === null && result.connectivity !== 'connected') {
-    return unevaluated('kept-evidence', {
-      reason: 'KEPT_EVIDENCE_STALE',
-      observed: `last challenge ${new Date(result.challengeTime).toISOString()}`,
-      expected: 'evidence that still holds',
-      message: 'The last evidence of this host is too old, so nothing is known of what it is now.',
-    });
+    return explainKept.stale(result);
   }
   return null;
 }

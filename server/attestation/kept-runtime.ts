@@ -6,6 +6,7 @@ import { runtimeRulesOf } from '../policy/policy.ts';
 import type { RuntimeState } from '../policy/runtime-state.ts';
 import { EMPTY_TALLY, withFormerFaults } from '../policy/runtime-tally.ts';
 import type { RuntimeTally } from '../policy/runtime-tally.ts';
+import { isDamaged } from '../store/damaged.ts';
 import type { LogStore } from '../store/log-store.ts';
 import { unevaluated } from '../verifier/finding.ts';
 import type { Finding } from '../verifier/finding.ts';
@@ -42,7 +43,11 @@ export async function judgeKeptRuntime(
   if (state.resetCount !== resetCount || state.restartCount !== restartCount) return unknown('a list of another boot');
   const outcome = await services.runtimes.judges.of(applicable, rules);
   if (outcome.kind === 'missing') return unknown(`not there: ${outcome.names.join(', ')}`);
-  const tally = await tallyOf(services, { hostId: host.id, state, judge: outcome.judge });
+  const tally = await tallyOf(services, { hostId: host.id, state, judge: outcome.judge }).catch((error: unknown) => {
+    if (isDamaged(error)) return 'damaged' as const;
+    throw error;
+  });
+  if (tally === 'damaged') return unknown('a list that is damaged');
   if (tally === null) return unknown('a list that does not lead to the values that were proven');
   const checkpoint = parseCheckpoint(state.checkpoint);
   const { entries } = checkpoint;

@@ -26,6 +26,16 @@ export const explainFollowed = {
     });
   },
 
+  damaged(): Finding {
+    return unevaluated(ID, {
+      reason: 'RUNTIME_LIST_DAMAGED',
+      observed: 'a kept list that is not what the host sent',
+      expected: EXPECTED,
+      message:
+        'What the service kept of the list of run-time measurements is damaged. The list is being asked for anew.',
+    });
+  },
+
   finding(
     followed: Exclude<FollowedList, { readonly kind: 'proven' }>,
     came: { readonly unreadable: string; readonly nothingCame: boolean },

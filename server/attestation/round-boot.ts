@@ -2,6 +2,7 @@ import { algorithmName } from '../../tpm/structures/constants.ts';
 import type { BootEvidence } from '../policy/appraise-boot.ts';
 import type { ApplicablePolicy } from '../policy/appraise.ts';
 import { selectBootPcrs } from '../policy/select-pcrs.ts';
+import { isDamaged } from '../store/damaged.ts';
 import type { HostRecord, LogKind, LogPart } from '../store/records.ts';
 import type { LogStore } from '../store/log-store.ts';
 import type { RoundInput } from '../store/store.ts';
@@ -27,7 +28,12 @@ export async function loadBoot(
 ): Promise<KnownBoot | null> {
   const record = await store.getBoot(hostId);
   if (record === null) return null;
-  const read = (kind: LogKind, size: number): Promise<Uint8Array> => store.readLog(hostId, kind, 0, size);
+  // A log that is damaged is none: the host is asked for it anew.
+  const read = (kind: LogKind, size: number): Promise<Uint8Array | null> =>
+    store.readLog(hostId, kind, 0, size).catch((error: unknown) => {
+      if (isDamaged(error)) return null;
+      throw error;
+    });
   return boots.verify(record, async () => ({
     boot: await read('boot', record.bootLog.size),
     userspace: await read('userspace', record.userspaceLog.size),

@@ -11,6 +11,7 @@ import type { RuntimeState } from '../policy/runtime-state.ts';
 import { EMPTY_TALLY, withFormerFaults } from '../policy/runtime-tally.ts';
 import type { RuntimeTally } from '../policy/runtime-tally.ts';
 import { IMA_PCR, selectRuntimePcrs } from '../policy/select-pcrs.ts';
+import { isDamaged } from '../store/damaged.ts';
 import type { HostRecord, LogPart, LogState } from '../store/records.ts';
 import type { LogStore, RuntimeRecord } from '../store/log-store.ts';
 import type { RuntimeChange } from '../store/store.ts';
@@ -107,7 +108,13 @@ export async function proveRuntime(
   const outcome = await services.judges.of(applicable, rules);
   if (outcome.kind === 'missing') return unjudged(missingReferences(outcome.names));
   using _turn = await services.turns.take();
-  return await new ListRound(services, context, round, outcome.judge).run();
+  const list = new ListRound(services, context, round, outcome.judge);
+  try {
+    return await list.run();
+  } catch (error) {
+    if (!isDamaged(error)) throw error;
+    return list.damaged();
+  }
 }
 
 /** What stays where no policy asks what ran: the faults of lists that are gone. Null where there are none. */
@@ -194,6 +201,12 @@ class ListRound {
       breathe: this.#services.breathe,
     });
     return followed.kind === 'proven' ? this.#judgeProven(followed) : this.#explain(followed);
+  }
+
+  /** What is kept of the list is not what the host sent. Nothing of it stays, and the host is asked for all of it at once. */
+  damaged(): RuntimeProof {
+    const proof = unjudged(explainFollowed.damaged(), this.#judgedBefore());
+    return { ...proof, change: { ...this.#fence(), keepBytes: 0 }, askAgain: true };
   }
 
   /** Only a list of this boot, judged by the same judge, is taken up where it was left. */

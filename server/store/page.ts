@@ -1,6 +1,14 @@
+import type { Labels } from './records.ts';
+
 /** Who did it, for the audit log; written in the transaction of the change. */
 export interface Actor {
   readonly actor: string;
+}
+
+/** The same where hosts are changed: one outside of the scope is not found, and none can be taken out of it. */
+export interface HostActor extends Actor {
+  /** Labels of the hosts that the actor sees; empty: every host. */
+  readonly scope: Labels;
 }
 
 export interface Page<T> {

@@ -192,6 +192,7 @@ export type ChangeCause =
   | 'revoked'
   | 'ak_replaced'
   | 'input_changed'
+  | 'reappraised'
   | 'deleted';
 
 /** One revision of the order of all changes. */

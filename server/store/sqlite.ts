@@ -116,6 +116,10 @@ class SqliteStore implements Store {
   readonly getBoot = this.#operation('getBoot');
   readonly getRuntime = this.#operation('getRuntime');
   readonly readLog = this.#operation('readLog');
+  readonly formerBoots = this.#operation('formerBoots');
+  readonly readFormerLog = this.#operation('readFormerLog');
+  readonly dueReappraisals = this.#operation('dueReappraisals');
+  readonly commitReappraisals = this.#operation('commitReappraisals');
   readonly epochs = this.#operation('epochs');
   readonly allPolicies = this.#operation('allPolicies');
   readonly getPolicy = this.#operation('getPolicy');
@@ -249,6 +253,10 @@ class SqliteStore implements Store {
     await this.#sweepAll();
     // A transaction for each batch: rounds pass between them.
     let dropped = 0;
+    for (let boots = 1; boots > 0; dropped += boots) {
+      // oxlint-disable-next-line no-await-in-loop -- one batch after another is the point
+      boots = await this.#call('dropFormerBoots', [before]);
+    }
     for (;;) {
       // oxlint-disable-next-line no-await-in-loop -- one batch after another is the point
       const batch = await this.#call('compact', [before]);

@@ -21,13 +21,14 @@ import type {
   ResultRecord,
   Verdict,
 } from './records.ts';
-import type { Actor, Page, PageRequest } from './page.ts';
+import type { Actor, HostActor, Page, PageRequest } from './page.ts';
+import type { ReappraisalStore } from './reappraisal-store.ts';
 import type { ReferenceStore, ReferenceVersion } from './reference-store.ts';
 
 export type { Epochs } from './epochs.ts';
 export type { EnrollInput, EnrollOutcome } from './enroll-input.ts';
 export type { EndorsementStore } from './endorsement-store.ts';
-export type { Actor, Page, PageRequest } from './page.ts';
+export type { Actor, HostActor, Page, PageRequest } from './page.ts';
 
 export type StoreErrorCode =
   | 'not_found'
@@ -58,12 +59,6 @@ export class StoreError extends Error {
     super(message, options);
     this.code = code;
   }
-}
-
-/** The same where hosts are changed: one outside of the scope is not found, and none can be taken out of it. */
-export interface HostActor extends Actor {
-  /** Labels of the hosts that the actor sees; empty: every host. */
-  readonly scope: Labels;
 }
 
 /** Who owns the given EKs. */
@@ -213,7 +208,10 @@ export interface ResultStore {
   heads(): Promise<{ readonly revision: number; readonly confirmation: number }>;
   /** All present results of a filter, as they stood together at one revision. */
   snapshot(filter: ResultFilter): Promise<{ readonly revision: number; readonly results: readonly ResultRecord[] }>;
-  /** Drops changes older than a time, but never a host's present result; returns how many. */
+  /**
+   * Drops changes older than a time, and boots that ended before it, but never a host's present result or what it is to be judged
+   * anew from; returns how many.
+   */
   compact(before: number): Promise<number>;
 }
 
@@ -252,6 +250,7 @@ export interface Store
     PlacementStore,
     LogStore,
     PlatformStore,
+    ReappraisalStore,
     PolicyStore,
     ReferenceStore,
     EndorsementStore,

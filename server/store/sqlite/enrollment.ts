@@ -11,9 +11,10 @@ import {
 import { akReplacedVerdict, awaitingVerdict, resetVerdict } from '../own-verdicts.ts';
 import type { ChangeCause, HostRecord, Verdict } from '../records.ts';
 import type { EnrollInput, EnrollOutcome } from '../store.ts';
+import { dropBasis } from './bases.ts';
 import type { Database } from './database.ts';
 import { akOwners, anyBanned, countPending, ekOwners, formerHost, getHost, insertHost, saveHost } from './hosts.ts';
-import { dropLogs, keepBoot, keepLogs } from './logs.ts';
+import { endBoot, keepBoot, keepLogs } from './logs.ts';
 import { dropRuntime } from './runtimes.ts';
 import { readPresent, writeRevision } from './revisions.ts';
 import { type Transaction, write } from './transaction.ts';
@@ -100,6 +101,7 @@ function keepEvidence(tx: Transaction, { id, state }: HostRecord, input: EnrollI
  * host does not where the TPM was only resumed.
  */
 function writeReset(tx: Transaction, host: HostRecord, { clock }: EnrollInput): void {
+  dropBasis(tx, host.id);
   const status = readPresent(tx.database, host.id)?.result.status;
   if (status === 'none' || (status === 'contraindicated' && !isReset(host.clock, clock))) return;
   writeOwnVerdict(tx, host, resetVerdict(host), 'enrolled');
@@ -107,8 +109,10 @@ function writeReset(tx: Transaction, host: HostRecord, { clock }: EnrollInput): 
 
 /** Writes a host whose new AK takes effect: its trust and the logs of the former AK's rounds go in the same transaction. */
 export function writeAkReplaced(tx: Transaction, host: HostRecord): void {
+  const former = getHost(tx.database, host.id);
+  const present = readPresent(tx.database, host.id);
+  if (former !== null && present !== null) endBoot(tx, former, present.result);
   saveHost(tx, host);
-  dropLogs(tx, host.id);
   dropRuntime(tx, host.id);
   writeOwnVerdict(tx, host, akReplacedVerdict(host), 'ak_replaced');
 }

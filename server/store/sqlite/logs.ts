@@ -1,6 +1,8 @@
 import { placeLogPart } from '../log-rules.ts';
 import type { BootRecord, LogKind, LogPart, LogState } from '../records.ts';
 import { type Database, integer, json, text } from './database.ts';
+import { keepFormerBoot } from './former-boots.ts';
+import { appendChunks, cutChunks, dropChunks, readChunks } from './log-chunks.ts';
 import type { Transaction } from './transaction.ts';
 
 type Unreadable = readonly { readonly kind: LogKind; readonly reason: string }[];
@@ -11,10 +13,15 @@ export function keepLogs(tx: Transaction, hostId: string, parts: readonly LogPar
   for (const { kind, reason } of unreadable) setLog(tx, hostId, kind, keptSize(tx.database, hostId, kind), reason);
 }
 
-/** Drops every log of a host and what was proven of its boot: it has booted anew, or has another AK. */
-export function dropLogs(tx: Transaction, hostId: string): void {
-  tx.run('DELETE FROM logs WHERE host_id = ?', hostId);
-  keepBoot(tx, hostId, null);
+/** A boot of a host has ended, or the host has another AK: its logs and what was proven of it are of a former boot from now on. */
+export function endBoot(
+  tx: Transaction,
+  host: Parameters<typeof keepFormerBoot>[1],
+  present: Parameters<typeof keepFormerBoot>[2],
+): void {
+  keepFormerBoot(tx, host, present);
+  tx.run('DELETE FROM logs WHERE host_id = ?', host.id);
+  keepBoot(tx, host.id, null);
 }
 
 /** Drops one log of a host. */
@@ -26,13 +33,7 @@ export function dropLog(tx: Transaction, hostId: string, kind: LogKind): void {
 export function keepLogBytes(tx: Transaction, hostId: string, kind: LogKind, size: number): void {
   if (size >= keptSize(tx.database, hostId, kind)) return;
   tx.run('UPDATE logs SET size = ? WHERE host_id = ? AND kind = ?', size, hostId, kind);
-  tx.run('DELETE FROM log_parts WHERE host_id = ? AND kind = ? AND start >= ?', hostId, kind, size);
-  tx.run(
-    'UPDATE log_parts SET data = substr(data, 1, ?1 - start) WHERE host_id = ?2 AND kind = ?3 AND start + length(data) > ?1',
-    size,
-    hostId,
-    kind,
-  );
+  cutChunks(tx, { hostId, kind }, size);
 }
 
 /** Keeps what was proven of the present boot; undefined leaves what is there, null drops it. */
@@ -61,23 +62,7 @@ export function logStates(database: Database, hostId: string): readonly LogState
 
 export function readLog(database: Database, hostId: string, kind: LogKind, offset: number, limit: number): Uint8Array {
   const end = Math.min(offset + limit, keptSize(database, hostId, kind));
-  const out = new Uint8Array(Math.max(0, end - offset));
-  const rows = database.all(
-    `SELECT start, data FROM log_parts WHERE host_id = ?1 AND kind = ?2 AND start < ?4 AND start >= coalesce(
-      (SELECT max(start) FROM log_parts WHERE host_id = ?1 AND kind = ?2 AND start <= ?3), 0) ORDER BY start`,
-    hostId,
-    kind,
-    offset,
-    end,
-  );
-  for (const row of rows) {
-    const data = row['data'];
-    if (!(data instanceof Uint8Array)) continue;
-    const start = integer(row, 'start');
-    const from = Math.max(0, offset - start);
-    out.set(data.subarray(from, end - start), Math.max(0, start - offset));
-  }
-  return out;
+  return readChunks(database, ['host', hostId], kind, { offset, end });
 }
 
 function keepLogPart(tx: Transaction, hostId: string, part: LogPart): void {
@@ -85,10 +70,9 @@ function keepLogPart(tx: Transaction, hostId: string, part: LogPart): void {
   const { kind, offset, data } = part;
   const place = placeLogPart(kept, { kind, offset, length: data.byteLength });
   if (place === 'ignore') return;
-  if (place === 'replace') tx.run('DELETE FROM log_parts WHERE host_id = ? AND kind = ?', hostId, kind);
+  if (place === 'replace') dropChunks(tx, { hostId, kind }, 0);
   setLog(tx, hostId, kind, offset + data.byteLength, '');
-  if (data.byteLength === 0) return;
-  tx.run('INSERT INTO log_parts (host_id, kind, start, data) VALUES (?, ?, ?, ?)', hostId, kind, offset, data);
+  appendChunks(tx, { hostId, kind }, offset, data);
 }
 
 function setLog(tx: Transaction, hostId: string, kind: LogKind, size: number, unreadable: string): void {

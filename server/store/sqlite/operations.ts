@@ -4,6 +4,7 @@ import { listEndorsementChanges } from './endorsement-changes.ts';
 import { enroll } from './enrollment.ts';
 import { readEpochs } from './epochs.ts';
 import { approveHost, deleteHost, lapsePending, replaceHost, revokeHost, updateHost } from './host-changes.ts';
+import { dropFormerBoots, formerBoots, readFormerLog } from './former-boots.ts';
 import { findByEks, findHost, getHost, listHosts } from './hosts.ts';
 import { getIdentity, listAudit, listIdentities, putIdentity, revokeIdentity } from './identities.ts';
 import { addKey, listKeys, withdrawKey } from './keys.ts';
@@ -13,6 +14,7 @@ import { findInventory, listInventory, putInventory, removeInventory } from './i
 import { deleteKeyring, getKeyring, listKeyrings, putKeyring, removeKeyringKey } from './keyrings.ts';
 import { placementsSince, resultTimes } from './placements.ts';
 import { allPolicies, deletePolicy, getPolicy, listPolicies, putPolicy } from './policies.ts';
+import { commitReappraisals, dueReappraisals } from './reappraisals.ts';
 import {
   addReferenceEntries,
   commitReferenceDraft,
@@ -75,6 +77,8 @@ export type OperationMethods = StoreMethods & {
   copyReferenceEntries(draft: number): Promise<number>;
   /** Returns 0 when nothing is left. */
   sweepReferenceEntries(): Promise<number>;
+  /** Returns 0 when none ended before the time. */
+  dropFormerBoots(before: number): Promise<number>;
 };
 
 export type OperationName = keyof OperationMethods;
@@ -119,6 +123,11 @@ const TABLE: Operations = {
   logStates: (database, _now, hostId) => logStates(database, hostId),
   getBoot: (database, _now, hostId) => getBoot(database, hostId),
   getRuntime: (database, _now, hostId) => getRuntime(database, hostId),
+  dropFormerBoots,
+  formerBoots: (database, _now, hostId) => formerBoots(database, hostId),
+  readFormerLog: (database, _now, boot, kind, offset, limit) => readFormerLog(database, boot, kind, offset, limit),
+  dueReappraisals: (database, _now, limit, connectedBefore) => dueReappraisals(database, limit, connectedBefore),
+  commitReappraisals,
   readLog: (database, _now, hostId, kind, offset, limit) => readLog(database, hostId, kind, offset, limit),
 
   epochs: (database) => readEpochs(database),

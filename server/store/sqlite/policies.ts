@@ -144,8 +144,9 @@ function checkReferences(tx: Transaction, names: readonly string[]): void {
 }
 
 /**
- * Counts the policy epoch, which fences every round in flight, and drops verdicts. Hosts on a stream that have none are told too:
- * the change asks them for evidence now, and not when the interval of their former policy ends. Returns how many.
+ * Counts the policy epoch, which fences every round in flight, and drops verdicts. Hosts that have none are told too where they are on
+ * a stream, which asks them for evidence now and not when the interval of their former policy ends, or where what is kept of them may
+ * give them one. Returns how many.
  */
 function dropJudged(
   tx: Transaction,
@@ -155,7 +156,10 @@ function dropJudged(
   const hosts = tx.database.all(
     `SELECT h.id, h.labels, h.trust_policy FROM results r JOIN hosts h ON h.id = r.host_id
       JOIN host_rounds k ON k.host_id = h.id
-      WHERE h.state = 'active' AND (r.status <> 'none' OR k.connected = 1) ORDER BY h.id`,
+      WHERE h.state = 'active' AND (r.status <> 'none' OR k.connected = 1 OR r.lapse_time > ?
+        OR EXISTS (SELECT 1 FROM reappraisals a WHERE a.host_id = h.id AND a.valid_until > ?)) ORDER BY h.id`,
+    tx.now,
+    tx.now,
   );
   let dropped = 0;
   for (const row of hosts) {

@@ -133,12 +133,14 @@ export function heads(database: Database): { readonly revision: number; readonly
   return { revision: integer(counter, 'revision'), confirmation: integer(counter, 'confirmation') };
 }
 
-/** Drops one batch of changes older than a time, but no present result; returns how many. */
+/** Nobody's present result, and not what a host is to be judged anew from. */
+const UNUSED = 'revision NOT IN (SELECT revision FROM results) AND revision NOT IN (SELECT basis FROM reappraisals)';
+
+/** Drops one batch of changes older than a time, but none that is used; returns how many. */
 export function compact(database: Database, now: number, before: number): number {
   return write(database, now, (tx) => {
     const rows = tx.database.all(
-      `SELECT revision, time FROM changes WHERE revision NOT IN (SELECT revision FROM results)
-        ORDER BY revision LIMIT ?`,
+      `SELECT revision, time FROM changes WHERE ${UNUSED} ORDER BY revision LIMIT ?`,
       COMPACT_BATCH,
     );
     // What goes ends at the first change that is young enough: after an accepted clock times do not ascend with revisions.
@@ -147,10 +149,7 @@ export function compact(database: Database, now: number, before: number): number
     if (last === undefined) return 0;
     const horizon = integer(last, 'revision');
     tx.raiseHorizon(horizon);
-    return tx.run(
-      'DELETE FROM changes WHERE revision <= ? AND revision NOT IN (SELECT revision FROM results)',
-      horizon,
-    );
+    return tx.run(`DELETE FROM changes WHERE revision <= ? AND ${UNUSED}`, horizon);
   });
 }
 

@@ -1,5 +1,6 @@
 import { expiredResult, inputChangedVerdict, isExpired } from '../own-verdicts.ts';
 import type { Change, ChangeCause, ResultRecord, TrustStatus, Verdict } from '../records.ts';
+import { basisAfter, dropBasis, dueAgain, setBasis } from './bases.ts';
 import { type Database, integer, json, optionalInteger, optionalJson, type Row, text } from './database.ts';
 import type { Transaction } from './transaction.ts';
 
@@ -139,6 +140,13 @@ export function writeRevisionHead(
   return result;
 }
 
+/** A status that changes is a change of trust. */
+export function auditStatus(tx: Transaction, actor: string, before: ResultHead, after: ResultHead): void {
+  if (before.status === after.status) return;
+  const detail = `${before.status} to ${after.status} at revision ${after.revision}`;
+  tx.audit(actor, 'result.change', `hosts/${after.hostId}`, detail);
+}
+
 /** Writes that a host is gone, with its last result; the caller removes the host and with it the present result. */
 export function writeRemoval(tx: Transaction, present: Present): void {
   writeChange(tx, { ...present, cause: 'deleted' }, verdictJson(present.result), present);
@@ -178,6 +186,7 @@ function writeChange(
     present?.result.revision ?? null,
     verdict,
   );
+  basisAfter(tx, result.hostId, next.cause);
   return result;
 }
 
@@ -222,6 +231,7 @@ export function writeLapse(tx: Transaction, present: Present): void {
   const result = ended ? expiredResult(present.result) : { ...present.result, connectivity: 'unreachable' as const };
   const digest = ended ? '' : present.digest;
   writeRevision(tx, { result, cause: ended ? 'expired' : 'disconnected', digest, lapseTime: null }, present);
+  dropBasis(tx, result.hostId);
   markUnreachable(tx, result.hostId);
 }
 
@@ -234,7 +244,10 @@ export function dropVerdict(
   present: Present,
   options: Partial<Pick<ResultRecord, 'nodeName' | 'labels'>> & { readonly whenNone?: boolean } = {},
 ): boolean {
-  if (present.result.status === 'none' && options.whenNone !== true) return false;
+  if (present.result.status === 'none' && options.whenNone !== true) {
+    dueAgain(tx, present.result.hostId);
+    return false;
+  }
   const { nodeName = present.result.nodeName, labels = present.result.labels } = options;
   const lapsed = isExpired(present.result, tx.now);
   const result = {
@@ -249,6 +262,8 @@ export function dropVerdict(
   };
   const lapseTime = lapsed ? null : present.lapseTime;
   writeRevision(tx, { result, cause: 'input_changed', digest: '', lapseTime }, present);
+  const rests = present.result.challengeTime > 0 && lapseTime !== null;
+  if (!dueAgain(tx, result.hostId) && rests) setBasis(tx, result.hostId, present.result.revision, lapseTime);
   if (lapsed) markUnreachable(tx, result.hostId);
   return true;
 }

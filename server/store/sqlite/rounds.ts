@@ -2,11 +2,13 @@ import { isOtherBoot, isReset } from '../enroll-rules.ts';
 import { isExpired } from '../own-verdicts.ts';
 import type { TrustStatus } from '../records.ts';
 import { StoreError, type RoundInput, type RoundMoves } from '../store.ts';
+import { shortenBasis } from './bases.ts';
 import { type Database, integer, optionalInteger } from './database.ts';
 import { getHost, getRoundHost, type RoundHost, saveMoving, saveStanding } from './hosts.ts';
-import { dropLog, dropLogs, keepBoot, keepLogs } from './logs.ts';
+import { dropLog, endBoot, keepBoot, keepLogs } from './logs.ts';
 import { holdsRuntime, keepRuntime } from './runtimes.ts';
 import {
+  auditStatus,
   PRESENT_SQL,
   type Present,
   readPresent,
@@ -68,7 +70,7 @@ function commitRound(tx: Transaction, input: RoundMessage): RoundAnswer {
   const whole = host.version === before.version ? null : getHost(tx.database, host.id);
   if (whole !== null) saveStanding(tx, { ...whole, ...host });
   if (isReset(before.clock, input.clock) || (input.boot !== undefined && isOtherBoot(before.clock, input.clock)))
-    dropLogs(tx, host.id);
+    endBoot(tx, before, present.result);
   else if (isOtherBoot(before.clock, input.clock)) dropLog(tx, host.id, 'ima');
   keepLogs(tx, host.id, input.logs, input.unreadable);
   keepBoot(tx, host.id, input.boot);
@@ -99,7 +101,7 @@ function commitRound(tx: Transaction, input: RoundMessage): RoundAnswer {
     input.verdictJson,
     present,
   );
-  auditStatus(tx, present.result, result);
+  auditStatus(tx, `agent hosts/${host.id}`, present.result, result);
   return { outcome: 'changed', result, moved: movesOf(host) };
 }
 
@@ -169,12 +171,6 @@ function movesOf(host: RoundHost): StoredMoves {
   return { version, round, streamEpoch, connected, findings, tlsKeySha256, nextTlsKeySha256 };
 }
 
-function auditStatus(tx: Transaction, before: ResultHead, after: ResultHead): void {
-  if (before.status === after.status) return;
-  const detail = `${before.status} to ${after.status} at revision ${after.revision}`;
-  tx.audit(`agent hosts/${after.hostId}`, 'result.change', `hosts/${after.hostId}`, detail);
-}
-
 /** Counts a torn round if it is the host's present one; returns the count. */
 export function countTorn(database: Database, now: number, hostId: string, round: number): number {
   return write(database, now, (tx) => {
@@ -199,6 +195,7 @@ export function streamLost(database: Database, now: number, hostId: string, stre
       writeLapse(tx, present);
       return;
     }
+    shortenBasis(tx, hostId, tx.now + grace);
     const { connectivity, validUntil } = present.result;
     const shortened = validUntil === null ? null : Math.min(validUntil, tx.now + grace);
     if (connectivity === 'unreachable' && shortened === validUntil) return;
@@ -233,5 +230,7 @@ export function expireResults(database: Database, now: number, limit: number): n
 export function expireAll(tx: Transaction): number {
   const rows = tx.database.all(`${PRESENT_SQL} WHERE p.lapse_time IS NOT NULL ORDER BY p.host_id`);
   for (const row of rows) writeLapse(tx, toPresent(row));
+  // Nobody knows any more how old evidence is.
+  tx.run('DELETE FROM reappraisals');
   return rows.length;
 }

@@ -1,6 +1,7 @@
 import { StoreError } from '../store.ts';
 import { type Database, integer } from './database.ts';
 import { ENDORSEMENT_VERSIONS } from './endorsement-versions.ts';
+import { keepEvidence } from './keep-evidence.ts';
 
 /**
  * Forward migrations; the position is the schema's version, from 1. A released one is never edited.
@@ -8,7 +9,7 @@ import { ENDORSEMENT_VERSIONS } from './endorsement-versions.ts';
  * `results` holds of a present result only what confirmations move; the rest stands in its row of `changes`, which is at once the
  * history and what watches read.
  */
-const MIGRATIONS: readonly string[] = [
+const MIGRATIONS: readonly (string | ((database: Database) => void))[] = [
   `
 CREATE TABLE store (
   id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -291,6 +292,7 @@ CREATE TABLE runtimes (
 CREATE INDEX hosts_pending ON hosts (create_time) WHERE state = 'pending';
 `,
   ENDORSEMENT_VERSIONS,
+  keepEvidence,
 ];
 
 /** Version of the schema that this program writes. */
@@ -309,7 +311,8 @@ export function migrate(database: Database): void {
     if (index < version) continue;
     database.exec('BEGIN IMMEDIATE');
     try {
-      database.exec(migration);
+      if (typeof migration === 'string') database.exec(migration);
+      else migration(database);
       database.exec(`UPDATE schema_version SET version = ${index + 1} WHERE id = 1`);
       database.exec('COMMIT');
     } catch (error) {

@@ -1,18 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { digestSize } from '../../../tpm/crypto/digest.ts';
-import { hashAlgorithmByName } from '../../../tpm/structures/constants.ts';
 import type { TrustPolicy } from '../../../server/policy/policy.ts';
 import type { ResultRecord } from '../../../server/store/records.ts';
-import {
-  bootedTpm,
-  bootLog,
-  NO_RULES,
-  NO_SECURE_BOOT,
-  RULE,
-  SECURE_BOOT,
-  SIGNERS,
-} from '../../support/booted-machine.ts';
+import { bootedTpm, bootLog, NO_SECURE_BOOT, SECURE_BOOT } from '../../support/booted-machine.ts';
 import { dataIsHere } from '../../support/data.ts';
 import type { Log } from '../../support/evidence-builder.ts';
 import { SeededRandom } from '../../support/seeded-random.ts';
@@ -20,13 +10,9 @@ import { simulated } from '../../support/simulating.ts';
 import { SoftwareTpm } from '../../support/software-tpm.ts';
 import { caughtUp, enrollMachine, StreamAgent } from '../../support/stream-agent.ts';
 import type { Machine } from '../../support/stream-agent.ts';
-import { makePolicy } from '../../support/make-policy.ts';
+import { moveOne, randomPolicy } from '../../support/random-policy.ts';
 import { openHouse, OPERATOR, writePolicy } from '../../support/test-service.ts';
 import type { House } from '../../support/test-service.ts';
-
-const BANKS = ['sha256', 'sha384'] as const;
-const PCRS = [4, 7, 9, 11, 14] as const;
-const POLICIES = ['one', 'two', 'three'] as const;
 
 /** A host with its stream, and the PCRs that moved since its first quote. */
 interface Attested {
@@ -75,63 +61,17 @@ async function round({ agent, logs }: Attested): Promise<ResultRecord> {
   }
 }
 
-/** A policy with rules of all kinds, whose allowed values some hosts hold. */
-function randomPolicy(random: SeededRandom): TrustPolicy {
-  const severity = () => random.pick(['warning', 'contraindicated'] as const);
-  const places = BANKS.flatMap((bank) => PCRS.map((index) => ({ bank, index })));
-  const chosen = places.filter(() => random.below(6) === 0);
-  const withBoot = random.below(3) === 0 || chosen.length === 0;
-  const valueOf = ({ bank, index }: (typeof places)[number]): string => {
-    const alg = hashAlgorithmByName(bank)?.alg ?? 0;
-    const held = random.pick(hosts).machine.tpm.pcrs.get(alg)?.get(index);
-    return (random.below(4) === 0 ? undefined : held)?.toString('hex') ?? '00'.repeat(digestSize(alg));
-  };
-  return makePolicy({
-    id: random.pick(POLICIES),
-    selector:
-      random.below(2) === 0
-        ? { allHosts: true, matchLabels: {} }
-        : { allHosts: false, matchLabels: { kind: random.pick(['a', 'b']) } },
-    precedence: random.below(3),
-    pcrRules: chosen.map((place) => ({
-      ...place,
-      allowed: [...new Set([valueOf(place), valueOf(place), valueOf(place)])],
-      severity: severity(),
-      message: '',
-    })),
-    quote: { allowUnendorsed: random.below(2) === 0 },
-    ...(withBoot
-      ? {
-          boot: {
-            ...NO_RULES,
-            secureBoot: random.below(2) === 0 ? { ...RULE, severity: severity() } : undefined,
-            allowedSigners: {
-              ...RULE,
-              severity: severity(),
-              certificates: random.below(2) === 0 ? SIGNERS : [SIGNERS[0]],
-            },
-          },
-        }
-      : {}),
-  });
-}
-
-/** Extends a PCR in every bank of a host, now and then in one alone. */
-function drift(random: SeededRandom): void {
-  const { machine, moved } = random.pick(hosts);
-  const pcr = random.pick(PCRS);
-  const banks = [...machine.tpm.pcrs.keys()];
-  for (const hash of random.below(4) === 0 ? [random.pick(banks)] : banks) {
-    machine.tpm.extend(pcr, Buffer.alloc(digestSize(hash), 1), hash);
-  }
-  moved.add(pcr);
-}
+const tpms = (): readonly SoftwareTpm[] => hosts.map(({ machine }) => machine.tpm);
 
 describe.skipIf(!dataIsHere('measured-boot'))('what a simulation says', () => {
   it.each([1, 2, 3, 4])(
     'comes true in the next round, and of what is in force it says nothing (seed %i)',
     async (seed) => {
       const random = new SeededRandom(seed);
+      const drift = (): void => {
+        const { machine, moved } = random.pick(hosts);
+        moved.add(moveOne(random, machine.tpm));
+      };
       await add({ kind: 'a' }, bootedTpm(SECURE_BOOT), [bootLog(SECURE_BOOT)]);
       await add({ kind: 'b' }, bootedTpm(NO_SECURE_BOOT), [bootLog(NO_SECURE_BOOT)]);
       await add({ kind: 'a' }, new SoftwareTpm(), []);
@@ -139,7 +79,7 @@ describe.skipIf(!dataIsHere('measured-boot'))('what a simulation says', () => {
       for (const host of hosts) await judge(host);
       const seen = { verdict: 0, assumed: 0, unknown: 0 };
       for (let step = 0; step < 25; step++) {
-        if (random.below(3) === 0) drift(random);
+        if (random.below(3) === 0) drift();
         for (const host of hosts) {
           house.clock.advance(2_000);
           host.agent.send({ kind: 'wish' });
@@ -152,7 +92,7 @@ describe.skipIf(!dataIsHere('measured-boot'))('what a simulation says', () => {
           );
           expect(differing.map(({ outcome, result }) => [result.checks, outcome])).toEqual([]);
         }
-        const candidate = randomPolicy(random);
+        const candidate = randomPolicy(random, tpms());
         const known = (await house.store.getPolicy(candidate.id, null)) !== null;
         const deleting = known && random.below(4) === 0;
         const said = await simulated(house, deleting ? { deleted: candidate.id } : candidate);

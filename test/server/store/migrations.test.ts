@@ -7,7 +7,8 @@ import { ENDORSEMENT_VERSIONS } from '../../../server/store/sqlite/endorsement-v
 import { openSqliteStore } from '../../../server/store/sqlite.ts';
 import type { Store } from '../../../server/store/store.ts';
 import { FakeClock } from './contract/harness.ts';
-import { affirmed, digest, OPERATOR, policy } from './fixtures.ts';
+import { affirmed, digest, enrolled, OPERATOR, policy } from './fixtures.ts';
+import { LOGS_IN_PARTS, PARTS } from './former-schema.ts';
 
 const BOB = { name: 'bob', roles: ['auditor' as const], keySha256: 'ab', expireTime: 4e12 };
 
@@ -35,6 +36,7 @@ describe('the schema of a SQLite store', () => {
     const ca = { fingerprint: digest('ca'), subject: 'CN=ca', anchor: true, notAfter: 9, certificate: '3082' };
     await first.addTrustAnchors([ca], OPERATOR);
     await affirmed(first, 'a');
+    await enrolled(first, 'b', { logs: [{ kind: 'ima', offset: 0, data: Buffer.from('one ') }] });
     await first.putPolicy(policy('kept'), { ...OPERATOR, expected: null });
     await first.putIdentity({ ...BOB, scope: {} }, OPERATOR);
     const before = [await first.getHost('h-a'), await first.getResult('h-a'), await first.listAudit(0, 100)];
@@ -42,6 +44,7 @@ describe('the schema of a SQLite store', () => {
     const database = new DatabaseSync(join(directory, 'assay.db'));
     database.exec(
       [
+        ...LOGS_IN_PARTS,
         'DROP TABLE endorsement_changes',
         'DROP TABLE trust_anchor_heads',
         'ALTER TABLE trust_anchors RENAME COLUMN id TO fingerprint',
@@ -74,12 +77,13 @@ describe('the schema of a SQLite store', () => {
       expect(await store.allTrustAnchors()).toMatchObject([{ ...ca, version: 1 }]);
       expect((await store.listEndorsementChanges({ limit: 9, after: '' }, '')).changes.items).toEqual([]);
       expect(await store.allRevocationLists()).toEqual([]);
+      expect(Buffer.from(await store.readLog('h-b', 'ima', 0, 1e6)).equals(PARTS)).toBe(true);
       expect(await store.getBoot('h-a')).toBeNull();
       expect(await store.getRuntime('h-a')).toBeNull();
       expect(await store.getPolicy('kept', 1)).toMatchObject({ references: [] });
       expect(await store.getIdentity('bob')).toMatchObject({ ...BOB, scope: {} });
       const priors = (await store.changesSince(0, 10)).map(({ prior }) => prior);
-      expect(priors).toEqual([null, { labels: {}, status: 'none', policyId: '' }]);
+      expect(priors).toEqual([null, { labels: {}, status: 'none', policyId: '' }, null]);
     } finally {
       await store.close();
     }
