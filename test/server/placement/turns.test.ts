@@ -12,12 +12,13 @@ describe('turns', () => {
     let now = 0;
     const turns = new Turns(() => now);
     const times: number[] = [];
-    const look = (answer: number) =>
-      function* (): Generator<void, number> {
+    const look = (answer: number) => (): Iterator<void, number> => ({
+      next: () => {
         times.push(performance.now());
         now += 50;
-        return answer;
-      };
+        return { done: true, value: answer };
+      },
+    });
     expect(await Promise.all([1, 2, 3].map((answer) => turns.take(look(answer))))).toEqual([1, 2, 3]);
     const [first = 0, second = 0, third = 0] = times;
     // Timers of Node may be a millisecond early.

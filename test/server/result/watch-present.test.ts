@@ -140,16 +140,17 @@ describe('the present results', () => {
       const random = new SeededRandom(seed);
       const names = 'abcdefgh'.split('');
       for (const name of names.slice(0, 6)) await affirmed(given.store, name);
-      const zone = () => ({ zone: random.pick(['x', 'y']) });
+      const deeds: readonly ((id: string) => Promise<unknown>)[] = [
+        (id) => label(id, { zone: random.pick(['x', 'y']) }),
+        (id) => given.store.deleteHost(id, OPERATOR),
+        async (id) => commit(given.store, await round(given.store, id)),
+        (id) => given.turned(id),
+      ];
       const happen = async (): Promise<void> => {
-        for (let deeds = random.below(4); deeds > 0; deeds -= 1) {
+        for (let count = random.below(4); count > 0; count -= 1) {
           const name = random.pick(names);
           const there = (await given.store.getHost(`h-${name}`)) !== null;
-          if (!there) await affirmed(given.store, name);
-          else if (random.below(3) === 0) await label(`h-${name}`, zone());
-          else if (random.below(3) === 0) await given.store.deleteHost(`h-${name}`, OPERATOR);
-          else if (random.below(2) === 0) await commit(given.store, await round(given.store, `h-${name}`));
-          else await given.turned(`h-${name}`);
+          await (there ? random.pick(deeds)(`h-${name}`) : affirmed(given.store, name));
         }
       };
       for (const filter of [{}, { statuses: ['affirming' as const] }, { scope: { zone: 'x' } }]) {
