@@ -5,6 +5,7 @@ import { parsePcrFile } from '../../../client/inspect/eventlog-input.ts';
 import { inspectIma } from '../../../client/inspect/ima.ts';
 import { ImaKeyring, readImaKeys } from '../../../tpm/ima/keyring.ts';
 import { conformancePath, dataIsHere, measuredBootPath } from '../../support/data.ts';
+import { kernelFile, kernelPcrs, kernelSigner } from '../../support/kernel-lists.ts';
 import { digestField, fileEntries, makeList, nameField } from '../../tpm/ima/list-builder.ts';
 import type { EntryPlan } from '../../tpm/ima/list-builder.ts';
 import { ecSigner, rsaSigner, signV2, signV3 } from '../../tpm/ima/signing.ts';
@@ -145,5 +146,23 @@ describe.skipIf(!dataIsHere('conformance'))('lists of other projects', () => {
       violations: 1,
       findingCounts: { IMA_LIST_ENDS_INSIDE_ENTRY: 1, IMA_VIOLATION: 1, IMA_BOOT_AGGREGATE_EMPTY: 1 },
     });
+  });
+});
+
+describe('lists that real kernels made', () => {
+  const keyring = new ImaKeyring((['signer-rsa', 'signer-p256', 'signer-p384'] as const).map(kernelSigner));
+
+  test.each(['binary_runtime_measurements', 'ascii_runtime_measurements'])('are told whole by their %s', (name) => {
+    const report = inspectIma(kernelFile('minimal-kexec', name), { keyring, pcrs: kernelPcrs('minimal-kexec') });
+    expect(report).toMatchObject({
+      entries: 38,
+      templates: { 'ima-sig': 32, 'ima-buf': 6 },
+      violations: 2,
+      signatures: { valid: 8, invalid: 4, unknownKey: 0, unsupported: 2 },
+      bootAggregate: { algorithm: 'sha256', variant: 'PCR0-9' },
+      prefix: { entries: 38, waitingBytes: 0 },
+      findingCounts: { IMA_KEXEC: 1, IMA_BOOT_AGGREGATE_REPEATED: 1, IMA_KEY_ADDED: 3, IMA_VIOLATION: 2 },
+    });
+    expect(report.keysAdded.map(({ keyring: ring }) => ring)).toEqual(['.ima', '.ima', '.ima']);
   });
 });
