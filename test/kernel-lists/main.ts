@@ -1,6 +1,6 @@
 /**
  * Makes the lists in test/vectors/kernel-lists anew: `node test/kernel-lists/main.ts MINIMAL [SCENE…]`, as root. MINIMAL is the folder of
- * `build-kernel.sh`. Each scene boots a virtual machine with a TPM in software, one to two minutes without hardware help.
+ * `build-kernel.sh`. Each scene boots a virtual machine with a TPM in software: some seconds, without hardware help.
  */
 import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
