@@ -2,7 +2,8 @@ import { Server, ServerCredentials } from '@grpc/grpc-js';
 import type { ConnectionInjector, ServerInterceptor } from '@grpc/grpc-js';
 import type { Duplex } from 'node:stream';
 import { addressBlock } from './address-block.ts';
-import { describeError, makeServe, messageTooLarge } from './bridge.ts';
+import { boundMessages } from './bound-messages.ts';
+import { describeError, makeServe } from './bridge.ts';
 import type { RpcLogger } from './bridge.ts';
 import { OpenRequests } from './open-requests.ts';
 import { ServerCall } from './server-call.ts';
@@ -176,7 +177,7 @@ export class RpcServer {
         if (this.#draining.signal.aborted) this.#onChange();
       },
     });
-    boundMessages(next, maxReceiveBytes, (error) => call.fail(error));
+    boundMessages(next, call, maxReceiveBytes);
     if (connection) {
       connection.calls.add(call);
       this.#callCount += 1;
@@ -231,30 +232,6 @@ function receiveLimit(
 function isCompressed(call: ConstructorParameters<typeof ServerCall>[0]): boolean {
   const encoding: unknown = Reflect.get(call, 'incomingEncoding');
   return encoding !== 'identity';
-}
-
-/**
- * grpc-js holds an unfinished message up to the largest one of any method, and has no option against it. So the length that a
- * message announces is held to the limit of its own method here, before its bytes are kept.
- */
-function boundMessages(
-  call: ConstructorParameters<typeof ServerCall>[0],
-  limit: number,
-  refuse: (error: StatusError) => void,
-): void {
-  const decoder: unknown = Reflect.get(call, 'decoder');
-  const write: unknown = decoder instanceof Object ? Reflect.get(decoder, 'write') : undefined;
-  if (!(decoder instanceof Object) || typeof write !== 'function') throw new TypeError('grpc-js reads otherwise');
-  Reflect.set(decoder, 'maxReadMessageLength', limit);
-  Reflect.set(decoder, 'write', (data: Buffer): unknown => {
-    try {
-      const messages: unknown = Reflect.apply(write, decoder, [data]);
-      return messages;
-    } catch {
-      refuse(messageTooLarge(limit));
-      return [];
-    }
-  });
 }
 
 function compressed(): StatusError {

@@ -34,24 +34,17 @@ afterEach(async () => {
   expect(running.errors).toEqual([]);
 });
 
-/** The answers that have come within a second; calls that wait for their request have none. */
-async function answered(answers: readonly Promise<RawAnswer>[]): Promise<readonly RawAnswer[]> {
-  const found: RawAnswer[] = [];
-  for (const answer of answers) void answer.then((each) => found.push(each));
-  await new Promise((resolve) => setTimeout(resolve, 1_000));
-  return found;
-}
-
 test('calls of strangers that send nothing whole are bounded for their address over all its connections', async () => {
   const { port } = running.service.address;
   const callers = await Promise.all(
     Array.from({ length: 6 }, () => RawCaller.open(port, { localAddress: '127.0.2.1' })),
   );
   const open = callers.flatMap((caller) => Array.from({ length: 95 }, () => caller.open(BEGIN)));
-  const refused = await answered(open.map(({ answer }) => answer));
+  const refused: RawAnswer[] = [];
+  for (const { answer } of open) void answer.then((each) => refused.push(each));
+  // 64 MiB, each call with 64 KiB and its window: 512 wait for their request, and have no answer.
+  await expect.poll(() => refused.length, { timeout: 20_000 }).toBe(open.length - 512);
   expect(new Set(refused.map(({ reason }) => reason))).toEqual(new Set(['TOO_MANY_CALLS']));
-  // 64 MiB, each call with 64 KiB and its window.
-  expect(open.length - refused.length).toBe(512);
   using other = await RawCaller.open(port, { localAddress: '127.0.2.2' });
   expect((await other.call({ path: BEGIN, body: Buffer.alloc(5) })).reason).not.toBe('TOO_MANY_CALLS');
   // They are free again with their connections.
