@@ -3,59 +3,34 @@ import { describe, expect, test } from 'vitest';
 import { checkEvents } from '../../../tpm/eventlog/check-events.ts';
 import { parseEventLog } from '../../../tpm/eventlog/parse.ts';
 import { readSecureBoot } from '../../../tpm/eventlog/secure-boot.ts';
-import type { SecureBoot } from '../../../tpm/eventlog/secure-boot.ts';
-import type { SecureBootState, SignatureDatabaseName } from '../../../tpm/eventlog/secure-boot-state.ts';
-import type { Signature } from '../../../tpm/eventlog/signature-list.ts';
 import { readSigners } from '../../../tpm/eventlog/signers.ts';
 import { dataIsHere, measuredBootPath } from '../../support/data.ts';
-import { OWNER, SHA256_TYPE, X509_TYPE, guid, makeLog, makeSignatureList, makeVariable, sha256 } from './make-log.ts';
+import { OWNER, SHA256_TYPE, X509_TYPE, guid, makeSignatureList, makeVariable, sha256 } from './make-log.ts';
 import type { MadeEvent } from './make-log.ts';
+import {
+  GLOBAL,
+  SECURITY,
+  SHIM,
+  certificate,
+  other,
+  hash,
+  variable,
+  authority,
+  signed,
+  on,
+  pk,
+  kek,
+  db,
+  dbx,
+  separator,
+  used,
+  honest,
+  read,
+  signatures,
+  without,
+  replaced,
+} from './make-secure-boot.ts';
 import { measuredLog } from './real-logs.ts';
-
-const GLOBAL = '8be4df61-93ca-11d2-aa0d-00e098032b8c';
-const SECURITY = 'd719b2cb-3d3a-4596-a3bc-dad00e67656f';
-const SHIM = '605dab50-e046-4300-abb6-3dd810dd8b23';
-
-const certificate = Buffer.concat([Buffer.from('30820100', 'hex'), Buffer.alloc(0x100, 5)]);
-const other = Buffer.concat([Buffer.from('30820100', 'hex'), Buffer.alloc(0x100, 6)]);
-const hash = Buffer.alloc(32, 9);
-
-const variable = (vendor: string, name: string, data: Buffer): MadeEvent => ({
-  pcr: 7,
-  type: 0x8000_0001,
-  data: makeVariable(vendor, name, data),
-});
-const authority = (vendor: string, name: string, data: Buffer): MadeEvent => ({
-  ...variable(vendor, name, data),
-  type: 0x8000_00e0,
-});
-const signed = (data: Buffer): Buffer => Buffer.concat([guid(OWNER), data]);
-
-const on = variable(GLOBAL, 'SecureBoot', Buffer.from([1]));
-const pk = variable(GLOBAL, 'PK', makeSignatureList(X509_TYPE, [certificate]));
-const kek = variable(GLOBAL, 'KEK', makeSignatureList(X509_TYPE, [certificate]));
-const db = variable(SECURITY, 'db', makeSignatureList(X509_TYPE, [certificate]));
-const dbx = variable(SECURITY, 'dbx', makeSignatureList(SHA256_TYPE, [hash, Buffer.alloc(32, 8)]));
-const separator: MadeEvent = { pcr: 7, type: 4, data: Buffer.alloc(4) };
-const used = authority(SECURITY, 'db', signed(certificate));
-const honest = [on, pk, kek, db, dbx, separator, used];
-
-function read(events: readonly MadeEvent[]): SecureBoot {
-  return readSecureBoot(checkEvents(parseEventLog(makeLog(events))));
-}
-
-function signatures(state: SecureBootState, name: SignatureDatabaseName): readonly Signature[] {
-  const database = state.databases[name];
-  return database.state === 'read' ? database.lists.signatures : [];
-}
-
-function without(...left: readonly MadeEvent[]): readonly MadeEvent[] {
-  return honest.filter((event) => !left.includes(event));
-}
-
-function replaced(event: MadeEvent, by: MadeEvent): readonly MadeEvent[] {
-  return honest.map((candidate) => (candidate === event ? by : candidate));
-}
 
 test('an honest Secure Boot is read in full, without findings', () => {
   const { state, findings } = read(honest);
@@ -256,113 +231,6 @@ describe('a signature list whose sizes do not add up is kept raw, and hides noth
 test('the database of SPDM is none of images', () => {
   const device = { ...variable('b9c2b4f4-bf5f-462d-8adf-c5c70ac35dad', 'devdb', Buffer.alloc(0)), type: 0x8000_00e3 };
   expect(read([...without(separator, used), device, separator, used]).findings).toEqual([]);
-});
-
-describe('shim', () => {
-  test('says its revocation level and whether its lists are trusted', () => {
-    const sbat = 'sbat,1,2025021800\nshim,4\ngrub,5\n';
-    const { state, findings } = read([
-      ...honest,
-      authority(SHIM, 'SbatLevel', Buffer.from(sbat)),
-      authority(SHIM, 'MokListTrusted', Buffer.from([1])),
-      authority(SHIM, 'Shim', other),
-    ]);
-    expect(state).toMatchObject({ sbatLevel: sbat, mokListTrusted: true });
-    expect(state.authorities[1]).toMatchObject({ variable: 'Shim', source: 'shim', owner: undefined, inDb: undefined });
-    expect(findings).toEqual([]);
-  });
-
-  test.each([
-    ['is off where it says 1', ['01'], true],
-    ['is on where it says 0', ['00'], false],
-    ['is off where it says what nobody knows', ['02'], true],
-    ['is off where it says nothing', [''], true],
-    ['is off where a better state was measured after the true one', ['01', '00'], true],
-    ['is off where it says so later', ['00', '01'], true],
-    ['does not say', [], undefined],
-  ] as const)('%s in MokSBState, which is no signer', (_name, states, shimOff) => {
-    const events = states.map((state) => authority(SHIM, 'MokSBState', Buffer.from(state, 'hex')));
-    const { state, findings } = read([...honest, ...events]);
-    expect(state.shimOff).toBe(shimOff);
-    expect(state.authorities).toHaveLength(1);
-    expect(findings).toEqual([]);
-  });
-
-  test('measures other state of its own, which is no signer', () => {
-    const events = ['MokDBState', 'MokPolicy'].map((name) => authority(SHIM, name, Buffer.from([1])));
-    const { state, findings } = read([...honest, ...events]);
-    expect(state.authorities).toHaveLength(1);
-    expect(findings).toEqual([]);
-  });
-
-  const level = authority(SHIM, 'SbatLevel', Buffer.from('sbat,1,2025051800\nshim,4\n'));
-  const byShim = authority(SHIM, 'Shim', other);
-  const late = expect.objectContaining({ code: 'SECURE_BOOT_SBAT_LEVEL_LATE', severity: 'warning', pcr: 7 }) as unknown;
-
-  test.each<[string, readonly MadeEvent[]]>([
-    ['shim’s own authority', [...honest, byShim]],
-    ['an authority of its owner’s list', [...honest, authority(SHIM, 'MokListRT', signed(other))]],
-    ['an authority of its vendor’s database', [...honest, authority(SECURITY, 'vendor_db', signed(other))]],
-    ['an authority of db that was measured again', [...honest, used]],
-  ])('enforced no revocation level that comes after %s', (_, before) => {
-    const { state, findings } = read([...before, level, byShim]);
-    expect(state.sbatLevel).toBeUndefined();
-    expect(findings).toContainEqual(late);
-  });
-
-  test('may start another shim, whose level does not count', () => {
-    const first = authority(SHIM, 'SbatLevel', Buffer.from('sbat,1\nshim,1\n'));
-    const { state, findings } = read([...honest, first, byShim, level]);
-    expect(state.sbatLevel).toBe('sbat,1\nshim,1\n');
-    expect(findings).toEqual([]);
-  });
-
-  test('measures its level after the drivers that the firmware verified', () => {
-    const two = variable(SECURITY, 'db', makeSignatureList(X509_TYPE, [certificate, other]));
-    const { state, findings } = read([...replaced(db, two), authority(SECURITY, 'db', signed(other)), level, byShim]);
-    expect(state.sbatLevel).toContain('shim,4');
-    expect(findings).toEqual([]);
-  });
-
-  test('measures its lists into PCR 14, where their names are hints', () => {
-    const list: MadeEvent = { pcr: 14, type: 13, data: Buffer.from('MokListX\0'), measured: Buffer.from('content') };
-    expect(read([...honest, list]).state.mokMeasurements).toEqual([
-      { event: 8, name: 'MokListX', digests: [expect.anything(), sha256(Buffer.from('content'))] },
-    ]);
-  });
-});
-
-describe('a log that somebody made to keep its reader busy', () => {
-  const digestOf = (number: number): Buffer => {
-    const bytes = Buffer.alloc(32);
-    bytes.writeUInt32LE(number);
-    return bytes;
-  };
-  const COUNT = 16_000;
-  const entries = Array.from({ length: COUNT }, (_, index) => digestOf(index + 1));
-  const full = variable(SECURITY, 'db', makeSignatureList(SHA256_TYPE, entries));
-
-  test('of thousands of entries and thousands of authorities has an error, and is read in no time', () => {
-    const unknown = Array.from({ length: COUNT }, (_, index) =>
-      authority(SECURITY, 'db', signed(digestOf(index + COUNT + 1))),
-    );
-    const log = checkEvents(parseEventLog(makeLog([...replaced(db, full), ...unknown], [0xb])));
-    const before = process.cpuUsage();
-    const { state, findings } = readSecureBoot(log);
-    const { user } = process.cpuUsage(before);
-    // Looking through the whole of db for each authority took seventeen.
-    expect(user / 1e6).toBeLessThan(3);
-    expect(state.authorities).toHaveLength(256);
-    expect(findings.map(({ code }) => code)).toContain('SECURE_BOOT_TOO_MANY_AUTHORITIES');
-  });
-
-  test('of 256 authorities is read in full', () => {
-    const many = entries.slice(0, 256).map((entry) => authority(SECURITY, 'db', signed(entry)));
-    const { state, findings } = read([...replaced(db, full).filter((event) => event !== used), ...many]);
-    expect(state.authorities).toHaveLength(256);
-    expect(state.authorities.every(({ inDb }) => inDb === true)).toBe(true);
-    expect(findings).toEqual([]);
-  });
 });
 
 test('a certificate that does not parse stays a digest', () => {
