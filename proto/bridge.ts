@@ -17,9 +17,8 @@ export function makeServe(
   limits: MessageLimits,
 ): (call: ServerCall) => Promise<void> {
   const { input, output } = descriptor;
-  const send = async (call: ServerCall, response: unknown): Promise<void> => {
-    await call.send(encode(output, response, limits.maxSendBytes));
-  };
+  const send = (call: ServerCall, response: unknown): Promise<void> =>
+    call.send(encode(output, response, limits.maxSendBytes));
   switch (descriptor.methodKind) {
     case 'unary':
       return async (call) => send(call, await handler(await readOne(call, input, limits), call.context));
@@ -116,11 +115,15 @@ function readMessages(call: ServerCall, schema: DescMessage, limits: MessageLimi
       throw error;
     }
   };
-  let last: Promise<unknown> = Promise.resolve();
+  let last: Promise<unknown> | null = null;
   const messages: AsyncIterableIterator<Message> = {
     next: () => {
-      const next = last.then(read, read);
-      last = next.catch(() => undefined);
+      const next = last === null ? read() : last.then(read, read);
+      last = next;
+      const over = (): void => {
+        if (last === next) last = null;
+      };
+      next.then(over, over);
       return next;
     },
     return: () => Promise.resolve({ done: true, value: undefined }),
