@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 
 import { attestationBinding, bankProofBinding, factsDigest } from '../../proto/transcript.ts';
+import type { ClaimedFacts } from '../../proto/transcript.ts';
 import { signingKeyOf } from '../../tpm/crypto/verify-signature.ts';
 import { decodePublicArea } from '../../tpm/structures/public-area.ts';
 import type { ApplicablePolicy, AppraisalInput } from '../policy/appraise.ts';
@@ -144,8 +145,10 @@ export function judgeRound(
     validity: validityOf(context),
     // The mark never goes back: a clone that once was behind stays behind.
     clock: regressed ? host.clock : clockRecord(verified.quote),
-    ...known,
-    claimed: { ...evidence.facts },
+    banksProven: known.banksProven,
+    // What is as it was is not written again.
+    ...(known.banks === host.banks ? {} : { banks: known.banks }),
+    ...(claimsAs(host.claimed, evidence.facts) ? {} : { claimed: { ...evidence.facts } }),
     findings: regressed ? ['CLOCK_REGRESSED'] : [],
     tlsKeySha256: context.tlsKeySha256,
     nextTlsKeySha256: evidence.newTlsPublicKey.length === 0 ? '' : hash('sha256', evidence.newTlsPublicKey, 'hex'),
@@ -153,6 +156,11 @@ export function judgeRound(
     ...(runtime.change === undefined ? {} : { runtime: runtime.change }),
     keptLogs: lie === null ? [] : BOOT_LOGS,
   };
+}
+
+function claimsAs(before: HostRecord['claimed'], now: ClaimedFacts): boolean {
+  const entries = Object.entries(now);
+  return entries.length === Object.keys(before).length && entries.every(([name, value]) => before[name] === value);
 }
 
 function judgementOf(verdict: Verdict): Judgement {
@@ -244,9 +252,7 @@ export function tornRound(context: RoundContext, quote: VerifiedQuote): RoundInp
     challengeTime: challenge.time,
     validity: quoteRequirementsOf(applicable).validity,
     clock: rebooted ? clockRecord(quote) : host.clock,
-    banks: host.banks,
     banksProven: false,
-    claimed: host.claimed,
     findings: [],
     tlsKeySha256: context.tlsKeySha256,
     nextTlsKeySha256: '',

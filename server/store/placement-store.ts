@@ -11,10 +11,15 @@ export interface PlacementPosition {
 /** Where a reader stands that has nothing yet. */
 export const PLACEMENT_START: PlacementPosition = { revision: 0, confirmation: 0, began: 0 };
 
+/** A result that was confirmed: the rest of it is as it was written. */
+export type PlacementMove = Pick<PlacementRecord, 'hostId' | 'revision' | 'challengeTime' | 'validUntil'>;
+
 /** What has changed behind a position, all of it as it stood at one moment. */
 export interface PlacementChanges {
-  /** Present results, each host once. */
+  /** Present results that were written, each host once. */
   readonly present: readonly PlacementRecord[];
+  /** What confirmations have moved; of a revision that the reader has not read yet it says nothing that `present` will not. */
+  readonly moved: readonly PlacementMove[];
   /** Hosts that were deleted; one that enrolled again is among the present as well. */
   readonly gone: readonly string[];
   readonly position: PlacementPosition;
@@ -24,8 +29,8 @@ export interface PlacementChanges {
 
 export interface PlacementStore {
   /**
-   * Results that were written or confirmed behind a position, in brief: those of every host from PLACEMENT_START on. `limit` bounds
-   * each of the two. Throws out_of_range when deletions behind the position may be forgotten.
+   * Results that were written behind a position, in brief, and the times of those that were confirmed: of every host from
+   * PLACEMENT_START on. `limit` bounds each of the two. Throws out_of_range when deletions behind the position may be forgotten.
    */
   placementsSince(position: PlacementPosition, limit: number): Promise<PlacementChanges>;
 }
