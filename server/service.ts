@@ -9,6 +9,7 @@ import { pooledRandom } from './attestation/random-pool.ts';
 import { Endorsements } from './endorsement/endorsements.ts';
 import { EnrollmentBeginner } from './enrollment/begin.ts';
 import { EnrollmentLimits } from './enrollment/enrollment-limits.ts';
+import { Gathering } from './attestation/gathering.ts';
 import { WakeUps } from './attestation/wake-ups.ts';
 import { Callers } from './identity/callers.ts';
 import { issueAkCertificate, issueClientCertificate } from './identity/ca.ts';
@@ -228,6 +229,7 @@ function servicesOptions(
       boots,
       runtimes: new RuntimeServices(store),
       wakeUps: new WakeUps(),
+      gathering: new Gathering(),
       hostLimits: new HostLimits(() => store.now()),
       random: pooledRandom(random),
       logBudget,

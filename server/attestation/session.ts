@@ -200,6 +200,7 @@ class AttestationSession {
 
   /** Judges, commits, tells. Returns milliseconds until the next challenge. */
   async #judge(context: RoundContext, evidence: RoundEvidence): Promise<number> {
+    await this.#services.gathering.join();
     const outcome = proveRound(context, evidence);
     this.#services.hostLimits.takeRound(context.host.id);
     checkAnnouncements(evidence.logs, context.challenge.logs);
