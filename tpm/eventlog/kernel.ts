@@ -48,32 +48,51 @@ const GRUB_LINUX = /^linux(?:efi|16)? (?<arguments>.*)$/s;
 const GRUB_INITRD = /^initrd(?:efi|16)? (?<files>.*)$/s;
 
 export function readKernel(events: readonly CheckedEvent[], findings: FindingList): KernelClaims {
-  const commandLines = events.flatMap((event) => readCommandLine(event));
-  const commands = events.flatMap((event) => readGrubCommand(event));
+  const commandLines = collect(events, readCommandLine);
+  const commands = collect(events, readGrubCommand);
   const initrdNames = new Set(
     commands.flatMap((command) => GRUB_INITRD.exec(command)?.groups?.['files']?.split(' ') ?? []),
   );
   const lines = new Set(commandLines.map(({ event }) => event));
   const unknown = events.find((event) => COMMAND_PCRS.includes(event.pcr) && !isUnderstood(event, lines));
   findAmbiguity({ commandLines, commands, unknown, twin: findTwin(events, commandLines) }, findings);
-  return { commandLines, initrds: events.flatMap((event) => readInitrd(event, initrdNames)) };
+  const mayBeNamed = fitsAny(initrdNames);
+  return {
+    commandLines,
+    initrds: collect(events, (event) => readInitrd(event, { names: initrdNames, mayBeNamed })),
+  };
 }
 
-function readCommandLine(event: CheckedEvent): readonly CommandLine[] {
+/** What is read of events: of most of them nothing. */
+function collect<T>(events: readonly CheckedEvent[], read: (event: CheckedEvent) => T | undefined): readonly T[] {
+  const found: T[] = [];
+  for (const event of events) {
+    const item = read(event);
+    if (item !== undefined) found.push(item);
+  }
+  return found;
+}
+
+function readCommandLine(event: CheckedEvent): CommandLine | undefined {
   const { index, pcr, type, data, verified, measured } = event;
-  const common = { event: index, pcr, verified };
   if (type === EV_EVENT_TAG) {
     const tag = decodeEventData(event);
-    if (tag.kind !== 'tag' || tag.id !== LOAD_OPTIONS_TAG) return [];
-    return [{ event: index, pcr, source: 'efi-stub', text: undefined, verified: false }];
+    if (tag.kind !== 'tag' || tag.id !== LOAD_OPTIONS_TAG) return undefined;
+    return { event: index, pcr, source: 'efi-stub', text: undefined, verified: false };
   }
-  if (type !== EV_IPL) return [];
+  if (type !== EV_IPL || !COMMAND_PCRS.includes(pcr)) return undefined;
   const prefix = grubPrefix(data);
   if (pcr === GRUB_COMMAND_PCR && prefix.includes('kernel_cmdline')) {
-    return [{ ...common, source: 'grub', text: readLoggedText(measured ?? data.subarray(prefix.length)) }];
+    return {
+      event: index,
+      pcr,
+      verified,
+      source: 'grub',
+      text: readLoggedText(measured ?? data.subarray(prefix.length)),
+    };
   }
-  if (!SYSTEMD_PCRS.includes(pcr) || prefix !== '' || !isWide(data)) return [];
-  return [{ ...common, source: 'systemd', text: readLoggedText(measured ?? data) }];
+  if (!SYSTEMD_PCRS.includes(pcr) || prefix !== '' || !isWide(data)) return undefined;
+  return { event: index, pcr, verified, source: 'systemd', text: readLoggedText(measured ?? data) };
 }
 
 /**
@@ -111,23 +130,35 @@ const TWIN_STARTS: readonly number[] = ['"', "'", '\\', ' ', '\t'].map((characte
 const COMMAND_STARTS: readonly (number | undefined)[] = ['linux', 'initrd'].map((command) => command.charCodeAt(0));
 
 /** A verified text of GRUB that may load a kernel or an initrd, and is not labelled as a command line. */
-function readGrubCommand({ type, pcr, data, measured }: CheckedEvent): readonly string[] {
-  if (type !== EV_IPL || pcr !== GRUB_COMMAND_PCR || measured === undefined) return [];
-  if (!COMMAND_STARTS.includes(measured[0])) return [];
-  if (grubPrefix(data).includes('cmdline') || isWide(data)) return [];
-  return [measured.toString('utf8').replace(/\0$/, '')];
+function readGrubCommand({ type, pcr, data, measured }: CheckedEvent): string | undefined {
+  if (type !== EV_IPL || pcr !== GRUB_COMMAND_PCR || measured === undefined) return undefined;
+  if (!COMMAND_STARTS.includes(measured[0])) return undefined;
+  if (grubPrefix(data).includes('cmdline') || isWide(data)) return undefined;
+  return measured.toString('utf8').replace(/\0$/, '');
 }
 
-function readInitrd(event: CheckedEvent, names: ReadonlySet<string>): readonly Initrd[] {
+/** Whether bytes are as long as one of the texts would be: to read each name of a file costs more than all else of its event. */
+function fitsAny(texts: ReadonlySet<string>): (bytes: Buffer) => boolean {
+  // Bytes that are no UTF-8 are shorter than what stands for them.
+  const unsure = [...texts].some((text) => text.includes('\u{fffd}'));
+  const lengths = new Set([...texts].map((text) => Buffer.byteLength(text)));
+  return (bytes) =>
+    unsure || lengths.has(bytes.length) || lengths.has(bytes.length - 1) || (lengths.size > 0 && isWide(bytes));
+}
+
+function readInitrd(
+  event: CheckedEvent,
+  { names, mayBeNamed }: { readonly names: ReadonlySet<string>; readonly mayBeNamed: (bytes: Buffer) => boolean },
+): Initrd | undefined {
   const { index, pcr, type, data, digests } = event;
   if (type === EV_EVENT_TAG) {
     const tag = decodeEventData(event);
-    if (tag.kind !== 'tag' || tag.id !== INITRD_TAG) return [];
-    return [{ event: index, pcr, source: 'efi-stub', name: tag.text, digests }];
+    if (tag.kind !== 'tag' || tag.id !== INITRD_TAG) return undefined;
+    return { event: index, pcr, source: 'efi-stub', name: tag.text, digests };
   }
-  if (type !== EV_IPL || pcr !== GRUB_FILE_PCR) return [];
+  if (type !== EV_IPL || pcr !== GRUB_FILE_PCR || !mayBeNamed(data)) return undefined;
   const name = readLoggedText(data) ?? '';
-  return names.has(name) ? [{ event: index, pcr, source: 'grub', name, digests }] : [];
+  return names.has(name) ? { event: index, pcr, source: 'grub', name, digests } : undefined;
 }
 
 /**
