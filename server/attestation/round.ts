@@ -72,7 +72,14 @@ const BOOT_LOGS: readonly LogKind[] = ['boot', 'userspace'];
 /** The AK of an enrolled host, ready to verify with. Importing a key costs more than a signature: once per stream. */
 export function attestationKeyOf(host: HostRecord): AttestationKey {
   const area = decodePublicArea(Buffer.from(host.ak.publicArea, 'hex'));
-  return { signingKey: signingKeyOf(area), qualifiedName: Buffer.from(host.ak.qualifiedName, 'hex') };
+  return { signingKey: signingKeyOf(area), qualifiedName: ownBytes(host.ak.qualifiedName) };
+}
+
+/** In a buffer of their own: a slice of the pool would hold all of it for as long as the stream is open. */
+function ownBytes(hex: string): Buffer {
+  const bytes = Buffer.alloc(hex.length / 2);
+  bytes.write(hex, 'hex');
+  return bytes;
 }
 
 export function roundHostOf({ eks: _eks, pendingAk: _pendingAk, ak, ...host }: HostRecord): RoundHost {
