@@ -3,8 +3,15 @@ import { isExpired } from '../own-verdicts.ts';
 import type { ClockRecord, HostRecord, ResultRecord, TrustStatus } from '../records.ts';
 import { StoreError, type RoundInput } from '../store.ts';
 import { boolean, type Database, integer, json, optionalInteger, text } from './database.ts';
-import { getHost, getRoundHost, getRoundStanding, type RoundHost, type RoundStanding } from './hosts.ts';
-import { saveMoving, saveStanding } from './hosts.ts';
+import {
+  getHost,
+  getRoundHost,
+  getRoundStanding,
+  type RoundHost,
+  type RoundStanding,
+  saveMoving,
+  saveStanding,
+} from './hosts.ts';
 import { dropLogs, keepBoot, keepLogs } from './logs.ts';
 import { readPresentHead, type ResultHead, writeConfirmation, writeRevisionHead } from './revisions.ts';
 import { holdsRuntime, keepRuntime } from './runtimes.ts';
