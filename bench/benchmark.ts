@@ -17,9 +17,9 @@ export interface Scale {
   readonly say: (line: string) => void;
 }
 
-/** How a process is left alone before its memory is read. */
-export function settling({ tiny }: Scale): { readonly pauseMillis: number } {
-  return { pauseMillis: tiny === true ? 100 : 1_500 };
+/** How a process is left alone before its memory is read: collecting the garbage of many hosts takes seconds. */
+export function settling({ tiny, hosts = 0 }: Scale): { readonly pauseMillis: number } {
+  return { pauseMillis: tiny === true ? 100 : 1_500 + hosts / 4 };
 }
 
 export interface Benchmark {

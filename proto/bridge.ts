@@ -116,11 +116,15 @@ function readMessages(call: ServerCall, schema: DescMessage, limits: MessageLimi
       throw error;
     }
   };
-  let last: Promise<unknown> = Promise.resolve();
+  let last: Promise<unknown> | null = null;
   const messages: AsyncIterableIterator<Message> = {
     next: () => {
-      const next = last.then(read, read);
-      last = next.catch(() => undefined);
+      const next = last === null ? read() : last.then(read, read);
+      last = next;
+      const over = (): void => {
+        if (last === next) last = null;
+      };
+      next.then(over, over);
       return next;
     },
     return: () => Promise.resolve({ done: true, value: undefined }),

@@ -73,10 +73,11 @@ export class ServerCall extends ServerInterceptingCall {
    * The next message of the caller, undefined when it has half-closed or the call has ended well. Throws what ended the call
    * otherwise. One reader at a time.
    */
-  async receive(): Promise<Buffer | undefined> {
-    this.#abort.signal.throwIfAborted();
-    if (this.#ended || this.#halfClosed) return undefined;
-    if (this.#reader) throw new TypeError('two readers of one stream');
+  receive(): Promise<Buffer | undefined> {
+    const { signal } = this.#abort;
+    if (signal.aborted) return Promise.reject(signal.reason as StatusError);
+    if (this.#ended || this.#halfClosed) return Promise.resolve(undefined);
+    if (this.#reader) return Promise.reject(new TypeError('two readers of one stream'));
     const reader = Promise.withResolvers<Buffer | undefined>();
     // What has arrived already is delivered before startRead returns.
     this.#reader = reader;

@@ -1,5 +1,8 @@
 import { createHmac, hash, hkdfSync } from 'node:crypto';
 
+const LENGTH_BYTES = 4;
+const NUMBER_BYTES = 8;
+
 /**
  * The digests that agent and service both compute. Each is SHA-256 over length-prefixed fields: the length of a field in four
  * bytes, big-endian, then its bytes. The first field is an ASCII label that no other digest has. Numbers are fields of eight
@@ -7,36 +10,54 @@ import { createHmac, hash, hkdfSync } from 'node:crypto';
  * holds vectors.
  */
 class Fields {
-  readonly #parts: Uint8Array[] = [];
+  /** Bytes, texts and numbers until the size of all is known: one buffer is made, not one for each length. */
+  readonly #parts: (Uint8Array | string | bigint)[] = [];
+  #size = 0;
 
   constructor(label: string) {
-    this.bytes(Buffer.from(label, 'ascii'));
+    this.text(label);
   }
 
   bytes(value: Uint8Array): this {
-    const length = Buffer.alloc(4);
-    length.writeUInt32BE(value.length);
-    this.#parts.push(length, value);
-    return this;
+    return this.#field(value, value.length);
   }
 
   text(value: string): this {
-    return this.bytes(Buffer.from(value, 'utf8'));
+    return this.#field(value, Buffer.byteLength(value, 'utf8'));
   }
 
   number(value: number | bigint): this {
-    const field = Buffer.alloc(8);
-    field.writeBigUInt64BE(BigInt(value));
-    return this.bytes(field);
+    return this.#field(BigInt(value), NUMBER_BYTES);
   }
 
   encode(): Buffer {
-    return Buffer.concat(this.#parts);
+    const encoded = Buffer.allocUnsafe(this.#size);
+    let at = 0;
+    for (const part of this.#parts) {
+      const from = at + LENGTH_BYTES;
+      at = from + write(encoded, part, from);
+      encoded.writeUInt32BE(at - from, from - LENGTH_BYTES);
+    }
+    return encoded;
+  }
+
+  #field(part: Uint8Array | string | bigint, length: number): this {
+    this.#parts.push(part);
+    this.#size += LENGTH_BYTES + length;
+    return this;
   }
 
   digest(): Buffer {
     return sha256(this.encode());
   }
+}
+
+/** Bytes written. */
+function write(target: Buffer, part: Uint8Array | string | bigint, at: number): number {
+  if (typeof part === 'string') return target.write(part, at, 'utf8');
+  if (typeof part === 'bigint') return target.writeBigUInt64BE(part, at) - at;
+  target.set(part, at);
+  return part.length;
 }
 
 /** What the service signs at the start of an enrolment and the agent checks value by value. */

@@ -10,6 +10,7 @@ import { Reappraiser } from './attestation/reappraiser.ts';
 import { Endorsements } from './endorsement/endorsements.ts';
 import { EnrollmentBeginner } from './enrollment/begin.ts';
 import { EnrollmentLimits } from './enrollment/enrollment-limits.ts';
+import { Gathering } from './attestation/gathering.ts';
 import { WakeUps } from './attestation/wake-ups.ts';
 import { Callers } from './identity/callers.ts';
 import { issueAkCertificate, issueClientCertificate } from './identity/ca.ts';
@@ -236,6 +237,7 @@ function servicesOptions(
       boots,
       runtimes: new RuntimeServices(store),
       wakeUps: new WakeUps(),
+      gathering: new Gathering(),
       hostLimits: new HostLimits(() => store.now()),
       random: pooledRandom(random),
       logBudget: new LogBudget(LOG_POTS.rounds),

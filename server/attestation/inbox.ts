@@ -7,15 +7,29 @@ export type Arrival =
   | { readonly kind: 'timeout' }
   | { readonly kind: 'woken' };
 
+interface Waiting {
+  readonly resolve: (arrival: Arrival) => void;
+  readonly reject: (error: unknown) => void;
+  readonly timer: NodeJS.Timeout;
+  readonly wakeable: boolean;
+}
+
+const WOKEN: Arrival = { kind: 'woken' };
+const TIMEOUT: Arrival = { kind: 'timeout' };
+const ENDED: Arrival = { kind: 'ended' };
+
 /**
  * The messages of one stream, waited for together with time and with wake-ups. A message that arrives while nobody waits stays
  * where it is: the transport is read one message at a time.
  */
 export class Inbox {
   readonly #messages: AsyncIterator<AgentMessage>;
-  #pending: Promise<Arrival> | null = null;
+  /** A read of the transport that has not been waited for to its end. */
+  #reading = false;
+  /** What such a read brought while nobody waited. */
+  #kept: { readonly arrival: Arrival } | { readonly error: Error } | null = null;
   #woken = false;
-  #wake: (() => void) | null = null;
+  #waiting: Waiting | null = null;
 
   constructor(messages: AsyncIterable<AgentMessage>) {
     this.#messages = messages[Symbol.asyncIterator]();
@@ -23,39 +37,52 @@ export class Inbox {
 
   /** Ends the present wait, or else the next one. */
   wake(): void {
-    this.#woken = true;
-    this.#wake?.();
+    if (this.#waiting?.wakeable === true) this.#stopWaiting()?.resolve(WOKEN);
+    else this.#woken = true;
   }
 
   /** The next message, or why it was not waited for any longer. `wakeable` false: wake-ups wait for a later call. */
-  async next(options: { readonly timeout: number; readonly wakeable: boolean }): Promise<Arrival> {
-    if (options.wakeable && this.#takeWake()) return { kind: 'woken' };
-    const { promise: stop, resolve } = Promise.withResolvers<Arrival>();
-    const timer = setTimeout(() => resolve({ kind: 'timeout' }), Math.min(Math.max(0, options.timeout), 0x7fff_ffff));
-    if (options.wakeable) this.#wake = () => resolve({ kind: 'woken' });
-    this.#pending ??= this.#read();
-    try {
-      const arrival = await Promise.race([this.#pending, stop]);
-      if (arrival.kind === 'message' || arrival.kind === 'ended') this.#pending = null;
-      if (arrival.kind === 'woken') this.#woken = false;
-      return arrival;
-    } catch (error) {
-      this.#pending = null;
-      throw error;
-    } finally {
-      clearTimeout(timer);
-      this.#wake = null;
+  next({ timeout, wakeable }: { readonly timeout: number; readonly wakeable: boolean }): Promise<Arrival> {
+    if (wakeable && this.#woken) {
+      this.#woken = false;
+      return Promise.resolve(WOKEN);
     }
+    const kept = this.#kept;
+    if (kept !== null) {
+      this.#kept = null;
+      return 'error' in kept ? Promise.reject(kept.error) : Promise.resolve(kept.arrival);
+    }
+    return new Promise((resolve, reject) => {
+      const millis = Math.min(Math.max(0, timeout), 0x7fff_ffff);
+      const timer = setTimeout(() => this.#stopWaiting()?.resolve(TIMEOUT), millis);
+      this.#waiting = { resolve, reject, timer, wakeable };
+      if (!this.#reading) this.#read();
+    });
   }
 
-  #takeWake(): boolean {
-    const woken = this.#woken;
-    this.#woken = false;
-    return woken;
+  #read(): void {
+    this.#reading = true;
+    this.#messages.next().then(
+      ({ done, value }) => {
+        this.#reading = false;
+        const arrival: Arrival = done === true ? ENDED : { kind: 'message', message: value };
+        const waiting = this.#stopWaiting();
+        if (waiting === null) this.#kept = { arrival };
+        else waiting.resolve(arrival);
+      },
+      (error: unknown) => {
+        this.#reading = false;
+        const waiting = this.#stopWaiting();
+        if (waiting === null) this.#kept = { error: error instanceof Error ? error : new Error(String(error)) };
+        else waiting.reject(error);
+      },
+    );
   }
 
-  async #read(): Promise<Arrival> {
-    const next = await this.#messages.next();
-    return next.done === true ? { kind: 'ended' } : { kind: 'message', message: next.value };
+  #stopWaiting(): Waiting | null {
+    const waiting = this.#waiting;
+    this.#waiting = null;
+    clearTimeout(waiting?.timer);
+    return waiting;
   }
 }

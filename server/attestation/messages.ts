@@ -60,6 +60,8 @@ export interface Pause {
 export interface StreamOptions {
   readonly caller: AgentCaller;
   readonly messages: AsyncIterable<AgentMessage>;
+  /** Resolves when the next message may follow. */
+  readonly send: (message: ServiceMessage) => Promise<void>;
   /** Aborts when the service stops: the stream ends between two rounds, and nothing is held against the host. */
   readonly draining: AbortSignal;
 }

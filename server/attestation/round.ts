@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 
 import { attestationBinding, bankProofBinding, factsDigest } from '../../proto/transcript.ts';
+import type { ClaimedFacts } from '../../proto/transcript.ts';
 import { signingKeyOf } from '../../tpm/crypto/verify-signature.ts';
 import { decodePublicArea } from '../../tpm/structures/public-area.ts';
 import type { ApplicablePolicy, AppraisalInput } from '../policy/appraise.ts';
@@ -72,7 +73,14 @@ const BOOT_LOGS: readonly LogKind[] = ['boot', 'userspace'];
 /** The AK of an enrolled host, ready to verify with. Importing a key costs more than a signature: once per stream. */
 export function attestationKeyOf(host: HostRecord): AttestationKey {
   const area = decodePublicArea(Buffer.from(host.ak.publicArea, 'hex'));
-  return { signingKey: signingKeyOf(area), qualifiedName: Buffer.from(host.ak.qualifiedName, 'hex') };
+  return { signingKey: signingKeyOf(area), qualifiedName: ownBytes(host.ak.qualifiedName) };
+}
+
+/** In a buffer of their own: a slice of the pool would hold all of it for as long as the stream is open. */
+function ownBytes(hex: string): Buffer {
+  const bytes = Buffer.alloc(hex.length / 2);
+  bytes.write(hex, 'hex');
+  return bytes;
 }
 
 export function roundHostOf({ eks: _eks, pendingAk: _pendingAk, ak, ...host }: HostRecord): RoundHost {
@@ -146,8 +154,10 @@ export function judgeRound(
     validity: validityOf(context),
     // The mark never goes back: a clone that once was behind stays behind.
     clock: regressed ? host.clock : clockRecord(verified.quote),
-    ...known,
-    claimed: { ...evidence.facts },
+    banksProven: known.banksProven,
+    // What is as it was is not written again.
+    ...(known.banks === host.banks ? {} : { banks: known.banks }),
+    ...(claimsAs(host.claimed, evidence.facts) ? {} : { claimed: { ...evidence.facts } }),
     findings: regressed ? ['CLOCK_REGRESSED'] : [],
     tlsKeySha256: context.tlsKeySha256,
     nextTlsKeySha256: evidence.newTlsPublicKey.length === 0 ? '' : hash('sha256', evidence.newTlsPublicKey, 'hex'),
@@ -160,6 +170,11 @@ export function judgeRound(
 /** The log that was found false since the last reset; null where there is none. */
 function standingLie({ host, boot }: RoundContext, clockInfo: VerifiedQuote['clockInfo']): BootEvidence | null {
   return !isReset(host.clock, clockInfo) && standsAgainst(boot) ? boot.outcome : null;
+}
+
+function claimsAs(before: HostRecord['claimed'], now: ClaimedFacts): boolean {
+  const entries = Object.entries(now);
+  return entries.length === Object.keys(before).length && entries.every(([name, value]) => before[name] === value);
 }
 
 function judgementOf(verdict: Verdict): Judgement {
@@ -252,9 +267,7 @@ export function tornRound(context: RoundContext, quote: VerifiedQuote): RoundInp
     challengeTime: challenge.time,
     validity: quoteRequirementsOf(applicable).validity,
     clock: rebooted ? clockRecord(quote) : host.clock,
-    banks: host.banks,
     banksProven: false,
-    claimed: host.claimed,
     findings: [],
     tlsKeySha256: context.tlsKeySha256,
     nextTlsKeySha256: '',

@@ -7,6 +7,7 @@ import type { BootCache } from '../verifier/boot-cache.ts';
 import type { LogBudget } from '../verifier/log-budget.ts';
 import type { HostLimits } from './host-limits.ts';
 import type { RuntimeServices } from './runtime-services.ts';
+import type { Gathering } from './gathering.ts';
 import type { WakeUps } from './wake-ups.ts';
 
 /** What the rounds of all hosts share. */
@@ -19,6 +20,7 @@ export interface AttestationServices {
   readonly boots: BootCache;
   readonly runtimes: RuntimeServices;
   readonly wakeUps: WakeUps;
+  readonly gathering: Gathering;
   readonly hostLimits: HostLimits;
   readonly random: (size: number) => Buffer;
   readonly logBudget: LogBudget;

@@ -32,17 +32,14 @@ const JITTER = 0.1;
 const MAX_FENCED = 5;
 
 /** Attests one host for as long as its stream is open. Throws AttestationError, EvidenceError, LogError. */
-export async function* attestHost(
-  services: AttestationServices,
-  options: StreamOptions,
-): AsyncGenerator<ServiceMessage, void, undefined> {
+export async function attestHost(services: AttestationServices, options: StreamOptions): Promise<void> {
   using _open = services.hostLimits.openStream(options.caller.hostId);
   const session = new AttestationSession(services, options);
   const unsubscribe = services.feed.onHost(options.caller.hostId, (change) => session.notice(change));
   const stop = (): void => session.wake();
   options.draining.addEventListener('abort', stop);
   try {
-    yield* session.run();
+    await session.run();
   } finally {
     unsubscribe();
     options.draining.removeEventListener('abort', stop);
@@ -89,22 +86,22 @@ class AttestationSession {
     this.#leaveLine = this.#services.wakeUps.soon(() => this.wake());
   }
 
-  async *run(): AsyncGenerator<ServiceMessage, void, undefined> {
+  async run(): Promise<void> {
     const hello = await this.#hello();
     for (;;) {
       if (this.#options.draining.aborted)
         throw new AttestationError('SHUTTING_DOWN', 'the service is stopping; connect again');
-      // A generator of its own: one that waits for its next turn would hold the evidence of the last one as long.
-      const pause = yield* this.#round(hello);
+      // A call of its own: a frame that waits for its next turn would hold the evidence of the last one as long.
+      const pause = await this.#round(hello);
       if (pause === null || !(await this.#pause(pause))) return;
     }
   }
 
   /** Null when the agent ended the stream. */
-  async *#round(hello: { boot: Hello['boot'] | null }): AsyncGenerator<ServiceMessage, Pause | null, undefined> {
+  async #round(hello: { boot: Hello['boot'] | null }): Promise<Pause | null> {
     const host = await this.#currentHost();
     if (host.state === 'pending') {
-      yield { kind: 'pending' };
+      await this.#tell({ kind: 'pending' });
       return (await this.#waitForApproval()) ? { since: 0, delay: 0 } : null;
     }
     // Whoever is asked now need not be woken for what changed before.
@@ -120,12 +117,12 @@ class AttestationSession {
       now: this.#now(),
       random: this.#services.random,
     });
-    yield { kind: 'challenge', challenge };
+    await this.#tell({ kind: 'challenge', challenge });
     const evidence = await this.#receiveEvidence();
     if (evidence === null) return null;
     // The hint is for the first challenge: from now on the quotes tell.
     hello.boot = null;
-    const delay = yield* this.#judge(
+    const delay = await this.#judge(
       {
         host,
         ...known,
@@ -203,7 +200,8 @@ class AttestationSession {
   }
 
   /** Judges, commits, tells. Returns milliseconds until the next challenge. */
-  async *#judge(context: RoundContext, evidence: RoundEvidence): AsyncGenerator<ServiceMessage, number, undefined> {
+  async #judge(context: RoundContext, evidence: RoundEvidence): Promise<number> {
+    await this.#services.gathering.join();
     const outcome = proveRound(context, evidence);
     this.#services.hostLimits.takeRound(context.host.id);
     checkAnnouncements(evidence.logs, context.challenge.logs);
@@ -228,12 +226,12 @@ class AttestationSession {
       const later = isLaterBoot(context.host, quote);
       if (!later) {
         const attempt = await this.#services.store.countTorn(context.host.id, context.host.round);
-        yield { kind: 'torn', attempt };
+        await this.#tell({ kind: 'torn', attempt });
         if (attempt < MAX_TORN) return attempt === 1 ? 0 : MIN_INTERVAL;
       }
       // Logs that do not fit to proven values three times are judged as what they are.
       if (outcome.kind === 'torn' || runtime === null || later)
-        return yield* this.#commit(context, tornRound(context, quote), { proven: null, askAgain: false });
+        return await this.#commit(context, tornRound(context, quote), { proven: null, askAgain: false });
     }
     const round = judgeRound(context, evidence, { verified: outcome.evidence, proven, runtime });
     const renewed =
@@ -241,16 +239,17 @@ class AttestationSession {
         ? null
         : await this.#services.issueClientCertificate(context.host.id, evidence.newTlsPublicKey);
     const input = withLogs(round, logs, { evidence, runtime });
-    const delay = yield* this.#commit(context, input, { proven, askAgain: runtime.askAgain });
-    if (renewed !== null && this.#fenced === 0) yield { kind: 'renewal', renewal: { clientCertificate: renewed } };
+    const delay = await this.#commit(context, input, { proven, askAgain: runtime.askAgain });
+    if (renewed !== null && this.#fenced === 0)
+      await this.#tell({ kind: 'renewal', renewal: { clientCertificate: renewed } });
     return delay;
   }
 
-  async *#commit(
+  async #commit(
     context: RoundContext,
     round: RoundInput,
     { proven, askAgain }: { readonly proven: KnownBoot | null; readonly askAgain: boolean },
-  ): AsyncGenerator<ServiceMessage, number, undefined> {
+  ): Promise<number> {
     const outcome: RoundOutcome = await this.#services.committer.commit(round);
     if (outcome.outcome === 'fenced') {
       this.#forget();
@@ -270,7 +269,7 @@ class AttestationSession {
     if (ended) {
       this.#boot = (round.boot ?? null) === null ? null : proven;
     }
-    yield { kind: 'result', result: outcome.result };
+    await this.#tell({ kind: 'result', result: outcome.result });
     const lost = !outcome.moved.banksProven || round.boot === null;
     const incomplete = lost && context.challenge.selection !== 'all';
     return incomplete || askAgain ? 0 : this.#interval(context);
@@ -282,6 +281,7 @@ class AttestationSession {
   }
 
   async #takeLogs(evidence: RoundEvidence, held: HeldLogs): Promise<readonly LogPart[]> {
+    if (evidence.logs.every(({ size }) => size === 0)) return [];
     using chunks = withinTime(() => this.#receiveChunk());
     return await collectLogs(evidence.logs, chunks.next, held);
   }
@@ -334,6 +334,10 @@ class AttestationSession {
       until = Math.min(until, since + MIN_INTERVAL);
     }
     return true;
+  }
+
+  #tell(message: ServiceMessage): Promise<void> {
+    return this.#options.send(message);
   }
 
   #now(): number {

@@ -83,9 +83,13 @@ export class PlacementFeed {
 
   /** Whether nothing is left to read. */
   async #readOn(): Promise<boolean> {
-    const { present, gone, position, complete } = await this.#options.store.placementsSince(this.#position, PAGE);
+    const { present, moved, gone, position, complete } = await this.#options.store.placementsSince(
+      this.#position,
+      PAGE,
+    );
     for (const hostId of gone) this.#index.remove(hostId);
     for (const record of present) this.#index.apply(record);
+    for (const move of moved) this.#index.move(move);
     this.#position = position;
     return complete || this.#ending.signal.aborted;
   }

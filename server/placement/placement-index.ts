@@ -1,3 +1,4 @@
+import type { ResultTimes } from '../store/placement-store.ts';
 import type { Labels, PlacementRecord } from '../store/records.ts';
 import { Best } from './best.ts';
 import type { Before } from './best.ts';
@@ -67,6 +68,15 @@ export class PlacementIndex {
       this.#unlink(known, before);
       this.#insert(known, record);
     }
+  }
+
+  /** Takes the times of a confirmation, where the result that it confirms is the one that is here. */
+  move(move: ResultTimes): void {
+    const slot = this.#slots.get(move.hostId);
+    const before = slot === undefined ? undefined : this.#records[slot];
+    if (slot === undefined || before?.revision !== move.revision) return;
+    const { challengeTime, validUntil } = move;
+    if (challengeTime > before.challengeTime) this.#setColumns(slot, { ...before, challengeTime, validUntil });
   }
 
   remove(hostId: string): void {

@@ -15,6 +15,7 @@ import type { Access } from './access.ts';
 import { challengeToProto, logChunkFromProto, roundEvidenceFromProto } from './convert-evidence.ts';
 import { confirmationToProto, resultToProto } from './convert-result.ts';
 import { bytes, invalid, required, text } from './invalid.ts';
+import { outgoing } from './outgoing.ts';
 import { nextChunk, nextPartOf } from './parts.ts';
 
 const MAX_NAME = 66;
@@ -57,18 +58,21 @@ export function attestationHandlers({
   };
 
   return {
-    async *attest(requests, context) {
-      using _checking = access.keepChecking(context);
-      const stream = attestHost(services, {
-        caller: access.agent(context),
-        messages: agentMessages(requests),
-        draining: context.draining,
+    attest(requests, context) {
+      return outgoing(async (send) => {
+        using _checking = access.keepChecking(context);
+        let told = 0;
+        await attestHost(services, {
+          caller: access.agent(context),
+          messages: agentMessages(requests),
+          send: (message) => {
+            const response = messageToProto(message, told);
+            if (message.kind === 'result') told = message.result.revision;
+            return send(response);
+          },
+          draining: context.draining,
+        });
       });
-      let told = 0;
-      for await (const message of stream) {
-        yield messageToProto(message, told);
-        if (message.kind === 'result') told = message.result.revision;
-      }
     },
 
     async createChallenge(request, context) {
@@ -96,11 +100,9 @@ export function attestationHandlers({
 /** No generator: that would hold each message until the next one comes. */
 function agentMessages(requests: AsyncIterable<AttestRequest>): AsyncIterable<AgentMessage> {
   const source = requests[Symbol.asyncIterator]();
-  const next = async (): Promise<IteratorResult<AgentMessage>> => {
-    const request = await source.next();
-    return request.done === true ? request : { done: false, value: agentMessage(request.value.part) };
-  };
-  return { [Symbol.asyncIterator]: () => ({ next }) };
+  const convert = (request: IteratorResult<AttestRequest>): IteratorResult<AgentMessage> =>
+    request.done === true ? request : { done: false, value: agentMessage(request.value.part) };
+  return { [Symbol.asyncIterator]: () => ({ next: () => source.next().then(convert) }) };
 }
 
 function agentMessage(part: AttestRequest['part']): AgentMessage {

@@ -1,12 +1,11 @@
 import { Worker } from 'node:worker_threads';
 import { type ClockSource, StoreClock } from './clock.ts';
 import { FaultLog } from './fault-log.ts';
-import type { LogPart, Verdict } from './records.ts';
+import { copyLogs, RoundMessages } from './round-messages.ts';
 import type { OpenInput } from './sqlite/open.ts';
 import type { OperationMethods, OperationName } from './sqlite/operations.ts';
 import { LAPSE_BATCH } from './sqlite/host-changes.ts';
 import { COMPACT_BATCH } from './sqlite/results.ts';
-import { verdictJson } from './sqlite/revisions.ts';
 import { type Actor, type EnrollInput, type RoundInput, type RoundOutcome, type Store, StoreError } from './store.ts';
 import { WorkerLink } from './worker-link.ts';
 
@@ -78,8 +77,7 @@ class SqliteStore implements Store {
   readonly deployment: string;
   readonly #link: WorkerLink;
   readonly #clock: StoreClock;
-  /** Rounds that confirm bring the verdict of before. */
-  readonly #verdictTexts = new WeakMap<Verdict, string>();
+  readonly #rounds = new RoundMessages();
   #closing: Promise<void> | null = null;
 
   constructor(link: WorkerLink, clock: StoreClock, started: Started) {
@@ -175,33 +173,8 @@ class SqliteStore implements Store {
   }
 
   async commitRounds(rounds: readonly RoundInput[]): Promise<readonly RoundOutcome[]> {
-    const transfer: ArrayBuffer[] = [];
-    // Text crosses to the worker and into the database as it is; a verdict's many small objects would be copied twice.
-    const messages = rounds.map(({ verdict, ...round }) => {
-      const copied = copyLogs(round.logs);
-      transfer.push(...copied.transfer);
-      return { ...round, logs: copied.logs, status: verdict.status, verdictJson: this.#textOf(verdict) };
-    });
-    const answers = await this.#call('commitRounds', [messages], transfer);
-    return answers.map((answer, index) => {
-      const round = rounds[index];
-      if (answer.outcome === 'fenced' || round === undefined) return { outcome: 'fenced' };
-      // Only what this side does not have comes back from the worker: a host with its certificates is large.
-      const { verdict, clock, banks, banksProven, claimed } = round;
-      return {
-        outcome: answer.outcome,
-        result: { ...verdict, ...answer.result },
-        moved: { ...answer.moved, torn: 0, clock, banks, banksProven, claimed },
-      };
-    });
-  }
-
-  #textOf(verdict: Verdict): string {
-    const known = this.#verdictTexts.get(verdict);
-    if (known !== undefined) return known;
-    const text = verdictJson(verdict);
-    this.#verdictTexts.set(verdict, text);
-    return text;
+    const { messages, transfer } = this.#rounds.pack(rounds);
+    return this.#rounds.outcomes(rounds, await this.#call('commitRounds', [messages], transfer));
   }
 
   async openReferenceDraft(...args: Parameters<Store['openReferenceDraft']>): Promise<number> {
@@ -316,15 +289,4 @@ class SqliteStore implements Store {
     }
     return this.#link.call(name, args, this.now(), transfer) as ReturnType<OperationMethods[Name]>;
   }
-}
-
-/** Bytes in buffers of their own: a view would take all of the buffer that it stands in along to the worker. */
-function copyLogs(parts: readonly LogPart[]): { readonly logs: readonly LogPart[]; readonly transfer: ArrayBuffer[] } {
-  const transfer: ArrayBuffer[] = [];
-  const logs = parts.map((part) => {
-    const data = new Uint8Array(part.data);
-    transfer.push(data.buffer);
-    return { ...part, data };
-  });
-  return { logs, transfer };
 }

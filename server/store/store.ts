@@ -89,9 +89,10 @@ export interface RoundInput {
   /** From the challenge to the end of the verdict, milliseconds. */
   readonly validity: number;
   readonly clock: ClockRecord;
-  readonly banks: readonly BankRecord[];
+  /** Left out, they stay as the fence saw them; `claimed` the same. */
+  readonly banks?: readonly BankRecord[];
   readonly banksProven: boolean;
-  readonly claimed: Readonly<Record<string, string>>;
+  readonly claimed?: Readonly<Record<string, string>>;
   /** Findings to add to the host. */
   readonly findings: readonly string[];
   /** TLS key under which the evidence came; takes over when it is the renewed one. */
@@ -119,22 +120,9 @@ export interface RuntimeChange {
   readonly keepBytes?: number;
 }
 
-/** What a committed round moves of its host, or may have moved: the rest is as it was when the fence held. */
-export type RoundMoves = Pick<
-  HostRecord,
-  | 'version'
-  | 'round'
-  | 'torn'
-  | 'streamEpoch'
-  | 'connected'
-  | 'clock'
-  | 'banks'
-  | 'banksProven'
-  | 'claimed'
-  | 'findings'
-  | 'tlsKeySha256'
-  | 'nextTlsKeySha256'
->;
+/** What a committed round moves of its host: what is left out, and the rest, is as it was when the fence held. */
+export type RoundMoves = Pick<HostRecord, 'round' | 'torn' | 'streamEpoch' | 'connected' | 'clock' | 'banksProven'> &
+  Partial<Pick<HostRecord, 'version' | 'findings' | 'tlsKeySha256' | 'nextTlsKeySha256' | 'banks' | 'claimed'>>;
 
 export type RoundOutcome =
   | { readonly outcome: 'changed' | 'confirmed'; readonly result: ResultRecord; readonly moved: RoundMoves }

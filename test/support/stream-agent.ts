@@ -1,6 +1,12 @@
 /** The agent's end of a stream of continuous attestation, in memory, and what it needs around it. */
 import { attestHost } from '../../server/attestation/session.ts';
-import type { AgentMessage, Challenge, RoundEvidence, ServiceMessage } from '../../server/attestation/messages.ts';
+import type {
+  AgentMessage,
+  Challenge,
+  RoundEvidence,
+  ServiceMessage,
+  StreamOptions,
+} from '../../server/attestation/messages.ts';
 import type { HostRecord, ResultRecord } from '../../server/store/records.ts';
 import { answerChallenge, chunksOf } from './evidence-builder.ts';
 import type { RoundOptions, TlsKey } from './evidence-builder.ts';
@@ -72,12 +78,12 @@ export class StreamAgent implements AsyncDisposable {
       boot: change.boot ?? { resetCount, restartCount },
     };
     if (change.hello !== null) this.send(change.hello ?? hello);
-    const stream = attestHost(house.services, {
+    this.#end = this.#attest(house, {
       caller: { hostId, tlsKeySha256, expires: change.expires ?? house.store.now() + 86_400_000 },
       messages: this.#outgoing,
+      send: (message) => Promise.resolve(this.#incoming.push(message)),
       draining: this.draining.signal,
     });
-    this.#end = this.#pump(stream);
   }
 
   send(message: AgentMessage): void {
@@ -130,9 +136,9 @@ export class StreamAgent implements AsyncDisposable {
     await this.#end;
   }
 
-  async #pump(stream: AsyncIterable<ServiceMessage>): Promise<Error | null> {
+  async #attest({ services }: House, options: StreamOptions): Promise<Error | null> {
     try {
-      for await (const message of stream) this.#incoming.push(message);
+      await attestHost(services, options);
       return null;
     } catch (error) {
       return error instanceof Error ? error : new Error(String(error));

@@ -8,6 +8,7 @@ import { enrollmentTranscript } from '../../proto/transcript.ts';
 import { objectName } from '../../tpm/crypto/name.ts';
 import { subjectPublicKeyInfo } from '../../tpm/crypto/public-key.ts';
 import { TPM_ALG_RSA } from '../../tpm/structures/constants.ts';
+import { Gathering } from '../../server/attestation/gathering.ts';
 import { WakeUps } from '../../server/attestation/wake-ups.ts';
 import type { SingleRoundServices } from '../../server/attestation/single-round.ts';
 import { parseCertificate } from '../../tpm/endorsement/certificate.ts';
@@ -170,6 +171,7 @@ async function furnish(
       boots,
       runtimes: new RuntimeServices(store),
       wakeUps: new WakeUps(),
+      gathering: new Gathering(),
       hostLimits: new HostLimits(() => store.now()),
       random,
       logBudget: new LogBudget(LOG_POTS.rounds),

@@ -9,18 +9,41 @@ const MAX_INTEGER_SIZE = 66;
  * options object, which costs more than the whole verification of a P-256 signature's encoding here.
  */
 export function ecdsaSignatureDer(r: Buffer, s: Buffer): Buffer {
-  const content = Buffer.concat([integer(r), integer(s)]);
+  const [rAt, sAt] = [firstByte(r), firstByte(s)];
+  const length = integerLength(r, rAt) + integerLength(s, sAt);
   // Two integers of at most 69 bytes: the length needs one byte, or the long form with one byte (P-521).
-  const header = content.length < 0x80 ? [0x30, content.length] : [0x30, 0x81, content.length];
-  return Buffer.concat([Buffer.from(header), content]);
+  const header = length < 0x80 ? [0x30, length] : [0x30, 0x81, length];
+  const der = Buffer.allocUnsafe(header.length + length);
+  der.set(header);
+  writeInteger(der, writeInteger(der, header.length, r, rAt), s, sAt);
+  return der;
 }
 
-function integer(value: Buffer): Buffer {
-  const first = value.findIndex((byte) => byte !== 0);
-  if (first === -1 || value.length - first > MAX_INTEGER_SIZE) {
+/** Where the magnitude of an integer begins. */
+function firstByte(value: Buffer): number {
+  let first = 0;
+  while (first < value.length && value[first] === 0) first += 1;
+  if (first === value.length || value.length - first > MAX_INTEGER_SIZE) {
     throw new TpmCryptoError('SIGNATURE_MALFORMED', 'r and s must be positive and at most 66 bytes');
   }
-  const magnitude = value.subarray(first);
-  const sign = (magnitude[0] ?? 0) >= 0x80 ? [0] : [];
-  return Buffer.concat([Buffer.from([0x02, sign.length + magnitude.length, ...sign]), magnitude]);
+  return first;
+}
+
+/** Tag, length, a zero where the top bit would be a sign, magnitude. */
+function integerLength(value: Buffer, first: number): number {
+  return 2 + signLength(value, first) + value.length - first;
+}
+
+function signLength(value: Buffer, first: number): number {
+  return (value[first] ?? 0) >= 0x80 ? 1 : 0;
+}
+
+/** The offset behind it. */
+function writeInteger(der: Buffer, at: number, value: Buffer, first: number): number {
+  const sign = signLength(value, first);
+  der[at] = 0x02;
+  der[at + 1] = sign + value.length - first;
+  if (sign === 1) der[at + 2] = 0;
+  der.set(value.subarray(first), at + 2 + sign);
+  return at + integerLength(value, first);
 }

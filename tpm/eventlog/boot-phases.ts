@@ -42,7 +42,7 @@ export interface Boot {
 
 const IMAGE_PCRS: readonly number[] = [2, 4];
 /** How images begin: with a DOS header, or without one, or in the terse form (PI 1.8 vol. 1 §15). */
-const IMAGE_STARTS: readonly string[] = ['MZ', 'PE', 'VZ'];
+const IMAGE_STARTS: readonly number[] = ['MZ', 'PE', 'VZ'].map((start) => Buffer.from(start).readUInt16BE());
 /** Texts, separators and variables that firmware measures beside images are shorter. */
 const MAX_PLAIN_BYTES = 1024;
 const LOADER_PCRS: readonly number[] = [8, 9, 11, 12, 13];
@@ -79,7 +79,7 @@ export function readBoot(log: CheckedLog): Boot {
 /** Data that was measured as it is, and is no image. */
 function isPlainData({ measured }: CheckedEvent): boolean {
   if (measured === undefined || measured.length > MAX_PLAIN_BYTES) return false;
-  return !IMAGE_STARTS.includes(measured.subarray(0, 2).toString('latin1'));
+  return measured.length < 2 || !IMAGE_STARTS.includes(measured.readUInt16BE());
 }
 
 /** The phase that an event shows to have begun; most show none but the first. */

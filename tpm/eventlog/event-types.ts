@@ -168,14 +168,17 @@ export const GRUB_PREFIXES = [
   'grub_module_cmdline ',
 ] as const;
 
-const GRUB_PREFIX_STARTS: readonly number[] = [...new Set(GRUB_PREFIXES.map((prefix) => prefix.charCodeAt(0)))];
+const GRUB_PREFIX_BYTES = GRUB_PREFIXES.map((prefix) => ({ prefix, bytes: Buffer.from(prefix, 'latin1') }));
 
-/** The prefix of GRUB that a text begins with, or ''. */
-export function grubPrefix(bytes: Buffer): string {
-  // Asked of every event of a loader: most answers need the first byte alone.
-  if (!GRUB_PREFIX_STARTS.includes(bytes[0] ?? 0)) return '';
-  const start = bytes.subarray(0, 24).toString('latin1');
-  return GRUB_PREFIXES.find((prefix) => start.startsWith(prefix)) ?? '';
+/** The prefix of GRUB that a text begins with, or ''. Asked of every event of a loader, several times: no text is made for it. */
+export function grubPrefix(text: Buffer): string {
+  for (const { prefix, bytes } of GRUB_PREFIX_BYTES) if (beginsWith(text, bytes)) return prefix;
+  return '';
+}
+
+function beginsWith(text: Buffer, start: Buffer): boolean {
+  for (let at = 0; at < start.length; at += 1) if (text[at] !== start[at]) return false;
+  return true;
 }
 
 /** GRUB's commands without prefix and terminator; systemd-boot's command line, UTF-16 with its terminator. */

@@ -11,7 +11,7 @@ type Standing = Omit<HostRecord, keyof Moving>;
 type Certified = Pick<HostRecord, 'eks' | 'ak' | 'pendingAk'>;
 /** A host as rounds need it. */
 export type RoundHost = Omit<HostRecord, keyof Certified>;
-type RoundStanding = Omit<Standing, keyof Certified>;
+export type RoundStanding = Omit<Standing, keyof Certified>;
 /** What each round moves. */
 type Moving = Pick<
   HostRecord,
@@ -48,15 +48,20 @@ export function getRoundHost(database: Database, id: string): RoundHost | null {
     id,
   );
   if (row === undefined) return null;
-  let standing = cache.get(id);
-  if (standing?.version !== integer(row, 'version')) {
-    const whole = database.get('SELECT * FROM hosts WHERE id = ?', id);
-    if (whole === undefined) return null;
-    standing = toRoundStanding(whole);
-    if (cache.size >= MAX_CACHED) cache.clear();
-    cache.set(id, standing);
-  }
-  return { ...standing, ...toMoving(row) };
+  const standing = getRoundStanding(database, id, integer(row, 'version'));
+  return standing === null ? null : { ...standing, ...toMoving(row) };
+}
+
+/** What of it changes with its version only; `version` is the present one. */
+export function getRoundStanding(database: Database, id: string, version: number): RoundStanding | null {
+  const known = cache.get(id);
+  if (known?.version === version) return known;
+  const whole = database.get('SELECT * FROM hosts WHERE id = ?', id);
+  if (whole === undefined) return null;
+  const standing = toRoundStanding(whole);
+  if (cache.size >= MAX_CACHED) cache.clear();
+  cache.set(id, standing);
+  return standing;
 }
 
 /** Its labels are looked at before anything else is read: what is outside of the scope costs as little as what is not there. */

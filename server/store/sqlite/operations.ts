@@ -51,21 +51,14 @@ import {
   removeRevocationList,
 } from './revocation-lists.ts';
 import {
-  commitRounds,
-  countTorn,
-  expireAll,
-  expireResults,
-  type RoundAnswer,
-  type RoundMessage,
-  streamLost,
-} from './rounds.ts';
-import {
   addTrustAnchors,
   allTrustAnchors,
   getTrustAnchor,
   listTrustAnchors,
   removeTrustAnchor,
 } from './trust-anchors.ts';
+import { countTorn, expireAll, expireResults, streamLost } from './rounds.ts';
+import { commitRounds, type RoundAnswer, type RoundMessage } from './commit-rounds.ts';
 import { TAKE_COUNTER_SET_CLOCK, write } from './transaction.ts';
 
 type StoreMethods = Omit<Store, 'incarnation' | 'deployment' | 'now' | 'clockBehind' | 'close' | 'commitRounds'>;

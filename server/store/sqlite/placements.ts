@@ -5,7 +5,7 @@ import { type Database, integer, json, optionalInteger, type Row, text } from '.
 import { POLICY_ID_SQL } from './revisions.ts';
 
 /** Without the body of the verdict: that is large, and one reader asks for all hosts. */
-const BRIEF_SQL = `SELECT p.host_id, p.revision, p.confirmation, p.status, p.valid_until, p.challenge_time, c.node_name, c.labels,
+const BRIEF_SQL = `SELECT p.host_id, p.revision, p.status, p.valid_until, p.challenge_time, c.node_name, c.labels,
     c.connectivity,
     ${POLICY_ID_SQL} AS policy_id, json_extract(c.verdict, '$.policyVersion') AS policy_version
   FROM results p JOIN changes c ON c.revision = p.revision`;
@@ -18,12 +18,7 @@ export function resultTimes(database: Database, hostIds: readonly string[]): rea
         WHERE host_id IN (SELECT value FROM json_each(?))`,
       JSON.stringify(hostIds),
     )
-    .map((row) => ({
-      hostId: text(row, 'host_id'),
-      revision: integer(row, 'revision'),
-      challengeTime: integer(row, 'challenge_time'),
-      validUntil: optionalInteger(row, 'valid_until'),
-    }));
+    .map(toMove);
 }
 
 /** One thread has the database, so that nothing is written between these reads. */
@@ -44,7 +39,8 @@ export function placementsSince(database: Database, position: PlacementPosition,
     limit,
   );
   const confirmed = database.all(
-    `${BRIEF_SQL} WHERE p.confirmation > ? ORDER BY p.confirmation LIMIT ?`,
+    `SELECT host_id, revision, confirmation, challenge_time, valid_until FROM results
+      WHERE confirmation > ? ORDER BY confirmation LIMIT ?`,
     position.confirmation,
     limit,
   );
@@ -53,9 +49,9 @@ export function placementsSince(database: Database, position: PlacementPosition,
     confirmation: reached(confirmed, 'confirmation', { limit, head: heads.confirmation }),
     began,
   };
-  const rows = new Map([...written, ...confirmed].map((row) => [text(row, 'host_id'), row]));
   return {
-    present: [...rows.values()].map(toPlacement),
+    present: written.map(toPlacement),
+    moved: confirmed.map(toMove),
     // Who starts has no host that could be gone.
     gone: starts ? [] : deletedBetween(database, position.revision, next.revision),
     position: next,
@@ -86,10 +82,17 @@ function toPlacement(row: Row): PlacementRecord {
     status: text(row, 'status') as PlacementRecord['status'],
     policyId: text(row, 'policy_id'),
     policyVersion: integer(row, 'policy_version'),
-    challengeTime: integer(row, 'challenge_time'),
-    validUntil: optionalInteger(row, 'valid_until'),
+    ...toTimes(row),
     nodeName: text(row, 'node_name'),
     labels: json(row, 'labels'),
     connectivity: text(row, 'connectivity') as PlacementRecord['connectivity'],
   };
+}
+
+function toMove(row: Row): ResultTimes {
+  return { hostId: text(row, 'host_id'), revision: integer(row, 'revision'), ...toTimes(row) };
+}
+
+function toTimes(row: Row): Pick<ResultTimes, 'challengeTime' | 'validUntil'> {
+  return { challengeTime: integer(row, 'challenge_time'), validUntil: optionalInteger(row, 'valid_until') };
 }

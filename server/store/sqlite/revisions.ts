@@ -202,27 +202,26 @@ function keepConfirmations(tx: Transaction, former: ResultHead): void {
   );
 }
 
-/** Moves the validity of the present result without a revision. */
+/** Moves the validity of the present result of a host without a revision. */
 export function writeConfirmation(
   tx: Transaction,
-  present: Present<ResultHead>,
-  confirmed: Pick<ResultRecord, 'validUntil' | 'challengeTime' | 'evidenceDigest'> & { readonly lapseTime: number },
-): ResultHead {
-  const { lapseTime, ...moved } = confirmed;
-  const result = { ...present.result, ...moved, confirmations: present.result.confirmations + 1 };
+  hostId: string,
+  confirmed: Pick<ResultRecord, 'validUntil' | 'challengeTime' | 'evidenceDigest' | 'confirmations'> & {
+    readonly lapseTime: number;
+  },
+): void {
   tx.run(
     `UPDATE results SET valid_until = ?, lapse_time = ?, confirmations = ?, confirmation = ?, challenge_time = ?,
       evidence_digest = ? WHERE host_id = ?`,
-    result.validUntil,
-    lapseTime,
-    result.confirmations,
+    confirmed.validUntil,
+    confirmed.lapseTime,
+    confirmed.confirmations,
     // Where nothing lapses there is no validity to tell a watch about.
-    result.validUntil === null ? null : tx.nextConfirmation(),
-    result.challengeTime,
-    result.evidenceDigest,
-    result.hostId,
+    confirmed.validUntil === null ? null : tx.nextConfirmation(),
+    confirmed.challengeTime,
+    confirmed.evidenceDigest,
+    hostId,
   );
-  return result;
 }
 
 /** Writes that time ran out: the verdict falls, or, where there was none to fall, the host counts as unreachable. */

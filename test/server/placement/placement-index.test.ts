@@ -35,7 +35,7 @@ describe('the index of placement', () => {
           validUntil: known.validUntil === null ? null : known.validUntil + 1_000,
         };
         hosts.set(hostId, confirmed);
-        index.apply(confirmed);
+        index.move(confirmed);
       } else {
         revision += 1;
         const record = anyPlacement(random, hostId, revision);
@@ -86,6 +86,19 @@ describe('the index of placement', () => {
     index.apply(placement('h-a', { revision: 8, challengeTime: NOW - 1 }));
     index.apply(placement('h-a', { revision: 8, challengeTime: NOW - 500 }));
     expect(index.pick(picking()).picked).toMatchObject([{ challengeTime: NOW - 1 }]);
+  });
+
+  it('takes the times of a confirmation of what it has, and of nothing else', () => {
+    const index = indexOf(placement('h-a', { revision: 7, challengeTime: NOW - 500 }));
+    const times = { challengeTime: NOW - 1, validUntil: NOW + 9 };
+    index.move({ hostId: 'h-a', revision: 6, ...times });
+    index.move({ hostId: 'h-a', revision: 8, ...times });
+    index.move({ hostId: 'h-x', revision: 7, ...times });
+    index.move({ hostId: 'h-a', revision: 7, ...times, challengeTime: NOW - 501 });
+    expect(index.pick(picking()).picked).toMatchObject([{ hostId: 'h-a', challengeTime: NOW - 500 }]);
+    index.move({ hostId: 'h-a', revision: 7, ...times });
+    expect(index.pick(picking()).picked).toMatchObject([{ hostId: 'h-a', ...times }]);
+    expect(index.size).toBe(1);
   });
 
   it('lets a host go at the moment when its validity ends, without being told', () => {

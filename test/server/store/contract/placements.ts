@@ -13,6 +13,10 @@ export function describePlacements(given: Given): void {
         const changes = await given.store.placementsSince(position, limit);
         for (const id of changes.gone) known.delete(id);
         for (const record of changes.present) known.set(record.hostId, record);
+        for (const move of changes.moved) {
+          const record = known.get(move.hostId);
+          if (record?.revision === move.revision) known.set(move.hostId, { ...record, ...move });
+        }
         ({ position } = changes);
         if (changes.complete) return { known, position };
       }
@@ -80,10 +84,24 @@ export function describePlacements(given: Given): void {
       expect(second.known.get('h-a')?.challengeTime).toBe(given.store.now());
       expect(await given.store.placementsSince(second.position, 10)).toEqual({
         present: [],
+        moved: [],
         gone: [],
         position: second.position,
         complete: true,
       });
+    });
+
+    it('of a confirmation are its times alone, and the result as it stands where it was not read before', async () => {
+      await affirmed(given.store, 'a');
+      const first = await follow();
+      given.clock.advance(1_000);
+      await commit(given.store, await round(given.store, 'h-a'));
+      const times = { challengeTime: given.store.now(), validUntil: given.store.now() + 10 * MINUTE };
+      const { present, moved } = await given.store.placementsSince(first.position, 10);
+      expect({ present, moved }).toEqual({ present: [], moved: [{ hostId: 'h-a', revision: 2, ...times }] });
+      expect((await given.store.placementsSince(PLACEMENT_START, 10)).present).toMatchObject([
+        { revision: 2, ...times },
+      ]);
     });
 
     it('are read on across a restart, and refused where deletions may be forgotten', async () => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { HostRecord } from '../../../../server/store/records.ts';
 import type { RoundInput } from '../../../../server/store/store.ts';
 import { affirmed, commit, digest, enrolled, MINUTE, OPERATOR, policy, reasons, round, verdict } from '../fixtures.ts';
 import type { Given } from './harness.ts';
@@ -15,7 +16,6 @@ export function describeRounds(given: Given): void {
       expect(outcome).toMatchObject({
         outcome: 'changed',
         moved: {
-          version: host.version,
           round: 1,
           streamEpoch: 7,
           connected: true,
@@ -72,6 +72,87 @@ export function describeRounds(given: Given): void {
           confirmations: 1,
         },
       ]);
+    });
+
+    it('leaves banks and claimed facts as they are where a round says nothing of them', async () => {
+      const host = await affirmed(given.store, 'a');
+      const brief = ({ banks: _banks, claimed: _claimed, ...input }: RoundInput): RoundInput => input;
+      const confirming = await round(given.store, 'h-a');
+      expect(await commit(given.store, brief(confirming))).toMatchObject({ outcome: 'confirmed' });
+      const changing = await round(given.store, 'h-a', { verdict: verdict(host, { status: 'warning' }) });
+      expect(await commit(given.store, brief(changing))).toMatchObject({ outcome: 'changed' });
+      const { banks, claimed } = host;
+      expect(await given.store.getHost('h-a')).toMatchObject({ banks, claimed, round: 3 });
+    });
+
+    it.each<{ name: string; between: (host: HostRecord) => Promise<unknown> }>([
+      { name: 'the stream was lost', between: () => given.store.streamLost('h-a', 7, MINUTE) },
+      {
+        name: 'it has lapsed',
+        between: () => {
+          given.clock.advance(11 * MINUTE);
+          return given.store.expireResults(10);
+        },
+      },
+      {
+        name: 'it has lapsed, which nobody has written yet',
+        between: async () => given.clock.advance(11 * MINUTE),
+      },
+      {
+        name: 'another one came',
+        between: async (host) =>
+          commit(given.store, await round(given.store, 'h-a', { verdict: verdict(host, { status: 'warning' }) })),
+      },
+    ])('writes a verdict anew that was written before, when since then $name', async ({ between }) => {
+      const host = await enrolled(given.store, 'a');
+      const judged = verdict(host);
+      const verdictDigest = digest('the same');
+      await commit(given.store, await round(given.store, 'h-a', { verdict: judged, verdictDigest }));
+      await between(host);
+      const { revision } = await given.store.heads();
+      const input = await round(given.store, 'h-a', { verdict: judged, verdictDigest });
+      expect(await commit(given.store, input)).toMatchObject({
+        outcome: 'changed',
+        result: { ...judged, revision: revision + 1, confirmations: 0, challengeTime: input.challengeTime },
+      });
+      expect(await given.store.getResult('h-a')).toMatchObject({ ...judged, revision: revision + 1 });
+      const again = await commit(given.store, await round(given.store, 'h-a', { verdict: judged, verdictDigest }));
+      expect(again).toMatchObject({ outcome: 'confirmed', result: { ...judged, revision: revision + 1 } });
+    });
+
+    it('fences a verdict whose writing is gone, and takes it the next time', async () => {
+      const host = await enrolled(given.store, 'a');
+      const judged = verdict(host);
+      await commit(given.store, await round(given.store, 'h-a', { verdict: judged }));
+      await given.store.streamLost('h-a', 7, MINUTE);
+      given.clock.advance(MINUTE);
+      await given.store.compact(given.store.now());
+      const outcomes = [];
+      for (let attempt = 0; attempt < 2; attempt += 1) {
+        outcomes.push(await commit(given.store, await round(given.store, 'h-a', { verdict: judged })));
+      }
+      // A store that is told the whole verdict each time has no cause to fence.
+      expect(outcomes.find(({ outcome }) => outcome === 'changed')).toMatchObject({ result: judged });
+      expect(await given.store.getResult('h-a')).toMatchObject(judged);
+    });
+
+    it('writes one and the same verdict of two hosts for each of them', async () => {
+      const host = await enrolled(given.store, 'a');
+      await enrolled(given.store, 'b');
+      const judged = verdict(host);
+      for (const id of ['h-a', 'h-b', 'h-a', 'h-b']) {
+        const outcome = await commit(given.store, await round(given.store, id, { verdict: judged }));
+        expect(outcome).toMatchObject({ result: { ...judged, hostId: id } });
+        expect(await given.store.getResult(id)).toEqual('result' in outcome ? outcome.result : null);
+      }
+    });
+
+    it('confirms a verdict that this process has not written, with the result as it stands', async () => {
+      const host = await enrolled(given.store, 'a');
+      await commit(given.store, await round(given.store, 'h-a'));
+      const outcome = await commit(given.store, await round(given.store, 'h-a', { verdict: verdict(host) }));
+      expect(outcome).toMatchObject({ outcome: 'confirmed' });
+      expect(await given.store.getResult('h-a')).toEqual('result' in outcome ? outcome.result : null);
     });
 
     it('keeps what confirmations moved with the revision, in history and for late watchers', async () => {
@@ -194,8 +275,10 @@ export function describeRounds(given: Given): void {
       expect(await commit(given.store, await round(given.store, 'h-a', { findings }))).toMatchObject({
         moved: { findings: ['CLOCK_REGRESSED'], version: host.version + 1 },
       });
-      expect(await commit(given.store, await round(given.store, 'h-a', { findings }))).toMatchObject({
-        moved: { findings: ['CLOCK_REGRESSED'], version: host.version + 1 },
+      await commit(given.store, await round(given.store, 'h-a', { findings }));
+      expect(await given.store.getHost('h-a')).toMatchObject({
+        findings: ['CLOCK_REGRESSED'],
+        version: host.version + 1,
       });
     });
 
@@ -206,9 +289,11 @@ export function describeRounds(given: Given): void {
       expect(recorded).toMatchObject({
         moved: { tlsKeySha256: host.tlsKeySha256, nextTlsKeySha256: next, version: host.version + 1 },
       });
-      const former = await commit(given.store, await round(given.store, 'h-a'));
-      expect(former).toMatchObject({
-        moved: { tlsKeySha256: host.tlsKeySha256, nextTlsKeySha256: next, version: host.version + 1 },
+      await commit(given.store, await round(given.store, 'h-a'));
+      expect(await given.store.getHost('h-a')).toMatchObject({
+        tlsKeySha256: host.tlsKeySha256,
+        nextTlsKeySha256: next,
+        version: host.version + 1,
       });
       const promoted = await commit(given.store, await round(given.store, 'h-a', { tlsKeySha256: next }));
       expect(promoted).toMatchObject({
