@@ -105,7 +105,7 @@ export function resultHandlers({
   };
 }
 
-function resultPage(results: Page<ResultRecord>, list: unknown, keyOf: (result: ResultRecord) => string) {
+function resultPage(results: Page<ResultRecord>, list: readonly unknown[], keyOf: (result: ResultRecord) => string) {
   const { messages, page } = fitPage(results, { schema: AttestationResultSchema, toProto: resultToProto, keyOf });
   return { results: messages, nextPageToken: nextPageToken(page, list) };
 }
