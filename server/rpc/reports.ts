@@ -30,9 +30,12 @@ export function reportHandlers({ access, store, tokens }: ReportHandlersOptions)
       const scope = access.scope(context);
       const labels = labelsFromProto(matchLabels, 'match_labels', MAX_LABELS);
       checkWithin(labels, scope);
-      const report = reportToProto(await reporter.report({ selectors: [scope, labels], maxExceptions: wanted }));
+      const made = await reporter.report({ selectors: [scope, labels], maxExceptions: wanted });
+      const report = reportToProto(made);
       if (demand === undefined) return { report };
-      return { report, token: tokenToProto(await tokens.issueReport(reportToJson(report), demand)) };
+      const { earliestValidUntil } = made;
+      const signed = await tokens.issueReport({ body: reportToJson(report), earliestValidUntil }, demand);
+      return { report, token: tokenToProto(signed) };
     },
   };
 }

@@ -41,6 +41,10 @@ async function refusal(jwt: string, expected?: Partial<TokenExpectation>): Promi
 const submods = (change: Json, others: Json = {}): Json => ({
   submods: { 'tpm20-host': appraisal(change), ...others },
 });
+/** A submodule whose verdict holds until then. */
+const lasting = (until: unknown): Json => ({
+  ear_verifier_claims: { assay_appraisal_input_digest: '33'.repeat(32), assay_valid_until: until },
+});
 const vector = (change: Json): Json => ({ 'instance-identity': 2, executables: 3, ...change });
 /** The claims as text with a piece of it exchanged, as no JSON writer would have it. */
 const rewritten = (from: string, to: string): string => {
@@ -78,6 +82,30 @@ describe('a token that holds', () => {
       ...submods({ new_claim: 1, ear_trustworthiness_vector: vector({ 'new-claim': 2 }) }),
     });
     expect(await verify(makeToken(signer, claims))).toMatchObject({ status: 'affirming', vector: { 'new-claim': 2 } });
+  });
+
+  it.each([
+    ['a vector claim of a later release that is text', { 'new-claim': 'fine' }],
+    ['one that is a list', { 'new-claim': [1] }],
+    ['one beyond 8 bits', { 'new-claim': 300 }],
+  ])('may have %s, which says nothing', async (_name, change) => {
+    const claims = earClaims(submods({ ear_trustworthiness_vector: vector(change) }));
+    const token = await verify(makeToken(signer, claims));
+    expect(token).toMatchObject({ status: 'affirming', vector: { executables: 3 } });
+    expect(token).not.toHaveProperty('vector.new-claim');
+  });
+
+  it.each([
+    ['without a vector', { ear_status: 'affirming' }],
+    ['that is a token of its own', 'eyJ.eyJ.sig'],
+    ['that is no appraisal', { measurements: [1] }],
+  ])('may have another submodule %s', async (_name, other) => {
+    expect(await verify(makeToken(signer, earClaims(submods({}, { other }))))).toMatchObject({ status: 'affirming' });
+  });
+
+  it('may live as long as its verdict', async () => {
+    const claims = earClaims(submods(lasting(seconds + 240)));
+    expect(await verify(makeToken(signer, claims))).toMatchObject({ kind: 'result' });
   });
 
   it('may say that nothing is known, with no evidence and no policy behind it', async () => {
@@ -185,6 +213,26 @@ const REFUSALS: readonly Refusal[] = [
     'affirming without a claim that affirms',
     'TOKEN_STATUS',
     submods({ ear_trustworthiness_vector: { hardware: 1 } }),
+  ),
+  claims(
+    'affirming by nothing but a claim that nobody knows',
+    'TOKEN_STATUS',
+    submods({ ear_trustworthiness_vector: { hardware: 1, 'new-claim': 2 } }),
+  ),
+  claims('no claim but one that nobody reads', 'TOKEN_CLAIM', submods({ ear_trustworthiness_vector: { new: 'fine' } })),
+  claims('a claim that is text', 'TOKEN_CLAIM', submods({ ear_trustworthiness_vector: vector({ hardware: '2' }) })),
+  claims('a life beyond that of its verdict', 'TOKEN_CLAIM', submods(lasting(seconds + 239))),
+  claims('a verdict without a time', 'TOKEN_CLAIM', submods(lasting('2026-11-25T12:00:00Z'))),
+  claims(
+    'better than another submodule without a vector',
+    'TOKEN_STATUS',
+    submods({}, { other: { ear_status: 'warning' } }),
+  ),
+  claims('another submodule with a status that is none', 'TOKEN_CLAIM', submods({}, { other: { ear_status: 'good' } })),
+  claims(
+    'another submodule that is better than its claims',
+    'TOKEN_STATUS',
+    submods({}, { other: { ear_status: 'affirming', ear_trustworthiness_vector: { hardware: 96 } } }),
   ),
   claims('better than its submodule', 'TOKEN_STATUS', submods({ ear_status: 'warning' })),
   claims('better than a submodule of which nothing is known', 'TOKEN_STATUS', submods({ ear_status: 'none' })),
