@@ -228,7 +228,10 @@ export interface PlatformRecord {
   /** Of the verdicts that hold: the oldest challenge and the earliest end; null where none holds. */
   readonly oldestChallenge: number | null;
   readonly earliestValidUntil: number | null;
-  /** Hosts that are not affirming, worst status first, then by id; its revision time is when it fell. As many as asked for. */
+  /**
+   * Hosts that are not affirming, worst status first, then by id; the revision time of each is since when it has its status, whatever
+   * else of it was written since. As many as asked for.
+   */
   readonly exceptions: readonly ResultRecord[];
   /** The versions that judged. */
   readonly policies: readonly PolicyRecord[];

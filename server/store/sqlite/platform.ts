@@ -60,7 +60,7 @@ function readExceptions(database: Database, now: number, scope: string, limit: n
   );
   return rows.map((row) => {
     const result = toResult(row);
-    const fell = isExpired(result, now) && result.validUntil !== null ? result.validUntil : result.revisionTime;
+    const fell = isExpired(result, now) && result.validUntil !== null ? result.validUntil : integer(row, 'status_time');
     return { ...presentResult(result, now), revisionTime: fell };
   });
 }

@@ -37,7 +37,7 @@ const HEAD_COLUMNS = `c.revision, c.host_id, c.cause, c.time, c.status, c.connec
 /** Id of the policy behind the verdict of a change `c`; '' when there is none. */
 export const POLICY_ID_SQL = "json_extract(c.verdict, '$.policyId')";
 /** Present results, one row a host. */
-export const PRESENT_SQL = `SELECT ${HEAD_COLUMNS}, c.verdict, p.verdict_digest, p.lapse_time
+export const PRESENT_SQL = `SELECT ${HEAD_COLUMNS}, c.verdict, p.verdict_digest, p.lapse_time, p.status_time
   FROM results p JOIN changes c ON c.revision = p.revision`;
 /** Every kept revision. */
 export const CHANGES_SQL = `SELECT ${HEAD_COLUMNS}, c.verdict, c.prior_status, c.prior_labels,
@@ -116,17 +116,21 @@ export function writeRevisionHead(
   present: Present<ResultHead> | null,
 ): ResultHead {
   const result = writeChange(tx, next, verdict, present);
+  // An expiry may be written long after it was one.
+  const ended = next.cause === 'expired' ? (present?.result.validUntil ?? tx.now) : tx.now;
   tx.run(
-    `INSERT INTO results (host_id, revision, status, verdict_digest, valid_until, lapse_time, confirmations, confirmation,
-        challenge_time, evidence_digest)
-      VALUES (?, ?, ?, ?, ?, ?, 0, NULL, ?, ?)
+    `INSERT INTO results (host_id, revision, status, status_time, verdict_digest, valid_until, lapse_time, confirmations,
+        confirmation, challenge_time, evidence_digest)
+      VALUES (?, ?, ?, ?, ?, ?, ?, 0, NULL, ?, ?)
       ON CONFLICT (host_id) DO UPDATE SET revision = excluded.revision, status = excluded.status,
+        status_time = CASE WHEN status = excluded.status THEN status_time ELSE excluded.status_time END,
         verdict_digest = excluded.verdict_digest, valid_until = excluded.valid_until, lapse_time = excluded.lapse_time,
         confirmations = 0, confirmation = NULL, challenge_time = excluded.challenge_time,
         evidence_digest = excluded.evidence_digest`,
     result.hostId,
     result.revision,
     result.status,
+    Math.min(ended, tx.now),
     next.digest,
     result.validUntil,
     next.lapseTime,

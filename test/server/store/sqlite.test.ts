@@ -152,10 +152,15 @@ describe('the SQLite store', () => {
   });
 
   it('brings a store of the first schema up to date, and keeps what it holds', async () => {
-    const first = await open(directory);
+    const clock = new FakeClock();
+    const first = await open(directory, clock);
     await affirmed(first, 'a');
     await first.putPolicy(policy('kept'), { ...OPERATOR, expected: null });
     await first.putIdentity({ ...BOB, scope: {} }, OPERATOR);
+    await first.revokeHost((await affirmed(first, 'b')).id, { ...OPERATOR, reason: '' });
+    const turned = (await first.getResult('h-b'))?.revisionTime;
+    clock.advance(1);
+    await first.updateHost('h-b', { labels: { zone: 'n' } }, { ...OPERATOR, version: null });
     const before = [await first.getHost('h-a'), await first.getResult('h-a'), await first.listAudit(0, 100)];
     await first.close();
     const database = new DatabaseSync(join(directory, 'assay.db'));
@@ -166,6 +171,7 @@ describe('the SQLite store', () => {
         'ALTER TABLE changes DROP COLUMN prior_policy_id',
         'DROP TABLE boots',
         'DROP TABLE runtimes',
+        'ALTER TABLE results DROP COLUMN status_time',
         'ALTER TABLE service_keys DROP COLUMN withdraw_time',
         'DROP INDEX changes_policy',
         'ALTER TABLE changes DROP COLUMN policy_id',
@@ -186,7 +192,9 @@ describe('the SQLite store', () => {
     expect(await store.getPolicy('kept', 1)).toMatchObject({ references: [] });
     expect(await store.getIdentity('bob')).toMatchObject({ ...BOB, scope: {} });
     const priors = (await store.changesSince(0, 10)).map(({ prior }) => prior);
-    expect(priors).toEqual([null, { labels: {}, status: 'none', policyId: '' }]);
+    expect(priors.slice(0, 2)).toEqual([null, { labels: {}, status: 'none', policyId: '' }]);
+    const { exceptions } = await store.platform([], { exceptions: 10, policies: 10 });
+    expect(exceptions).toMatchObject([{ hostId: 'h-b', status: 'contraindicated', revisionTime: turned }]);
   });
 
   it('keeps the entries of kept versions alone, and drops those of drafts that nobody went on with', async () => {

@@ -201,7 +201,8 @@ export type HostException = Message<"assay.v1.HostException"> & {
   trustPolicy: string;
 
   /**
-   * When this was found: when the revision was written, or the verdict's validity ended.
+   * Since when it has had this status: when the first revision of it was written, or the verdict's validity ended. A revision
+   * that leaves the status as it is, as of other labels, does not move it.
    *
    * @generated from field: google.protobuf.Timestamp since_time = 7;
    */
