@@ -194,10 +194,15 @@ export interface Change {
   readonly revision: number;
   readonly hostId: string;
   readonly cause: ChangeCause;
-  /** The result behind this change; for 'deleted' the last one. */
+  /** The result behind this change, as it was recorded; for 'deleted' the last one. */
   readonly result: ResultRecord;
-  /** What filters go by, before it: so one sees a host leave. Null when the host is new. */
-  readonly prior: Pick<ResultRecord, 'labels' | 'status' | 'policyId'> | null;
+  /** Whether it is the host's present result: time and confirmations move that one, and no former one. */
+  readonly present: boolean;
+  /**
+   * What filters go by, before it: so one sees a host leave. It has lapsed when its validity had ended by then, or where that is no
+   * longer known. Null when the host is new.
+   */
+  readonly prior: (Pick<ResultRecord, 'labels' | 'status' | 'policyId'> & { readonly lapsed: boolean }) | null;
 }
 
 /** A confirmed verdict. */

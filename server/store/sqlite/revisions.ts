@@ -1,6 +1,6 @@
 import { expiredResult, inputChangedVerdict, isExpired } from '../own-verdicts.ts';
 import type { Change, ChangeCause, ResultRecord, TrustStatus, Verdict } from '../records.ts';
-import { type Database, integer, json, optionalInteger, optionalJson, type Row, text } from './database.ts';
+import { boolean, type Database, integer, json, optionalInteger, optionalJson, type Row, text } from './database.ts';
 import type { Transaction } from './transaction.ts';
 
 /** A result without what was found in particular: that is large, and most rounds only confirm it. */
@@ -40,8 +40,10 @@ export const POLICY_ID_SQL = "json_extract(c.verdict, '$.policyId')";
 export const PRESENT_SQL = `SELECT ${HEAD_COLUMNS}, c.verdict, p.verdict_digest, p.lapse_time, p.status_time
   FROM results p JOIN changes c ON c.revision = p.revision`;
 /** Every kept revision. */
-export const CHANGES_SQL = `SELECT ${HEAD_COLUMNS}, c.verdict, c.prior_status, c.prior_labels,
-    c.prior_policy_id
+export const CHANGES_SQL = `SELECT ${HEAD_COLUMNS}, c.verdict, c.prior_status, c.prior_labels, c.prior_policy_id,
+    p.revision IS NOT NULL AS present,
+    c.prior_status IS NOT NULL AND coalesce((SELECT coalesce(f.valid_until, c.time + 1) FROM changes f
+      WHERE f.host_id = c.host_id AND f.revision < c.revision ORDER BY f.revision DESC LIMIT 1), 0) <= c.time AS prior_lapsed
   FROM changes c LEFT JOIN results p ON p.revision = c.revision`;
 
 export function readPresent(database: Database, hostId: string): Present | null {
@@ -76,9 +78,15 @@ export function toChange(row: Row): Change {
     hostId: text(row, 'host_id'),
     cause: text(row, 'cause') as ChangeCause,
     result: toResult(row),
+    present: boolean(row, 'present'),
     prior:
       typeof status === 'string' && labels !== null
-        ? { labels, status: status as TrustStatus, policyId: text(row, 'prior_policy_id') }
+        ? {
+            labels,
+            status: status as TrustStatus,
+            policyId: text(row, 'prior_policy_id'),
+            lapsed: boolean(row, 'prior_lapsed'),
+          }
         : null,
   };
 }

@@ -192,7 +192,7 @@ describe('the SQLite store', () => {
     expect(await store.getPolicy('kept', 1)).toMatchObject({ references: [] });
     expect(await store.getIdentity('bob')).toMatchObject({ ...BOB, scope: {} });
     const priors = (await store.changesSince(0, 10)).map(({ prior }) => prior);
-    expect(priors.slice(0, 2)).toEqual([null, { labels: {}, status: 'none', policyId: '' }]);
+    expect(priors.slice(0, 2)).toEqual([null, { labels: {}, status: 'none', policyId: '', lapsed: false }]);
     const { exceptions } = await store.platform([], { exceptions: 10, policies: 10 });
     expect(exceptions).toMatchObject([{ hostId: 'h-b', status: 'contraindicated', revisionTime: turned }]);
   });
