@@ -40,6 +40,52 @@ export function describeWatching(given: Given): void {
       expect(rest.length).toBe(4);
     });
 
+    it('says which revisions are present, as what they were recorded, and whether what was before had lapsed', async () => {
+      const validUntil = given.store.now() + 10 * MINUTE;
+      for (const name of ['a', 'b', 'c']) await affirmed(given.store, name);
+      given.clock.advance(MINUTE);
+      await commit(given.store, await round(given.store, 'h-a'));
+      await given.store.updateHost('h-a', { labels: { x: 'y' } }, { ...OPERATOR, version: null });
+      given.clock.advance(9 * MINUTE);
+      // It was over by now, though nobody has written that: h-a was confirmed a minute later.
+      await given.store.updateHost('h-a', { labels: {} }, { ...OPERATOR, version: null });
+      await given.store.updateHost('h-b', { labels: { x: 'y' } }, { ...OPERATOR, version: null });
+      await given.store.deleteHost('h-c', OPERATOR);
+      const told = (await given.store.changesSince(0, 20)).map(({ hostId, cause, result, present, prior }) =>
+        [
+          hostId,
+          cause,
+          result.status,
+          present,
+          prior?.lapsed ?? 'new',
+          (result.validUntil ?? validUntil) - validUntil,
+        ].join(' '),
+      );
+      expect(told).toEqual([
+        'h-a enrolled none false new 0',
+        `h-a verdict affirming false false ${MINUTE}`,
+        'h-b enrolled none false new 0',
+        'h-b verdict affirming false false 0',
+        'h-c enrolled none false new 0',
+        'h-c verdict affirming false false 0',
+        `h-a updated affirming false false ${MINUTE}`,
+        `h-a updated affirming true false ${MINUTE}`,
+        'h-b expired none false true 0',
+        'h-b updated none true false 0',
+        'h-c deleted affirming false true 0',
+      ]);
+      await given.store.updateHost('h-a', { labels: { x: 'y' } }, { ...OPERATOR, version: null });
+      const newest = async () => {
+        const { revision } = await given.store.heads();
+        return (await given.store.changesSince(revision - 1, 1)).map(({ prior }) => prior?.lapsed);
+      };
+      expect(await newest()).toEqual([false]);
+      given.clock.advance(1);
+      await given.store.compact(given.store.now());
+      // What is no longer kept may have lapsed.
+      expect(await newest()).toEqual([true]);
+    });
+
     it('refuses revisions that were never given', async () => {
       await enrolled(given.store, 'a');
       expect(await given.store.changesSince(1, 10)).toEqual([]);
