@@ -475,7 +475,9 @@ export const WatchAttestationResultsRequestSchema: GenMessage<WatchAttestationRe
  */
 export type ResultChange = Message<"assay.v1.ResultChange"> & {
   /**
-   * The result.
+   * The result as it was recorded, so that nothing is missed by who was away: its valid_until may be past, and a later change
+   * has taken its place then or will. Only a verdict that is still the host's newest and has ended comes as NONE before that is
+   * recorded, and no CONTRAINDICATED does so unless it is initial.
    *
    * @generated from field: assay.v1.AttestationResult result = 1;
    */
@@ -497,7 +499,8 @@ export const ResultChangeSchema: GenMessage<ResultChange> = /*@__PURE__*/
   messageDesc(file_assay_v1_attestation_result, 9);
 
 /**
- * A host that is no longer among the watched: deleted, or out of the filter or of the caller's scope.
+ * A host that is no longer among the watched: deleted, or out of the filter or of the caller's scope. It may come of a host that
+ * was never told, where it could have been: of a verdict that ended while it changed.
  *
  * @generated from message assay.v1.ResultRemoval
  */
