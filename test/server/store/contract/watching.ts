@@ -11,6 +11,7 @@ import {
   round,
   verdict,
 } from '../fixtures.ts';
+import type { Page } from '../../../../server/store/store.ts';
 import type { Given } from './harness.ts';
 
 export function describeWatching(given: Given): void {
@@ -120,6 +121,34 @@ export function describeWatching(given: Given): void {
       expect(first).toMatchObject({ revision: 6, next: 'h-b', items: [{ status: 'affirming' }, { hostId: 'h-b' }] });
       expect(second).toMatchObject({ revision: 7, next: null, items: [{ hostId: 'h-c' }] });
       expect(await given.store.changesSince(first.revision, 10)).toMatchObject([{ hostId: 'h-a', revision: 7 }]);
+    });
+
+    it('looks at no more rows for a page of results or hosts than it is told, and goes on behind them', async () => {
+      for (const name of ['a', 'b', 'c', 'd', 'e']) await affirmed(given.store, name);
+      for (const id of ['h-b', 'h-e'])
+        await given.store.updateHost(id, { labels: { zone: 'n' } }, { ...OPERATOR, version: null });
+      const filter = { ...NO_FILTER, matchLabels: { zone: 'n' } };
+      const pages = async (read: (after: string) => Promise<Page<{ hostId?: string; id?: string }>>) => {
+        const told: string[] = [];
+        for (let after: string | null = ''; after !== null;) {
+          const page: Awaited<ReturnType<typeof read>> = await read(after);
+          told.push(page.items.map(({ hostId, id }) => hostId ?? id).join());
+          after = page.next;
+        }
+        return told;
+      };
+      const { store } = given;
+      const results = (walk: number, limit = 10) => pages((after) => store.listResults({ limit, after, walk }, filter));
+      const hosts = (walk: number, limit = 10) =>
+        pages((after) => store.listHosts({ limit, after, walk }, { ...filter, states: [] }));
+      for (const list of [results, hosts]) {
+        expect(await list(1)).toEqual(['', 'h-b', '', '', 'h-e']);
+        expect(await list(2)).toEqual(['h-b', '', 'h-e']);
+        expect(await list(5)).toEqual(['h-b,h-e']);
+        expect(await list(5, 1)).toEqual(['h-b', 'h-e']);
+      }
+      const named = { ...filter, hostIds: ['h-e'] };
+      expect(await store.listResults({ limit: 10, after: '', walk: 1 }, named)).toMatchObject({ next: null });
     });
 
     it('filters present results by host, status and labels, page by page', async () => {
