@@ -84,30 +84,6 @@ describe('a token that holds', () => {
     expect(await verify(makeToken(signer, claims))).toMatchObject({ status: 'affirming', vector: { 'new-claim': 2 } });
   });
 
-  it.each([
-    ['a vector claim of a later release that is text', { 'new-claim': 'fine' }],
-    ['one that is a list', { 'new-claim': [1] }],
-    ['one beyond 8 bits', { 'new-claim': 300 }],
-  ])('may have %s, which says nothing', async (_name, change) => {
-    const claims = earClaims(submods({ ear_trustworthiness_vector: vector(change) }));
-    const token = await verify(makeToken(signer, claims));
-    expect(token).toMatchObject({ status: 'affirming', vector: { executables: 3 } });
-    expect(token).not.toHaveProperty('vector.new-claim');
-  });
-
-  it.each([
-    ['without a vector', { ear_status: 'affirming' }],
-    ['that is a token of its own', 'eyJ.eyJ.sig'],
-    ['that is no appraisal', { measurements: [1] }],
-  ])('may have another submodule %s', async (_name, other) => {
-    expect(await verify(makeToken(signer, earClaims(submods({}, { other }))))).toMatchObject({ status: 'affirming' });
-  });
-
-  it('may live as long as its verdict', async () => {
-    const claims = earClaims(submods(lasting(seconds + 240)));
-    expect(await verify(makeToken(signer, claims))).toMatchObject({ kind: 'result' });
-  });
-
   it('may say that nothing is known, with no evidence and no policy behind it', async () => {
     const nothing = appraisal({
       ear_status: 'none',
@@ -352,43 +328,5 @@ describe('a token is refused', () => {
     expect(onPage.toSorted()).toEqual(inSource.toSorted());
     const tested = new Set(REFUSALS.map(({ code }) => code));
     expect(inSource.filter((code) => code?.startsWith('TOKEN_') && !tested.has(code))).toEqual([]);
-  });
-});
-
-describe('a key set', () => {
-  const malformed = async (text: string): Promise<string> => {
-    const error = await parseJwks(Buffer.from(text)).catch((reason: unknown) => reason);
-    expect(error).toBeInstanceOf(TokenRefusal);
-    return (error as TokenRefusal).code;
-  };
-
-  it('leaves out keys that verify no tokens', async () => {
-    const rsa = { kty: 'RSA', kid: 'rsa', n: 'AQAB', e: 'AQAB' };
-    const secret = { kty: 'oct', kid: signer.keyId, k: 'AAAA' };
-    const encrypting = { ...other.jwk, use: 'enc' };
-    const set = await parseJwks(Buffer.from(JSON.stringify({ keys: [rsa, secret, encrypting, signer.jwk] })));
-    expect([...set.keys()]).toEqual([signer.keyId]);
-  });
-
-  it.each([
-    ['no JSON', '{'],
-    ['a list', '[]'],
-    ['no keys', '{"keys":[]}'],
-    ['keys that are no list', '{"keys":{}}'],
-    ['a key that is text', '{"keys":["a"]}'],
-    ['too many keys', JSON.stringify({ keys: Array.from({ length: 65 }, () => signer.jwk) })],
-    ['two keys of one id', JSON.stringify({ keys: [signer.jwk, { ...other.jwk, kid: signer.keyId }] })],
-    ['a point beside the curve', JSON.stringify({ keys: [{ ...signer.jwk, x: other.jwk['x'] }] })],
-    ['a key without its point', JSON.stringify({ keys: [{ ...signer.jwk, x: undefined }] })],
-    ['a name twice', '{"keys":[],"keys":[]}'],
-    ['more than 64 KiB', JSON.stringify({ keys: [signer.jwk], filler: 'a'.repeat(64 * 1024) })],
-  ])('with %s is refused', async (_name, text) => {
-    expect(await malformed(text)).toBe('KEYS_MALFORMED');
-  });
-
-  it('of private keys verifies, and gives no private key away', async () => {
-    const jwk = { ...signer.jwk, ...signer.privateKey.export({ format: 'jwk' }) };
-    const set = await parseJwks(Buffer.from(JSON.stringify({ keys: [jwk] })));
-    expect(set.get(signer.keyId)).toMatchObject({ type: 'public' });
   });
 });

@@ -158,7 +158,6 @@ describe('the SQLite store', () => {
     await first.putPolicy(policy('kept'), { ...OPERATOR, expected: null });
     await first.putIdentity({ ...BOB, scope: {} }, OPERATOR);
     await first.revokeHost((await affirmed(first, 'b')).id, { ...OPERATOR, reason: '' });
-    const turned = (await first.getResult('h-b'))?.revisionTime;
     clock.advance(1);
     await first.updateHost('h-b', { labels: { zone: 'n' } }, { ...OPERATOR, version: null });
     const before = [await first.getHost('h-a'), await first.getResult('h-a'), await first.listAudit(0, 100)];
@@ -193,8 +192,8 @@ describe('the SQLite store', () => {
     expect(await store.getIdentity('bob')).toMatchObject({ ...BOB, scope: {} });
     const priors = (await store.changesSince(0, 10)).map(({ prior }) => prior);
     expect(priors.slice(0, 2)).toEqual([null, { labels: {}, status: 'none', policyId: '', lapsed: false }]);
-    const { exceptions } = await store.platform([], { exceptions: 10, policies: 10 });
-    expect(exceptions).toMatchObject([{ hostId: 'h-b', status: 'contraindicated', revisionTime: turned }]);
+    const { exceptions } = await store.platform([], { exceptions: 9, policies: 9 });
+    expect(exceptions.map(({ hostId, revisionTime }) => [hostId, revisionTime])).toEqual([['h-b', clock.wall - 1]]);
   });
 
   it('keeps the entries of kept versions alone, and drops those of drafts that nobody went on with', async () => {
