@@ -384,7 +384,8 @@ export const GetPlatformReportResponseSchema: GenMessage<GetPlatformReportRespon
  */
 export const ReportService: GenService<{
   /**
-   * The status of all hosts together, from one state of the store.
+   * The status of all hosts together, from one state of the store. It looks at every host: reports take turns, one for each caller
+   * (RESOURCE_EXHAUSTED, REPORT_BUSY, with RetryInfo).
    *
    * @generated from rpc assay.v1.ReportService.GetPlatformReport
    */
