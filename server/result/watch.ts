@@ -7,7 +7,7 @@ import type { ChangeFeed } from './feed.ts';
 import { resultMatcher } from './match-results.ts';
 import type { Matched } from './match-results.ts';
 import { ResumeTokens } from './resume-tokens.ts';
-import type { Position } from './resume-tokens.ts';
+import type { Position, ResumeTokensOptions } from './resume-tokens.ts';
 import { PAGE } from './shared-changes.ts';
 import type { ReadChange } from './shared-changes.ts';
 import { ToldPages } from './told-pages.ts';
@@ -32,6 +32,8 @@ export interface WatchOptions {
   readonly store: Pick<Store, 'incarnation' | 'now' | 'heads' | 'listResults'>;
   readonly feed: Pick<ChangeFeed, 'changesAfter' | 'confirmationsAfter' | 'wait'>;
   readonly filter: ResultFilter;
+  /** Who watches, and what his tokens are signed with. */
+  readonly signing: Pick<ResumeTokensOptions, 'holder' | 'masters'>;
   readonly resumeToken: string;
   readonly signal: AbortSignal;
 }
@@ -55,8 +57,8 @@ interface Standing {
  * the change that it confirms.
  */
 export async function* watchResults(options: WatchOptions): AsyncGenerator<WatchEvent, void, undefined> {
-  const { store, feed, filter, resumeToken, signal } = options;
-  const tokens = new ResumeTokens(store.incarnation, filter);
+  const { store, feed, filter, signing, resumeToken, signal } = options;
+  const tokens = new ResumeTokens({ incarnation: store.incarnation, filter, ...signing });
   const position = resumeToken === '' ? { revision: -1, confirmation: 0 } : tokens.decode(resumeToken);
   const standing: Standing = {
     position,

@@ -9,6 +9,9 @@ import { openTestStore } from '../../support/test-service.ts';
 import { commit, NO_FILTER, round, verdict } from '../store/fixtures.ts';
 import { FakeClock } from '../store/contract/harness.ts';
 
+/** Who watches in these tests. */
+export const SIGNING = { holder: 'identities/watcher', masters: [{ version: 1, secret: Buffer.alloc(32, 7) }] };
+
 interface Source {
   readonly store: WatchOptions['store'];
   readonly feed: ChangeFeed;
@@ -61,7 +64,8 @@ export class Watcher {
   }
 
   async #listen(from: Source, filter: ResultFilter, resumeToken: string): Promise<void> {
-    for await (const event of watchResults({ ...from, filter, resumeToken, signal: this.#abort.signal })) {
+    const options = { ...from, filter, signing: SIGNING, resumeToken, signal: this.#abort.signal };
+    for await (const event of watchResults(options)) {
       (event.kind === 'bookmark' && !event.synced ? this.idle : this.events).push(event);
       this.#heard();
     }

@@ -453,8 +453,8 @@ export type WatchAttestationResultsRequest = Message<"assay.v1.WatchAttestationR
   filter?: ResultFilter | undefined;
 
   /**
-   * The resume_token of the last message that was handled; empty to start with the present results. Good for the same filter and
-   * scope only.
+   * The resume_token of the last message that was handled; empty to start with the present results. Signed, and good for the same
+   * identity, filter and scope only.
    *
    * @generated from field: string resume_token = 2;
    */
