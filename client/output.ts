@@ -6,9 +6,10 @@ import type { JsonValue } from './sdk/resources.ts';
 
 /**
  * Control characters, format characters (bidirectional overrides, zero-width, tags), lone surrogates, private and unassigned
- * code points, line and paragraph separators; and the backslash, so that what was escaped cannot be confused with what was not.
+ * code points, line and paragraph separators, and letters and marks that show as nothing (Default_Ignorable_Code_Point: fillers,
+ * joiners, variation selectors); and the backslash, so that what was escaped cannot be confused with what was not.
  */
-const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}\\]/gu;
+const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}\p{DI}\\]/gu;
 
 const SHORT_ESCAPES: Readonly<Record<string, string>> = { '\\': '\\\\', '\n': '\\n', '\r': '\\r', '\t': '\\t' };
 
@@ -24,7 +25,7 @@ function codePointEscape(character: string): string {
 /** JSON in a form that a terminal may show: what JSON.stringify leaves as it is but a terminal acts upon is written `\uXXXX`. */
 export function formatJson(value: JsonValue, options: { readonly compact?: boolean } = {}): string {
   const text = JSON.stringify(value, undefined, options.compact === true ? undefined : 2);
-  return text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (character) => {
+  return text.replace(/[\p{C}\p{Zl}\p{Zp}\p{DI}]/gu, (character) => {
     if (character === '\n') return character;
     return [...Array(character.length).keys()]
       .map((index) => `\\u${character.charCodeAt(index).toString(16).padStart(4, '0')}`)

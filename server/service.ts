@@ -204,6 +204,7 @@ function servicesOptions(
     access,
     store,
     feed,
+    keys,
     tokenKeys,
     tokens: new TokenIssuer({
       keys: tokenKeys,

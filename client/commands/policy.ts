@@ -132,7 +132,7 @@ function rowOf(policy: TrustPolicy): readonly string[] {
 /** YAML writes some characters as they are that a terminal must not see. What is unusual enough to be changed shows as changed. */
 function escapeStrings(value: JsonValue): JsonValue {
   if (typeof value === 'string')
-    return /[\p{C}\p{Zl}\p{Zp}]/u.test(value.replaceAll('\n', '')) ? escapeText(value) : value;
+    return /[\p{C}\p{Zl}\p{Zp}\p{DI}]/u.test(value.replaceAll('\n', '')) ? escapeText(value) : value;
   if (typeof value !== 'object' || value === null) return value;
   if (Array.isArray(value)) return (value as readonly JsonValue[]).map(escapeStrings);
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [escapeText(key), escapeStrings(item)]));

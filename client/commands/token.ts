@@ -84,7 +84,8 @@ async function verify(context: Context, file: string, options: VerifyOptions): P
     const expected = { keys, now: context.now(), ...(host === undefined ? {} : { host }), ...tokenRequest(options) };
     const verified = await verifyToken(jwt, expected);
     if (verified.kind === 'result' && verified.status !== 'affirming') context.setExitCode(EXIT.notAffirming);
-    if (options.output === 'json') return writeJson(context, { verified: true, claims: verified.claims });
+    if (options.output === 'json')
+      return writeJson(context, { verified: true, ...outdatedJson(verified, context), claims: verified.claims });
     context.write(describeToken(verified, context));
   } catch (error) {
     if (!(error instanceof TokenRefusal) || options.output !== 'json') throw error;
@@ -102,7 +103,20 @@ async function readJwks(context: Context, { jwks, profile }: VerifyOptions): Pro
   return context.fetchJwks(url, authority);
 }
 
-function describeToken(token: VerifiedToken, { style }: Context): string {
+/** Since when verdicts that a report counts may have ended: the present counts may be worse. */
+function outdatedSince(token: VerifiedToken, { now }: Context): Date | undefined {
+  if (token.kind !== 'report') return undefined;
+  const ended = token.report.earliestValidUntil;
+  return ended !== undefined && ended.getTime() <= now().getTime() ? ended : undefined;
+}
+
+function outdatedJson(token: VerifiedToken, context: Context): JsonObject {
+  const since = outdatedSince(token, context);
+  return since === undefined ? {} : { outdatedSince: since.toISOString() };
+}
+
+function describeToken(token: VerifiedToken, context: Context): string {
+  const { style } = context;
   const common: readonly (readonly [string, Cell])[] = [
     ['issuer', token.issuer],
     ['issued', formatTime(token.issued)],
@@ -112,7 +126,18 @@ function describeToken(token: VerifiedToken, { style }: Context): string {
     ['key', token.keyId],
   ];
   if (token.kind === 'report') {
-    return `${formatFields([['verified', 'platform report'], ...common], style)}\n${formatReport(token.report, style)}`;
+    const since = outdatedSince(token, context);
+    const outdated: readonly (readonly [string, Cell])[] =
+      since === undefined
+        ? []
+        : [
+            [
+              'outdated',
+              { text: `verdicts that it counts may have ended since ${formatTime(since)}`, colour: 'yellow' },
+            ],
+          ];
+    const head = formatFields([['verified', 'platform report'], ...common, ...outdated], style);
+    return `${head}\n${formatReport(token.report, style)}`;
   }
   const vector = Object.entries(token.vector).map(([name, value]) => `${name}=${value}`);
   return formatFields(

@@ -180,7 +180,7 @@ function commandLinesOf({ kernelCommandLines, findings }: BootReport): readonly 
   if (kernelCommandLines.some(({ text, verified }) => !verified || text === ''))
     return 'the log does not hold the text that was measured';
   if (kernelCommandLines.some(({ text }) => Buffer.byteLength(text) > MAX_LINE_BYTES)) return 'it is too long to name';
-  if (kernelCommandLines.some(({ text }) => /[\p{C}\p{Zl}\p{Zp}\ufffd]/u.test(text.trim())))
+  if (kernelCommandLines.some(({ text }) => /[\p{C}\p{Zl}\p{Zp}\p{DI}\ufffd]/u.test(text.trim())))
     return 'it has characters that cannot be shown';
   return unique(kernelCommandLines.map(({ text, source }) => ({ value: text.trim(), note: note(`by ${source}`) })));
 }

@@ -55,6 +55,9 @@ func (e *Engine) Run(ctx context.Context) error {
 				return err
 			}
 		case <-timer.C:
+			if err := e.lookBack(ctx); err != nil {
+				return err
+			}
 			if err := e.evacuate(); err != nil {
 				return err
 			}
@@ -134,6 +137,7 @@ func (e *Engine) observe(event Event) {
 	if removal := event.Message.GetRemoval(); removal != nil {
 		// Deleted, or given to somebody else: nothing is known of it any more, which is no reason to kill what runs.
 		delete(e.state.Contraindicated, removal.GetHost())
+		delete(e.state.Unclear, removal.GetHost())
 		e.warnOfUnknown(removal.GetHost(), removal.GetReason())
 	}
 	if event.Message.GetBookmark().GetSynced() && e.listed != nil {
@@ -150,19 +154,28 @@ func (e *Engine) take(result *assayv1.AttestationResult) {
 	case assayv1.TrustStatus_TRUST_STATUS_CONTRAINDICATED:
 		e.state.Contraindicated[host] = true
 		e.log.Warn("a host is contraindicated", "host", host, "reasons", failed(result))
+		delete(e.state.Unclear, host)
 	case assayv1.TrustStatus_TRUST_STATUS_NONE:
 		// Nobody can say anything: nothing new goes there, and what runs stays. It is no acquittal either.
+		if e.listed != nil && !e.state.Contraindicated[host] && unclear(result) && e.inUse(host) {
+			// A list tells no more than the present: what came before was not heard.
+			e.state.Unclear[host] = true
+			e.retryAt = time.Now()
+		}
 		e.warnOfUnknown(host, failed(result)...)
 	default:
 		delete(e.state.Contraindicated, host)
+		delete(e.state.Unclear, host)
 	}
 }
 
 // endList forgets what is no longer there after all present results came anew.
 func (e *Engine) endList() {
-	for host := range e.state.Contraindicated {
-		if !e.listed[host] {
-			delete(e.state.Contraindicated, host)
+	for _, known := range []map[string]bool{e.state.Contraindicated, e.state.Unclear} {
+		for host := range known {
+			if !e.listed[host] {
+				delete(known, host)
+			}
 		}
 	}
 	for _, binding := range e.state.Bindings {
@@ -172,6 +185,10 @@ func (e *Engine) endList() {
 	}
 	e.listed = nil
 	e.log.Info("all results are known")
+}
+
+func (e *Engine) inUse(host string) bool {
+	return slices.ContainsFunc(e.state.Bindings, func(b Binding) bool { return b.Host == host })
 }
 
 func (e *Engine) warnOfUnknown(host string, reasons ...string) {

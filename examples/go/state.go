@@ -27,10 +27,12 @@ type State struct {
 	Bindings    []Binding `json:"bindings"`
 	// Hosts of which the last verdict was CONTRAINDICATED.
 	Contraindicated map[string]bool `json:"contraindicated"`
+	// Hosts that were listed as NONE and may have been CONTRAINDICATED before: their history is still to be read.
+	Unclear map[string]bool `json:"unclear,omitempty"`
 }
 
 func readState(path string) (*State, error) {
-	state := &State{path: path, Contraindicated: map[string]bool{}}
+	state := &State{path: path, Contraindicated: map[string]bool{}, Unclear: map[string]bool{}}
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return state, nil

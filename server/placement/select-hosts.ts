@@ -1,6 +1,7 @@
 import type { Labels, PlacementRecord, ResultRecord } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 import { needClock } from './need-clock.ts';
+import { PlacementError } from './placement-error.ts';
 import type { PlacementFeed } from './placement-feed.ts';
 import type { PlacementOrder } from './placement-index.ts';
 import { readWholly } from './read-chosen.ts';
@@ -9,8 +10,13 @@ import { refusalBits, REFUSALS, refusalsOf } from './requirements.ts';
 import type { PlacementRequirements, Refusal } from './requirements.ts';
 import type { Turns } from './turns.ts';
 
-/** How often the choice is repeated where the store knows better than the index; what is left then is answered. */
+/** How often the choice is repeated where the store knows better than the index. */
 const MAX_ATTEMPTS = 5;
+/** Hosts that are read beyond the chosen when the choice is repeated, twice as many each time; and how many at the most. */
+const MARGIN = 16;
+const MAX_MARGIN = 1_000;
+/** Of one read. */
+const MAX_READ = 1_000;
 
 export interface SelectionRequest {
   readonly requirements: PlacementRequirements;
@@ -48,7 +54,8 @@ export interface SelectionSources {
 
 /**
  * Chooses from the index, then reads the chosen from the store: what has changed since is replaced, and nothing is answered that the
- * store does not say now. Throws PlacementError or StoreError where that cannot be known.
+ * store does not say now. Throws PlacementError or StoreError where that cannot be known, and where so much has changed that fewer
+ * hosts were found than there may be.
  */
 export async function selectHosts<R extends PlacementRecord>(
   sources: SelectionSources,
@@ -64,10 +71,14 @@ export async function selectHosts<R extends PlacementRecord>(
   const without = new Set<string>();
   let picked: readonly PlacementRecord[] = [];
   let selectable = 0;
-  for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
+  for (let attempt = 0; ; attempt += 1) {
     ({ picked, selectable } = index.pick({ ...request, now: store.now(), without }));
-    const unread = picked.filter(({ hostId }) => !read.has(hostId));
-    if (unread.length === 0) break;
+    const left = picked.filter(({ hostId }) => !read.has(hostId));
+    if (left.length === 0 || attempt === MAX_ATTEMPTS) break;
+    // Where some had changed, more have: what may take their places is read with them.
+    const count = request.count + marginOf(attempt, request.count);
+    const wanted = attempt === 0 ? picked : index.pick({ ...request, count, now: store.now(), without }).picked;
+    const unread = wanted.filter(({ hostId }) => !read.has(hostId)).slice(0, MAX_READ);
     for (const result of await readChosen(unread, request.scope)) {
       read.set(result.hostId, result);
       index.apply(result);
@@ -77,7 +88,7 @@ export async function selectHosts<R extends PlacementRecord>(
       // Gone, out of the scope, or not what the index says.
       if (result === undefined || refusalBits(result, request.requirements, store.now()) !== 0) without.add(hostId);
     }
-    if (unread.every(({ hostId }) => !without.has(hostId))) break;
+    if (left.every(({ hostId }) => read.has(hostId) && !without.has(hostId))) break;
   }
   const time = store.now();
   const hosts = picked.flatMap(({ hostId }) => {
@@ -85,9 +96,15 @@ export async function selectHosts<R extends PlacementRecord>(
     return result !== undefined && refusalBits(result, request.requirements, time) === 0 ? [result] : [];
   });
   needClock(store);
+  if (hosts.length < Math.min(request.count, selectable))
+    throw new PlacementError('PLACEMENT_INDEX_STALE', 'too much has changed since the index was read');
   // One that has become selectable meanwhile is no longer refused.
   const refused = explanation.refused.filter(({ result }) => hosts.every(({ hostId }) => hostId !== result.hostId));
   return { hosts, selectable, counts: explanation.counts, refused, time };
+}
+
+function marginOf(attempt: number, count: number): number {
+  return Math.min(Math.max(MARGIN, count) * 2 ** (attempt - 1), MAX_MARGIN);
 }
 
 const NO_EXPLANATION = { refused: [], counts: [] };

@@ -15,6 +15,8 @@ import type { ResultRecord } from '../store/records.ts';
 
 /** How long a token says that nothing is known of a host, or nothing good: the next round may end that. Milliseconds. */
 const NEGATIVE_LIFETIME = 60_000;
+/** How long a report lives at the least, though a verdict that it counts ends before: of many hosts one always ends soon. Milliseconds. */
+const MIN_REPORT_LIFETIME = 60_000;
 const JTI_BYTES = 16;
 
 export type TokenErrorCode = 'RESULT_LAPSED';
@@ -81,12 +83,19 @@ export class TokenIssuer {
     return Promise.all(results.map((result) => this.#signResult(result, { signer, demand })));
   }
 
-  /** A platform report, given as JSON of its protobuf message. */
-  async issueReport(report: object, demand: TokenDemand): Promise<SignedToken> {
+  /**
+   * A platform report, given as JSON of its protobuf message. It ends with the first of the verdicts that it counts, or a minute from
+   * now where that is later.
+   */
+  async issueReport(
+    report: { readonly body: object; readonly earliestValidUntil: number | null },
+    demand: TokenDemand,
+  ): Promise<SignedToken> {
     const { keys, maxLifetime, now } = this.#options;
     const time = now();
-    const claims = { sub: 'platform', assay_profile: REPORT_PROFILE, assay_report: report };
-    const signed = { type: REPORT_TYPE, time, expires: time + maxLifetime };
+    const claims = { sub: 'platform', assay_profile: REPORT_PROFILE, assay_report: report.body };
+    const counted = Math.max(report.earliestValidUntil ?? Number.POSITIVE_INFINITY, time + MIN_REPORT_LIFETIME);
+    const signed = { type: REPORT_TYPE, time, expires: Math.min(time + maxLifetime, counted) };
     const token = await this.#sign(claims, signed, { signer: await keys.signer(), demand });
     if (token === null) throw lapsed();
     return token;

@@ -2,6 +2,7 @@ import { describePolicy } from '../policy/describe-policy.ts';
 import type { TrustPolicy } from '../policy/policy.ts';
 import type { CheckRecord, PlatformRecord, ResultRecord, TrustStatus } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
+import { ReportTurns } from './report-turns.ts';
 
 /** Bounds of a report, so that it fits a message and a token whatever policies and hosts say. */
 const MAX_POLICIES = 32;
@@ -47,20 +48,22 @@ export interface PlatformReport {
 
 export type ReportDemand = Parameters<typeof reportPlatform>[1];
 
-/** Reads of the whole platform are heavy: who asks for the same while one is under way gets that one. */
+/** Reads of the whole platform are heavy: they take turns, and who asks for the same while one is under way gets that one. */
 export class PlatformReporter {
   readonly #store: Parameters<typeof reportPlatform>[0];
+  readonly #turns: ReportTurns;
   readonly #underWay = new Map<string, Promise<PlatformReport>>();
 
-  constructor(store: Parameters<typeof reportPlatform>[0]) {
+  constructor(store: Parameters<typeof reportPlatform>[0] & Pick<Store, 'now'>) {
     this.#store = store;
+    this.#turns = new ReportTurns(() => store.now());
   }
 
   report(demand: ReportDemand): Promise<PlatformReport> {
     const key = JSON.stringify(demand);
     const present = this.#underWay.get(key);
     if (present !== undefined) return present;
-    const made = reportPlatform(this.#store, demand).finally(() => this.#underWay.delete(key));
+    const made = this.#turns.take(() => reportPlatform(this.#store, demand)).finally(() => this.#underWay.delete(key));
     this.#underWay.set(key, made);
     return made;
   }

@@ -13,7 +13,7 @@ export interface ReadChange {
   readonly change: Change;
   /** By the store's clock, when the read began. */
   readonly asOf: number;
-  /** A later change of the host is known: no confirmation moves this one any more. */
+  /** A later change of the host was there when it was read, or is known since: no confirmation moves this one any more. */
   readonly superseded: boolean;
 }
 
@@ -66,7 +66,7 @@ export class SharedChanges {
     for (const change of changes) {
       const former = this.#last.get(change.hostId);
       if (former !== undefined) former.superseded = true;
-      const read = { change, asOf, superseded: false };
+      const read = { change, asOf, superseded: !change.present };
       this.#newest.push(read);
       this.#last.set(change.hostId, read);
     }
@@ -77,7 +77,7 @@ export class SharedChanges {
 
   #drop(count: number): void {
     for (const read of this.#newest.splice(0, count)) {
-      if (!read.superseded) this.#last.delete(read.change.hostId);
+      if (this.#last.get(read.change.hostId) === read) this.#last.delete(read.change.hostId);
       this.#newestAfter = read.change.revision;
     }
   }
@@ -102,7 +102,7 @@ export class SharedChanges {
     const asOf = this.#store.now();
     const changes = this.#store
       .changesSince(revision, PAGE)
-      .then((read) => read.map((change): ReadChange => ({ change, asOf, superseded: false })));
+      .then((read) => read.map((change): ReadChange => ({ change, asOf, superseded: !change.present })));
     const page = { changes, asOf };
     this.#pages.delete(revision);
     this.#pages.set(revision, page);

@@ -1,4 +1,4 @@
-import type { Change, Confirmation, ResultRecord } from '../store/records.ts';
+import type { Confirmation, ResultRecord } from '../store/records.ts';
 import { expiredResult, isExpired } from '../store/own-verdicts.ts';
 import { StoreError } from '../store/store.ts';
 import type { ResultFilter } from '../store/filters.ts';
@@ -7,7 +7,7 @@ import type { ChangeFeed } from './feed.ts';
 import { resultMatcher } from './match-results.ts';
 import type { Matched } from './match-results.ts';
 import { ResumeTokens } from './resume-tokens.ts';
-import type { Position } from './resume-tokens.ts';
+import type { Position, ResumeTokensOptions } from './resume-tokens.ts';
 import { PAGE } from './shared-changes.ts';
 import type { ReadChange } from './shared-changes.ts';
 import { ToldPages } from './told-pages.ts';
@@ -32,6 +32,8 @@ export interface WatchOptions {
   readonly store: Pick<Store, 'incarnation' | 'now' | 'heads' | 'listResults'>;
   readonly feed: Pick<ChangeFeed, 'changesAfter' | 'confirmationsAfter' | 'wait'>;
   readonly filter: ResultFilter;
+  /** Who watches, and what his tokens are signed with. */
+  readonly signing: Pick<ResumeTokensOptions, 'holder' | 'masters'>;
   readonly resumeToken: string;
   readonly signal: AbortSignal;
 }
@@ -55,8 +57,8 @@ interface Standing {
  * the change that it confirms.
  */
 export async function* watchResults(options: WatchOptions): AsyncGenerator<WatchEvent, void, undefined> {
-  const { store, feed, filter, resumeToken, signal } = options;
-  const tokens = new ResumeTokens(store.incarnation, filter);
+  const { store, feed, filter, signing, resumeToken, signal } = options;
+  const tokens = new ResumeTokens({ incarnation: store.incarnation, filter, ...signing });
   const position = resumeToken === '' ? { revision: -1, confirmation: 0 } : tokens.decode(resumeToken);
   const standing: Standing = {
     position,
@@ -138,7 +140,7 @@ async function* changesBehind(
       }
       position.revision = change.revision;
       if (told?.includes(change.hostId, change.revision) === true) continue;
-      const event = eventOf(change, { matches, now, initial });
+      const event = eventOf({ change, asOf, superseded }, { matches, now, initial });
       if (event === null) continue;
       if (event.kind === 'change') pace.noteResult(event.result);
       yield { ...event, resumeToken: initial ? '' : tokens.encode(position) };
@@ -173,19 +175,35 @@ async function* flushConfirmations(
 }
 
 function eventOf(
-  change: Change,
+  read: ReadChange,
   { matches, now, initial }: { readonly matches: Standing['matches']; readonly now: number; readonly initial: boolean },
 ):
   | { readonly kind: 'change'; readonly result: ResultRecord; readonly initial: boolean }
   | { readonly kind: 'removal'; readonly hostId: string; readonly reason: 'DELETED' | 'FILTERED' }
   | null {
-  const { hostId, prior } = change;
-  // As every reader sees it: a verdict that is over is none, also when its expiry is a later revision.
-  const result = isExpired(change.result, now) ? lapsed(change.result) : change.result;
-  const before = prior !== null && matches({ hostId, ...prior });
-  if (change.cause === 'deleted') return before ? { kind: 'removal', hostId, reason: 'DELETED' } : null;
+  const { hostId, cause, prior } = read.change;
+  const result = toldResult(read, { now, initial });
+  // Once it had lapsed it may have been told, or listed, as none.
+  const before =
+    prior !== null &&
+    (matches({ hostId, ...prior }) || (prior.lapsed && matches({ hostId, ...prior, status: 'none' })));
+  if (cause === 'deleted') return before ? { kind: 'removal', hostId, reason: 'DELETED' } : null;
   if (matches(result)) return { kind: 'change', result, initial };
   return before ? { kind: 'removal', hostId, reason: 'FILTERED' } : null;
+}
+
+/**
+ * A former revision is told as it was recorded, for none follows that takes back what it would be now. The newest of a host is told as
+ * every reader sees it: good news that are over are none, before their expiry is a revision. A contraindication is told even then,
+ * but for the present results: who was away hears of it before it hears that nothing is known any more.
+ */
+function toldResult(
+  { change, superseded }: ReadChange,
+  { now, initial }: { readonly now: number; readonly initial: boolean },
+): ResultRecord {
+  const { result } = change;
+  if (superseded || !isExpired(result, now)) return result;
+  return initial || result.status !== 'contraindicated' ? lapsed(result) : result;
 }
 
 /** What is made of a result that ran out, once for all watchers. */

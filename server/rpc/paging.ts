@@ -13,9 +13,12 @@ const MAX_PAGE_BYTES = 3 * 1024 * 1024;
 
 /**
  * The page that a request asks for. A token is good for the same list and filter only; one that is not is INVALID_ARGUMENT.
- * @param list what is listed, filters included: the token is bound to it
+ * @param list what is listed, filters included: the token is bound to it, in whatever order a filter names its parts
  */
-export function pageOf(request: { readonly pageSize: number; readonly pageToken: string }, list: unknown): PageRequest {
+export function pageOf(
+  request: { readonly pageSize: number; readonly pageToken: string },
+  list: readonly unknown[],
+): PageRequest {
   const { pageSize, pageToken } = request;
   if (pageSize < 0) throw invalid('page_size', 'must not be negative');
   const limit = Math.min(pageSize === 0 ? DEFAULT_SIZE : pageSize, MAX_SIZE);
@@ -76,11 +79,11 @@ export function fitList<T, S extends DescMessage>(
 }
 
 /** The token of the page after this one; empty on the last. */
-export function nextPageToken<T>(page: Page<T>, list: unknown): string {
+export function nextPageToken<T>(page: Page<T>, list: readonly unknown[]): string {
   return page.next === null ? '' : Buffer.from(JSON.stringify([fingerprint(list), page.next])).toString('base64url');
 }
 
-function readToken(token: string, list: unknown): string {
+function readToken(token: string, list: readonly unknown[]): string {
   if (token.length > 1024) throw invalid('page_token', 'is not a token of this list');
   let parsed: unknown;
   try {
@@ -99,6 +102,18 @@ function readToken(token: string, list: unknown): string {
   return parsed[1];
 }
 
-function fingerprint(list: unknown): string {
-  return createHash('sha256').update(JSON.stringify(list)).digest('base64url').slice(0, 16);
+function fingerprint(list: readonly unknown[]): string {
+  return createHash('sha256')
+    .update(JSON.stringify(list.map(sorted)))
+    .digest('base64url')
+    .slice(0, 16);
+}
+
+/** The entries of a map come in any order, and some libraries take another one for each call; lists of names are sets, too. */
+function sorted(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  const members = Array.isArray(value)
+    ? value.map((item) => JSON.stringify(sorted(item)))
+    : Object.entries(value).map(([name, member]) => JSON.stringify([name, sorted(member)]));
+  return [Array.isArray(value), members.sort()];
 }

@@ -3,6 +3,7 @@ import { AttestationResultSchema } from '../../proto/gen/assay/v1/attestation_re
 import type { AttestationResultService } from '../../proto/gen/assay/v1/attestation_result_pb.ts';
 import type { Context, Handlers } from '../../proto/service.ts';
 import { StatusError } from '../../proto/status.ts';
+import type { SealingMaster } from '../identity/seal.ts';
 import type { ChangeFeed } from '../result/feed.ts';
 import type { TokenIssuer } from '../result/issue-token.ts';
 import { OpenWatches } from '../result/open-watches.ts';
@@ -27,6 +28,8 @@ export interface ResultHandlersOptions {
   readonly store: Store;
   readonly feed: ChangeFeed;
   readonly tokens: TokenIssuer;
+  /** The service's present keys: a rotation replaces `current`. */
+  readonly keys: { readonly current: { readonly tokenMasters: readonly SealingMaster[] } };
 }
 
 export function resultHandlers({
@@ -34,6 +37,7 @@ export function resultHandlers({
   store,
   feed,
   tokens,
+  keys,
 }: ResultHandlersOptions): Handlers<typeof AttestationResultService> {
   const watches = new OpenWatches();
   return {
@@ -88,7 +92,9 @@ export function resultHandlers({
       using _place = takePlace(watches, { access, context });
       const signal = AbortSignal.any([context.signal, context.draining]);
       using cutOff = new CutOff(context);
-      for await (const event of watchResults({ store, feed, filter, resumeToken: request.resumeToken, signal })) {
+      const signing = { holder: access.actor(context).actor, masters: keys.current.tokenMasters };
+      const { resumeToken } = request;
+      for await (const event of watchResults({ store, feed, filter, signing, resumeToken, signal })) {
         cutOff.begin();
         yield encodeWatchEvent(event);
         cutOff.end();
@@ -105,7 +111,7 @@ export function resultHandlers({
   };
 }
 
-function resultPage(results: Page<ResultRecord>, list: unknown, keyOf: (result: ResultRecord) => string) {
+function resultPage(results: Page<ResultRecord>, list: readonly unknown[], keyOf: (result: ResultRecord) => string) {
   const { messages, page } = fitPage(results, { schema: AttestationResultSchema, toProto: resultToProto, keyOf });
   return { results: messages, nextPageToken: nextPageToken(page, list) };
 }

@@ -13,7 +13,7 @@ export interface HostActor extends Actor {
 
 export interface Page<T> {
   readonly items: readonly T[];
-  /** Key of the last item when more follow, else null. */
+  /** Key behind which the next page starts, else null. There may be one behind a page that is short, or empty. */
   readonly next: string | null;
 }
 
@@ -22,4 +22,6 @@ export interface PageRequest {
   readonly limit: number;
   /** Key after which the page starts; '' for the first. */
   readonly after: string;
+  /** Rows that are looked at, at the most, where a filter may pass over many; left out, as many as a store does at once. */
+  readonly walk?: number;
 }

@@ -200,10 +200,15 @@ export interface Change {
   readonly revision: number;
   readonly hostId: string;
   readonly cause: ChangeCause;
-  /** The result behind this change; for 'deleted' the last one. */
+  /** The result behind this change, as it was recorded; for 'deleted' the last one. */
   readonly result: ResultRecord;
-  /** What filters go by, before it: so one sees a host leave. Null when the host is new. */
-  readonly prior: Pick<ResultRecord, 'labels' | 'status' | 'policyId'> | null;
+  /** Whether it is the host's present result: time and confirmations move that one, and no former one. */
+  readonly present: boolean;
+  /**
+   * What filters go by, before it: so one sees a host leave. It has lapsed when its validity had ended by then, or where that is no
+   * longer known. Null when the host is new.
+   */
+  readonly prior: (Pick<ResultRecord, 'labels' | 'status' | 'policyId'> & { readonly lapsed: boolean }) | null;
 }
 
 /** A confirmed verdict. */
@@ -234,7 +239,10 @@ export interface PlatformRecord {
   /** Of the verdicts that hold: the oldest challenge and the earliest end; null where none holds. */
   readonly oldestChallenge: number | null;
   readonly earliestValidUntil: number | null;
-  /** Hosts that are not affirming, worst status first, then by id; its revision time is when it fell. As many as asked for. */
+  /**
+   * Hosts that are not affirming, worst status first, then by id; the revision time of each is since when it has its status, whatever
+   * else of it was written since. As many as asked for.
+   */
   readonly exceptions: readonly ResultRecord[];
   /** The versions that judged. */
   readonly policies: readonly PolicyRecord[];

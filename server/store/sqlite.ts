@@ -5,6 +5,7 @@ import { copyLogs, RoundMessages } from './round-messages.ts';
 import type { OpenInput } from './sqlite/open.ts';
 import type { OperationMethods, OperationName } from './sqlite/operations.ts';
 import { LAPSE_BATCH } from './sqlite/host-changes.ts';
+import { SqliteReader } from './sqlite-reader.ts';
 import { COMPACT_BATCH } from './sqlite/results.ts';
 import { type Actor, type EnrollInput, type RoundInput, type RoundOutcome, type Store, StoreError } from './store.ts';
 import { WorkerLink } from './worker-link.ts';
@@ -43,7 +44,8 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
   };
   // The emitted package holds .js where a checkout holds .ts.
   const file = import.meta.url.endsWith('.ts') ? './sqlite-worker.ts' : './sqlite-worker.js';
-  const worker = new Worker(new URL(file, import.meta.url), { workerData: input, name: 'store' });
+  const code = new URL(file, import.meta.url);
+  const worker = new Worker(code, { workerData: input, name: 'store' });
   const faults = new FaultLog(
     (error) => options.log?.('error', error.message, { code: error.code }),
     options.monotonic,
@@ -65,7 +67,13 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     const clock = new StoreClock(options, started.clockMark);
     const behind = clock.behind();
     if (behind > 0) options.log?.('warn', 'the wall clock is behind the clock of the store', { milliseconds: behind });
-    return new SqliteStore(link, clock, started);
+    const reader = new SqliteReader({
+      directory: options.directory,
+      worker: code,
+      onFailure: (error) => options.log?.('error', error.message, { code: error.code }),
+      onRefusal: (error) => faults.note(error),
+    });
+    return new SqliteStore({ link, reader, clock, started });
   } catch (error) {
     await link.end(new StoreError('closed', 'the store could not be opened', { cause: error }));
     throw error;
@@ -76,12 +84,24 @@ class SqliteStore implements Store {
   readonly incarnation: string;
   readonly deployment: string;
   readonly #link: WorkerLink;
+  readonly #reader: SqliteReader;
   readonly #clock: StoreClock;
   readonly #rounds = new RoundMessages();
   #closing: Promise<void> | null = null;
 
-  constructor(link: WorkerLink, clock: StoreClock, started: Started) {
+  constructor({
+    link,
+    reader,
+    clock,
+    started,
+  }: {
+    readonly link: WorkerLink;
+    readonly reader: SqliteReader;
+    readonly clock: StoreClock;
+    readonly started: Started;
+  }) {
     this.#link = link;
+    this.#reader = reader;
     this.#clock = clock;
     this.incarnation = started.incarnation;
     this.deployment = started.deployment;
@@ -107,7 +127,6 @@ class SqliteStore implements Store {
   readonly confirmationsSince = this.#operation('confirmationsSince');
   readonly heads = this.#operation('heads');
   readonly snapshot = this.#operation('snapshot');
-  readonly platform = this.#operation('platform');
   readonly placementsSince = this.#operation('placementsSince');
   readonly resultTimes = this.#operation('resultTimes');
   readonly logStates = this.#operation('logStates');
@@ -161,6 +180,13 @@ class SqliteStore implements Store {
 
   now(): number {
     return this.#clock.now();
+  }
+
+  /** It looks at every host: the other calls do not wait for it. */
+  async platform(...args: Parameters<Store['platform']>): ReturnType<Store['platform']> {
+    // What was asked for before is written by then, and a store that has failed says so.
+    await this.heads();
+    return (await this.#reader.call('platform', args, this.now())) as Awaited<ReturnType<Store['platform']>>;
   }
 
   clockBehind(): number {
@@ -266,6 +292,8 @@ class SqliteStore implements Store {
 
   async #close(): Promise<void> {
     try {
+      // The last that closes the database empties its journal.
+      await this.#reader.close(this.now());
       await this.#link.call('close', [], this.now());
     } finally {
       await this.#link.end(new StoreError('closed', 'the store is closed'));

@@ -22,6 +22,11 @@ test.each([
   { name: 'a direction mark', text: 'a\u200fb', safe: 'a\\u{200f}b' },
   { name: 'zero width characters', text: 'a\u200bb\ufeff', safe: 'a\\u{200b}b\\u{feff}' },
   { name: 'a tag character', text: 'a\u{e0041}', safe: 'a\\u{e0041}' },
+  {
+    name: 'letters and marks that show as nothing',
+    text: 'a\u3164\uffa0\u115f\u1160\u034f\ufe0f\u180b\u17b4\u{e0100}b',
+    safe: 'a\\u{3164}\\u{ffa0}\\u{115f}\\u{1160}\\u{34f}\\u{fe0f}\\u{180b}\\u{17b4}\\u{e0100}b',
+  },
   { name: 'line and paragraph separators', text: 'a\u2028b\u2029', safe: 'a\\u{2028}b\\u{2029}' },
   { name: 'a lone surrogate', text: 'a\ud800b', safe: 'a\\u{d800}b' },
   { name: 'a private character', text: '\ue000', safe: '\\u{e000}' },
@@ -86,10 +91,11 @@ test('fields are aligned and escaped', () => {
 });
 
 test('JSON stays JSON and carries nothing that a terminal acts upon', () => {
-  const value = { text: 'a\u202e\u009b\u{e0041}\ud800', list: [1, null, true] };
+  const value = { text: 'a\u202e\u009b\u{e0041}\ud800\u3164\ufe0f\u{e0100}', list: [1, null, true] };
   const text = formatJson(value);
   expect(JSON.parse(text)).toEqual(value);
   expect(text).not.toMatch(/[^\P{C}\n]/u);
+  expect(text).not.toMatch(/\p{DI}/u);
   expect(formatJson(value, { compact: true })).not.toContain('\n');
 });
 

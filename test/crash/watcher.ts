@@ -1,4 +1,6 @@
 /** Somebody who watches results with a filter, remembers all that he heard, and goes on from his last token whatever happens. */
+import { setTimeout as delay } from 'node:timers/promises';
+
 import { RpcError } from '../../proto/rpc-error.ts';
 import type { AssayClient } from '../../client/sdk/client.ts';
 import type { WatchNotice } from '../../client/sdk/watch.ts';
@@ -25,6 +27,7 @@ export class Watcher {
   readonly #connect: () => Promise<AssayClient>;
   readonly #ending = new AbortController();
   #token = '';
+  #away = 0;
   #stream = new AbortController();
   #heardSomething: () => void = () => undefined;
 
@@ -37,6 +40,8 @@ export class Watcher {
   /** Watches until `stop`. */
   async run(): Promise<void> {
     while (!this.#ending.signal.aborted) {
+      await delay(this.#away, undefined, { signal: this.#ending.signal }).catch(() => undefined);
+      this.#away = 0;
       const client = await this.#connect();
       this.#stream = new AbortController();
       this.streams += 1;
@@ -54,8 +59,9 @@ export class Watcher {
     this.#ending.abort();
   }
 
-  /** Loses the stream, as if the watcher had died, and comes back by the token. */
-  interrupt(): void {
+  /** Loses the stream, as if the watcher had died, and comes back by the token after so many milliseconds. */
+  interrupt(away = 0): void {
+    this.#away = away;
     this.#stream.abort();
   }
 

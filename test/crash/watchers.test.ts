@@ -9,7 +9,7 @@ import type { AttestationResult, TrustStatus as StatusWord } from '../../client/
 import { RpcError } from '../../proto/rpc-error.ts';
 import type { ResultFilter } from '../../server/store/filters.ts';
 import { openSqliteStore } from '../../server/store/sqlite.ts';
-import { affirmed } from '../server/store/fixtures.ts';
+import { commit, enrolled, round } from '../server/store/fixtures.ts';
 import { policy } from '../support/deployment.ts';
 import { SeededRandom } from '../support/seeded-random.ts';
 import { putPolicy } from '../support/test-service.ts';
@@ -25,6 +25,8 @@ const CHANGES = 1_000;
 const KILLS = 6;
 /** Changes after which a watcher loses its stream as well. */
 const INTERRUPTED_AFTER = 50;
+/** For how long at the most it stays away then, milliseconds: verdicts end meanwhile. */
+const AWAY = 3_000;
 /** Callers that change hosts at the same time. */
 const OPERATORS = 3;
 const ZONES = ['a', 'b', 'c'];
@@ -50,6 +52,9 @@ const FILTERS: readonly Partial<ResultFilter>[] = [
   { scope: { zone: 'b' }, statuses: ['none', 'contraindicated'] },
 ];
 
+/** How long the verdicts of the hosts hold, milliseconds: most end while the service is killed and watchers are away. */
+const VALIDITIES = [600_000, 600_000, 4_000, 8_000, 12_000, 16_000, 20_000, 600_000, 600_000];
+
 /** Nine hosts that are affirmed, in a store that nobody serves yet. */
 async function furnish(service: CrashingService): Promise<void> {
   const store = await openSqliteStore({
@@ -59,7 +64,11 @@ async function furnish(service: CrashingService): Promise<void> {
     random: (size) => randomBytes(size),
   });
   await putPolicy(store);
-  for (const id of HOSTS) await affirmed(store, id.slice('h-'.length));
+  for (const [index, id] of HOSTS.entries()) {
+    await enrolled(store, id.slice('h-'.length));
+    const validity = VALIDITIES[index] ?? 0;
+    expect(await commit(store, await round(store, id, { validity }))).toMatchObject({ outcome: 'changed' });
+  }
   await store.close();
 }
 
@@ -150,7 +159,7 @@ it('twenty watchers of different filters and scopes hear each of 1,000 changes o
   expect(watchers).toHaveLength(20);
   const watching = watchers.map((watcher) => watcher.run());
   const operators = new Operators(service, random, () => {
-    if (operators.acknowledged % INTERRUPTED_AFTER === 0) random.pick(watchers).interrupt();
+    if (operators.acknowledged % INTERRUPTED_AFTER === 0) random.pick(watchers).interrupt(random.below(AWAY));
   });
   const operating = operators.run();
   for (let kill = 0; kill < KILLS; kill += 1) {
@@ -184,7 +193,9 @@ it('twenty watchers of different filters and scopes hear each of 1,000 changes o
     expect(streams).toBeGreaterThan(KILLS);
     expect(believed(heard), `seed ${seed}, watcher ${name}`).toEqual(lists.get(name));
   }
-  // They were about something: hosts came into filters and scopes, and left them.
+  // They were about something: verdicts ended among the changes, hosts came into filters and scopes, and left them.
+  const expiries = history.changes.filter(({ cause }) => cause === 'expired');
+  expect(expiries.length).toBeGreaterThan(1);
   const heard = watchers.flatMap((watcher) => watcher.heard);
   for (const kind of ['change', 'removal'] as const)
     expect(heard.filter((each) => each.kind === kind).length).toBeGreaterThan(CHANGES);

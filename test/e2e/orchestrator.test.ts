@@ -1,6 +1,6 @@
 /** An orchestration engine in Go, made of generated code alone, places workloads on real hosts and evacuates them. */
 import { createPublicKey } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -178,9 +178,31 @@ describe.runIf(isBuilt('go'))('an orchestration engine in Go', () => {
     expect(messages()).not.toContain('a replica is evacuated');
   });
 
+  it('learns after a list that a host was contraindicated before it went silent, and evacuates it', async () => {
+    await holding(2);
+    await engine.stop();
+    const bad = await find('b', true);
+    await bad.tamper();
+    await deployment.result(bad.id, 'contraindicated host', ({ status }) => status === 'CONTRAINDICATED');
+    await bad.stopAgent('SIGKILL');
+    await deployment.result(bad.id, 'silent host', ({ status }) => status === 'NONE');
+    // As if the service no longer went back so far.
+    const kept = JSON.parse(await readFile(state, 'utf8')) as Record<string, unknown>;
+    await writeFile(state, JSON.stringify({ ...kept, resume_token: '' }));
+    engine = startEngine();
+    expect(await told('a host was contraindicated before it went silent', 0, bad)).toMatchObject({
+      reasons: ['PCR_MISMATCH'],
+    });
+    await told('a replica is evacuated', 0, bad);
+    expect(await holding(2)).not.toContain(bad.id);
+    await reboot(bad);
+    bad.runAgent();
+    await affirmed(bad);
+  });
+
   it('leaves what runs on a host of which nothing is known', async () => {
     const after = engine.log.length;
-    const silent = await find('b', true);
+    const silent = await find('a', true);
     await silent.stopAgent('SIGKILL');
     await told('nothing is known of a host that is in use', after, silent);
     silent.runAgent();

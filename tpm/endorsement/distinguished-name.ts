@@ -81,9 +81,12 @@ export function exceedsUpperBound(name: DistinguishedName): boolean {
   return name.attributes.some((attribute) => attribute.oid in SHORT_NAMES && attribute.value.length > UPPER_BOUND);
 }
 
-/** Escapes control, format (bidirectional), separator and invalid characters as `\u{…}`. */
+/** Escapes control, format (bidirectional), separator, invisible and invalid characters as `\u{…}`. */
 export function escapeText(text: string): string {
-  return text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (character) => `\\u{${character.codePointAt(0)?.toString(16) ?? ''}}`);
+  return text.replace(
+    /[\p{C}\p{Zl}\p{Zp}\p{DI}]/gu,
+    (character) => `\\u{${character.codePointAt(0)?.toString(16) ?? ''}}`,
+  );
 }
 
 function parsePart(set: DerReader, field: string): readonly NameAttribute[] {

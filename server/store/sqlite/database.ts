@@ -8,8 +8,8 @@ export class Database {
   readonly #connection: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
 
-  constructor(path: string) {
-    this.#connection = new DatabaseSync(path, { enableForeignKeyConstraints: true, timeout: 5000 });
+  constructor(path: string, { readOnly = false }: { readonly readOnly?: boolean } = {}) {
+    this.#connection = new DatabaseSync(path, { enableForeignKeyConstraints: true, timeout: 5000, readOnly });
   }
 
   get inTransaction(): boolean {
@@ -31,6 +31,16 @@ export class Database {
   /** Returns how many rows were changed. */
   run(sql: string, ...values: SQLInputValue[]): number {
     return Number(this.#statement(sql).run(...values).changes);
+  }
+
+  /** What is read meanwhile is of one state, whatever another connection writes. */
+  readTogether<T>(read: () => T): T {
+    this.exec('BEGIN');
+    try {
+      return read();
+    } finally {
+      this.exec('ROLLBACK');
+    }
   }
 
   close(): void {

@@ -4,6 +4,7 @@ import type { HostFilter } from '../filters.ts';
 import type { EkOwner, Page, PageRequest } from '../store.ts';
 import { boolean, type Database, integer, json, optionalJson, type Row, text } from './database.ts';
 import type { Transaction } from './transaction.ts';
+import { walkEnd, walkOn } from './walk.ts';
 
 /** What of a host changes with its version only. */
 type Standing = Omit<HostRecord, keyof Moving>;
@@ -75,23 +76,26 @@ export function findHost(database: Database, id: string, scope: Labels): HostRec
 }
 
 export function listHosts(database: Database, page: PageRequest, filter: HostFilter): Page<HostRecord> {
+  const end = walkEnd(database, 'hosts', page);
   const rows = database.all(
     `SELECT h.*, ${MOVING} FROM hosts h JOIN host_rounds r ON r.host_id = h.id
       WHERE h.id > ?1
         AND (?2 = '[]' OR h.state IN (SELECT value FROM json_each(?2)))
         AND (?3 = '{}' OR ${matchLabelsSql('h.labels', '?3')})
         AND (?4 = '{}' OR ${matchLabelsSql('h.labels', '?4')})
+        AND (?6 IS NULL OR h.id <= ?6)
       ORDER BY h.id LIMIT ?5`,
     page.after,
     JSON.stringify(filter.states),
     JSON.stringify(filter.matchLabels),
     JSON.stringify(filter.scope),
     page.limit + 1,
+    end,
   );
-  return toPage(
-    rows.map((row) => ({ ...toStanding(row), ...toMoving(row) })),
-    page.limit,
-    (host) => host.id,
+  const hosts = rows.map((row) => ({ ...toStanding(row), ...toMoving(row) }));
+  return walkOn(
+    toPage(hosts, page.limit, ({ id }) => id),
+    end,
   );
 }
 

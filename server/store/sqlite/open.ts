@@ -16,6 +16,12 @@ export interface OpenInput {
   readonly maxBytes: number;
 }
 
+/** What a worker is started with that reads beside the one that has the store. */
+export interface ReaderInput {
+  /** The directory of a store that is open. */
+  readonly readsFrom: string;
+}
+
 export interface OpenedDatabase {
   readonly database: Database;
   readonly incarnation: string;
@@ -44,6 +50,15 @@ export function openDatabase(input: OpenInput): OpenedDatabase {
   } catch (error) {
     close();
     throw fileError(error) ?? toStoreError(error);
+  }
+}
+
+/** Opens the store of a directory for reading alone. Throws StoreErrors only. */
+export function openReader({ readsFrom }: ReaderInput): Database {
+  try {
+    return new Database(join(readsFrom, 'assay.db'), { readOnly: true });
+  } catch (error) {
+    throw toStoreError(error);
   }
 }
 

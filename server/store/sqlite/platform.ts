@@ -13,7 +13,7 @@ const STATUS_NOW = "CASE WHEN p.valid_until <= ?1 THEN 'none' ELSE p.status END"
 const IN_SCOPE = `NOT EXISTS (SELECT 1 FROM json_each(?2) AS selector
   WHERE NOT ${matchLabelsSql('c.labels', 'selector.value')})`;
 
-/** One thread has the database, so that nothing is written between these reads. */
+/** All within one transaction, so that nothing is written between these reads. */
 export function platform(
   database: Database,
   now: number,
@@ -60,7 +60,7 @@ function readExceptions(database: Database, now: number, scope: string, limit: n
   );
   return rows.map((row) => {
     const result = toResult(row);
-    const fell = isExpired(result, now) && result.validUntil !== null ? result.validUntil : result.revisionTime;
+    const fell = isExpired(result, now) && result.validUntil !== null ? result.validUntil : integer(row, 'status_time');
     return { ...presentResult(result, now), revisionTime: fell };
   });
 }

@@ -6,6 +6,7 @@ import { type Database, integer, json, type Row, text } from './database.ts';
 import { matchLabelsSql, toPage } from './hosts.ts';
 import { CHANGES_SQL, POLICY_ID_SQL, PRESENT_SQL, readPresent, toChange, toResult } from './revisions.ts';
 import { write } from './transaction.ts';
+import { walkEnd, walkOn } from './walk.ts';
 
 /** Rows that one transaction of a compaction drops, so that rounds need not wait long. */
 export const COMPACT_BATCH = 5000;
@@ -33,9 +34,13 @@ export function listResults(
   page: PageRequest,
   filter: ResultFilter,
 ): Awaited<ReturnType<ResultStore['listResults']>> {
-  // One thread has the database, so that nothing is written between these two reads.
+  // One thread has the database, so that nothing is written between these reads.
   const { revision } = heads(database);
-  return { ...toPage(filterResults(database, now, filter, page), page.limit, (result) => result.hostId), revision };
+  // Hosts that are asked for by name are looked up.
+  const end = filter.hostIds.length > 0 ? null : walkEnd(database, 'results', page);
+  const found = filterResults(database, now, filter, { ...page, end });
+  const results = toPage(found, page.limit, (result) => result.hostId);
+  return { ...walkOn(results, end), revision };
 }
 
 export function snapshot(
@@ -51,7 +56,7 @@ function filterResults(
   database: Database,
   now: number,
   filter: ResultFilter,
-  page: PageRequest | null,
+  page: (PageRequest & { readonly end: string | null }) | null,
 ): readonly ResultRecord[] {
   const hostIds = JSON.stringify(filter.hostIds);
   const named = filter.hostIds.length > 0;
@@ -64,6 +69,7 @@ function filterResults(
         AND (?4 = '{}' OR ${matchLabelsSql('c.labels', '?4')})
         AND (?6 = '{}' OR ${matchLabelsSql('c.labels', '?6')})
         AND (?7 = '[]' OR ${POLICY_ID_SQL} IN (SELECT value FROM json_each(?7)))
+        AND (?9 IS NULL OR p.host_id <= ?9)
       ORDER BY p.host_id LIMIT ?8`,
     page?.after ?? '',
     hostIds,
@@ -73,6 +79,7 @@ function filterResults(
     JSON.stringify(filter.scope),
     JSON.stringify(filter.policyIds),
     page === null ? -1 : page.limit + 1,
+    page?.end ?? null,
   );
   return rows.map((row) => presentResult(toResult(row), now));
 }

@@ -1,7 +1,7 @@
 import { expiredResult, inputChangedVerdict, isExpired } from '../own-verdicts.ts';
 import type { Change, ChangeCause, ResultRecord, TrustStatus, Verdict } from '../records.ts';
 import { basisAfter, dropBasis, dueAgain, setBasis } from './bases.ts';
-import { type Database, integer, json, optionalInteger, optionalJson, type Row, text } from './database.ts';
+import { boolean, type Database, integer, json, optionalInteger, optionalJson, type Row, text } from './database.ts';
 import type { Transaction } from './transaction.ts';
 
 /** A result without what was found in particular: that is large, and most rounds only confirm it. */
@@ -37,14 +37,16 @@ const HEAD_COLUMNS = `c.revision, c.host_id, c.cause, c.time, c.status, c.connec
 
 /** Id of the policy behind the verdict of a change `c`; '' when there is none. */
 export const POLICY_ID_SQL = "json_extract(c.verdict, '$.policyId')";
-/** Present results, one row a host. */
 type KeptVerdict = Omit<Verdict, 'status' | 'endorsementVersion'> & Partial<Pick<Verdict, 'endorsementVersion'>>;
 
-export const PRESENT_SQL = `SELECT ${HEAD_COLUMNS}, c.verdict, p.verdict_digest, p.lapse_time
+/** Present results, one row a host. */
+export const PRESENT_SQL = `SELECT ${HEAD_COLUMNS}, c.verdict, p.verdict_digest, p.lapse_time, p.status_time
   FROM results p JOIN changes c ON c.revision = p.revision`;
 /** Every kept revision. */
-export const CHANGES_SQL = `SELECT ${HEAD_COLUMNS}, c.verdict, c.prior_status, c.prior_labels,
-    c.prior_policy_id
+export const CHANGES_SQL = `SELECT ${HEAD_COLUMNS}, c.verdict, c.prior_status, c.prior_labels, c.prior_policy_id,
+    p.revision IS NOT NULL AS present,
+    c.prior_status IS NOT NULL AND coalesce((SELECT coalesce(f.valid_until, c.time + 1) FROM changes f
+      WHERE f.host_id = c.host_id AND f.revision < c.revision ORDER BY f.revision DESC LIMIT 1), 0) <= c.time AS prior_lapsed
   FROM changes c LEFT JOIN results p ON p.revision = c.revision`;
 
 export function readPresent(database: Database, hostId: string): Present | null {
@@ -79,9 +81,15 @@ export function toChange(row: Row): Change {
     hostId: text(row, 'host_id'),
     cause: text(row, 'cause') as ChangeCause,
     result: toResult(row),
+    present: boolean(row, 'present'),
     prior:
       typeof status === 'string' && labels !== null
-        ? { labels, status: status as TrustStatus, policyId: text(row, 'prior_policy_id') }
+        ? {
+            labels,
+            status: status as TrustStatus,
+            policyId: text(row, 'prior_policy_id'),
+            lapsed: boolean(row, 'prior_lapsed'),
+          }
         : null,
   };
 }
@@ -120,17 +128,21 @@ export function writeRevisionHead(
   present: Present<ResultHead> | null,
 ): ResultHead {
   const result = writeChange(tx, next, verdict, present);
+  // An expiry may be written long after it was one.
+  const ended = next.cause === 'expired' ? (present?.result.validUntil ?? tx.now) : tx.now;
   tx.run(
-    `INSERT INTO results (host_id, revision, status, verdict_digest, valid_until, lapse_time, confirmations, confirmation,
-        challenge_time, evidence_digest)
-      VALUES (?, ?, ?, ?, ?, ?, 0, NULL, ?, ?)
+    `INSERT INTO results (host_id, revision, status, status_time, verdict_digest, valid_until, lapse_time, confirmations,
+        confirmation, challenge_time, evidence_digest)
+      VALUES (?, ?, ?, ?, ?, ?, ?, 0, NULL, ?, ?)
       ON CONFLICT (host_id) DO UPDATE SET revision = excluded.revision, status = excluded.status,
+        status_time = CASE WHEN status = excluded.status THEN status_time ELSE excluded.status_time END,
         verdict_digest = excluded.verdict_digest, valid_until = excluded.valid_until, lapse_time = excluded.lapse_time,
         confirmations = 0, confirmation = NULL, challenge_time = excluded.challenge_time,
         evidence_digest = excluded.evidence_digest`,
     result.hostId,
     result.revision,
     result.status,
+    Math.min(ended, tx.now),
     next.digest,
     result.validUntil,
     next.lapseTime,

@@ -96,6 +96,21 @@ describe('assay token verify', () => {
     expect(await verify(jwt, '--host', TOKEN_HOST)).toBe(1);
   });
 
+  it('says where verdicts that a report counts may have ended', async () => {
+    const header = { alg: 'ES256', typ: 'assay-report+jwt', kid: signer.keyId };
+    const ending = (earliestValidUntil: string): string =>
+      makeToken(signer, reportClaims({}, { earliestValidUntil }), header);
+    expect(await verify(ending('2026-11-25T12:00:00Z'))).toBe(0);
+    expect(shell.out).toMatch(/^outdated: +verdicts that it counts may have ended since 2026-11-25T12:00:00Z$/m);
+    shell.out = '';
+    expect(await verify(ending('2026-11-25T12:00:00Z'), '--output', 'json')).toBe(0);
+    expect(JSON.parse(shell.out)).toMatchObject({ verified: true, outdatedSince: '2026-11-25T12:00:00.000Z' });
+    shell.out = '';
+    expect(await verify(ending('2026-11-25T12:00:01Z'))).toBe(0);
+    expect(await verify(ending('2026-11-25T12:00:01Z'), '--output', 'json')).toBe(0);
+    expect(shell.out).not.toMatch(/outdated/);
+  });
+
   it('fetches the keys from the service of the profile by https alone', async () => {
     shell.files.set('/token', good());
     const url = 'https://assay.example:9444/.well-known/jwks.json';

@@ -41,6 +41,10 @@ async function refusal(jwt: string, expected?: Partial<TokenExpectation>): Promi
 const submods = (change: Json, others: Json = {}): Json => ({
   submods: { 'tpm20-host': appraisal(change), ...others },
 });
+/** A submodule whose verdict holds until then. */
+const lasting = (until: unknown): Json => ({
+  ear_verifier_claims: { assay_appraisal_input_digest: '33'.repeat(32), assay_valid_until: until },
+});
 const vector = (change: Json): Json => ({ 'instance-identity': 2, executables: 3, ...change });
 /** The claims as text with a piece of it exchanged, as no JSON writer would have it. */
 const rewritten = (from: string, to: string): string => {
@@ -186,6 +190,26 @@ const REFUSALS: readonly Refusal[] = [
     'TOKEN_STATUS',
     submods({ ear_trustworthiness_vector: { hardware: 1 } }),
   ),
+  claims(
+    'affirming by nothing but a claim that nobody knows',
+    'TOKEN_STATUS',
+    submods({ ear_trustworthiness_vector: { hardware: 1, 'new-claim': 2 } }),
+  ),
+  claims('no claim but one that nobody reads', 'TOKEN_CLAIM', submods({ ear_trustworthiness_vector: { new: 'fine' } })),
+  claims('a claim that is text', 'TOKEN_CLAIM', submods({ ear_trustworthiness_vector: vector({ hardware: '2' }) })),
+  claims('a life beyond that of its verdict', 'TOKEN_CLAIM', submods(lasting(seconds + 239))),
+  claims('a verdict without a time', 'TOKEN_CLAIM', submods(lasting('2026-11-25T12:00:00Z'))),
+  claims(
+    'better than another submodule without a vector',
+    'TOKEN_STATUS',
+    submods({}, { other: { ear_status: 'warning' } }),
+  ),
+  claims('another submodule with a status that is none', 'TOKEN_CLAIM', submods({}, { other: { ear_status: 'good' } })),
+  claims(
+    'another submodule that is better than its claims',
+    'TOKEN_STATUS',
+    submods({}, { other: { ear_status: 'affirming', ear_trustworthiness_vector: { hardware: 96 } } }),
+  ),
   claims('better than its submodule', 'TOKEN_STATUS', submods({ ear_status: 'warning' })),
   claims('better than a submodule of which nothing is known', 'TOKEN_STATUS', submods({ ear_status: 'none' })),
   claims(
@@ -304,43 +328,5 @@ describe('a token is refused', () => {
     expect(onPage.toSorted()).toEqual(inSource.toSorted());
     const tested = new Set(REFUSALS.map(({ code }) => code));
     expect(inSource.filter((code) => code?.startsWith('TOKEN_') && !tested.has(code))).toEqual([]);
-  });
-});
-
-describe('a key set', () => {
-  const malformed = async (text: string): Promise<string> => {
-    const error = await parseJwks(Buffer.from(text)).catch((reason: unknown) => reason);
-    expect(error).toBeInstanceOf(TokenRefusal);
-    return (error as TokenRefusal).code;
-  };
-
-  it('leaves out keys that verify no tokens', async () => {
-    const rsa = { kty: 'RSA', kid: 'rsa', n: 'AQAB', e: 'AQAB' };
-    const secret = { kty: 'oct', kid: signer.keyId, k: 'AAAA' };
-    const encrypting = { ...other.jwk, use: 'enc' };
-    const set = await parseJwks(Buffer.from(JSON.stringify({ keys: [rsa, secret, encrypting, signer.jwk] })));
-    expect([...set.keys()]).toEqual([signer.keyId]);
-  });
-
-  it.each([
-    ['no JSON', '{'],
-    ['a list', '[]'],
-    ['no keys', '{"keys":[]}'],
-    ['keys that are no list', '{"keys":{}}'],
-    ['a key that is text', '{"keys":["a"]}'],
-    ['too many keys', JSON.stringify({ keys: Array.from({ length: 65 }, () => signer.jwk) })],
-    ['two keys of one id', JSON.stringify({ keys: [signer.jwk, { ...other.jwk, kid: signer.keyId }] })],
-    ['a point beside the curve', JSON.stringify({ keys: [{ ...signer.jwk, x: other.jwk['x'] }] })],
-    ['a key without its point', JSON.stringify({ keys: [{ ...signer.jwk, x: undefined }] })],
-    ['a name twice', '{"keys":[],"keys":[]}'],
-    ['more than 64 KiB', JSON.stringify({ keys: [signer.jwk], filler: 'a'.repeat(64 * 1024) })],
-  ])('with %s is refused', async (_name, text) => {
-    expect(await malformed(text)).toBe('KEYS_MALFORMED');
-  });
-
-  it('of private keys verifies, and gives no private key away', async () => {
-    const jwk = { ...signer.jwk, ...signer.privateKey.export({ format: 'jwk' }) };
-    const set = await parseJwks(Buffer.from(JSON.stringify({ keys: [jwk] })));
-    expect(set.get(signer.keyId)).toMatchObject({ type: 'public' });
   });
 });

@@ -68,7 +68,7 @@ export function checkWatch(history: History, { name, filter, heard }: Watch): re
 
 /** Between two messages lies nothing that should have been told, and the second is what its revision says. */
 function checkStep(
-  { changes }: History,
+  history: History,
   step: { readonly filter: ResultFilter; readonly from: number; readonly to: number; readonly each: Heard },
   wrong: (text: string) => void,
 ): void {
@@ -76,9 +76,9 @@ function checkStep(
   const tells = each.kind === 'change' || each.kind === 'removal';
   if (tells && to === from) wrong(`heard of revision ${to} twice`);
   for (let revision = from + 1; revision <= to; revision++) {
-    const change = changes[revision - 1];
+    const change = history.changes[revision - 1];
     if (change === undefined) return wrong(`heard of revision ${revision}, which the store does not have`);
-    const possible = wordsOf(change, filter, each.heardAt);
+    const possible = wordsOf(history, change, filter, each.heardAt);
     const word = revision === to && tells ? wordHeard(each) : 'nothing';
     if (!possible.has(word)) {
       wrong(`heard ${word} of revision ${revision}, not ${[...possible].join(' or ')}`);
@@ -118,18 +118,27 @@ function checkInitial(
   for (const hostId of told.keys()) wrong(`heard of ${hostId}, which was not there at revision ${list.at}`);
 }
 
-/** A verdict that is over is told as none, also where its expiry is a later revision: both may be heard, by when it was sent. */
+/** A verdict that is over is listed as none, also where its expiry is a later revision: both may be heard, by when it was read. */
 function readings(result: ResultRecord, heardAt: number): readonly ResultRecord[] {
   return result.validUntil !== null && result.validUntil <= heardAt ? [result, expiredResult(result)] : [result];
 }
 
-function wordsOf(change: Change, filter: ResultFilter, heardAt: number): ReadonlySet<Word> {
-  const { prior, hostId, cause } = change;
-  const before = prior !== null && matches({ hostId, ...prior }, filter);
+/**
+ * A change is told as it was recorded. As none it may be told only where it was over while it was the host's newest, and where it was
+ * good news: no other revision takes back what a host never was.
+ */
+function wordsOf(history: History, change: Change, filter: ResultFilter, heardAt: number): ReadonlySet<Word> {
+  const { prior, hostId, cause, result } = change;
+  const before =
+    prior !== null &&
+    (matches({ hostId, ...prior }, filter) || (prior.lapsed && matches({ hostId, ...prior, status: 'none' }, filter)));
   if (cause === 'deleted') return new Set([before ? 'removal DELETED' : 'nothing']);
+  const next = history.changes.slice(change.revision).find((later) => later.hostId === hostId);
+  const lapsed = result.validUntil !== null && (next === undefined || result.validUntil <= next.result.revisionTime);
+  const told = lapsed && result.status !== 'contraindicated' ? readings(result, heardAt) : [result];
   return new Set(
-    readings(change.result, heardAt).map((result): Word => {
-      if (matches(result, filter)) return `change ${result.status}`;
+    told.map((reading): Word => {
+      if (matches(reading, filter)) return `change ${reading.status}`;
       return before ? 'removal FILTERED' : 'nothing';
     }),
   );

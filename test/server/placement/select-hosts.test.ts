@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { checkHost } from '../../../server/placement/check-host.ts';
+import { PlacementIndex } from '../../../server/placement/placement-index.ts';
 import { PlacementFeed } from '../../../server/placement/placement-feed.ts';
 import { readBriefly, readWholly } from '../../../server/placement/read-chosen.ts';
 import { selectHosts } from '../../../server/placement/select-hosts.ts';
@@ -24,7 +25,7 @@ import {
   round,
   verdict,
 } from '../store/fixtures.ts';
-import { ANY } from './world.ts';
+import { ANY, NOW, placement } from './world.ts';
 
 let clock: FakeClock;
 let opened: Awaited<ReturnType<typeof openTestStore>>;
@@ -216,6 +217,30 @@ describe('a selection', () => {
     await store.updateHost('h-a', { labels: { tenant: 'blue' } }, anyVersion);
     const scope = { tenant: 'red' };
     expect(idsOf(await bothWays({ store, placements, turns }, { ...REQUEST, scope }))).toEqual(['h-b']);
+  });
+
+  it('finds the good hosts among many that have changed since the index was read', async () => {
+    const names = Array.from('abcdefghijklmnopqrst');
+    for (const name of names) await affirmed(store, name);
+    await caughtUp();
+    await placements.close();
+    for (const name of names.slice(0, 12)) await store.revokeHost(`h-${name}`, { ...OPERATOR, reason: '' });
+    const sources = { store, placements, turns };
+    expect(idsOf(await bothWays(sources, { ...REQUEST, count: 1 }))).toEqual(['h-m']);
+    const all = await bothWays(sources, { ...REQUEST, count: 20 });
+    expect(idsOf(all)).toEqual(names.slice(12).map((name) => `h-${name}`));
+  });
+
+  it('says that it does not know, rather than that there is none, where nearly all have changed', async () => {
+    const index = new PlacementIndex();
+    for (let host = 0; host < 600; host += 1) index.apply(placement(`h-${host}`));
+    let reads = 0;
+    const gone: Store['snapshot'] = async () => ((reads += 1), { revision: 0, results: [] });
+    const source = { now: () => NOW, clockBehind: () => 0, snapshot: gone };
+    const sources = { store: source, placements: { freshIndex: () => index }, turns };
+    const selection = selectHosts(sources, { ...REQUEST, count: 1 }, readWholly(source));
+    await expect(selection).rejects.toMatchObject({ code: 'PLACEMENT_INDEX_STALE' });
+    expect(reads).toBe(5);
   });
 
   it('answers nothing of what changes at every look', async () => {

@@ -171,3 +171,25 @@ describe('a token of a result', () => {
     await expect(issuer().issueResult(bad, NOBODY)).rejects.toBeInstanceOf(TypeError);
   });
 });
+
+describe('a token of a report', () => {
+  const reportLife = async (left: number | null, maxLifetime?: number): Promise<number> => {
+    const earliestValidUntil = left === null ? null : NOW + left;
+    const { jwt } = await issuer(maxLifetime).issueReport({ body: {}, earliestValidUntil }, NOBODY);
+    const { payload } = await jwtVerify(jwt, publicKey, { currentDate: new Date(NOW) });
+    return (payload.exp ?? 0) - (payload.iat ?? 0);
+  };
+
+  it.each([
+    ['as long as is configured where no verdict holds', null, 300],
+    ['as long as is configured where every verdict holds longer', 3_600_000, 300],
+    ['no longer than the first of its verdicts', 100_000, 100],
+    ['for a minute where the first of its verdicts ends before', 1_000, 60],
+  ])('lives %s', async (_name, left, seconds) => {
+    expect(await reportLife(left)).toBe(seconds);
+  });
+
+  it('never lives longer than is configured', async () => {
+    expect(await reportLife(1_000, 20_000)).toBe(20);
+  });
+});

@@ -70,7 +70,7 @@ describe('the report of the platform', () => {
   it('is read once for all who ask for the same at once, and anew for who comes later', async () => {
     let reads = 0;
     const platform = () => Promise.resolve({ ...EMPTY, revision: ++reads });
-    const reporter = new PlatformReporter({ platform, deployment: 'd-a' });
+    const reporter = new PlatformReporter({ platform, deployment: 'd-a', now: () => 0 });
     const ask = async (zone: string): Promise<number> =>
       (await reporter.report({ selectors: [{ zone }], maxExceptions: 1 })).revision;
     expect(await Promise.all([ask('n'), ask('n'), ask('s')])).toEqual([1, 1, 2]);
@@ -80,7 +80,7 @@ describe('the report of the platform', () => {
   it('is asked for anew after a read that failed', async () => {
     let reads = 0;
     const platform = () => (reads++ === 0 ? Promise.reject(new Error('no')) : Promise.resolve(EMPTY));
-    const reporter = new PlatformReporter({ platform, deployment: 'd-a' });
+    const reporter = new PlatformReporter({ platform, deployment: 'd-a', now: () => 0 });
     const demand = { selectors: [], maxExceptions: 1 };
     await expect(reporter.report(demand)).rejects.toThrow('no');
     expect(await reporter.report(demand)).toMatchObject({ deployment: 'd-a' });

@@ -51,12 +51,15 @@ describe('the newest changes', () => {
 
   it('say of each whether a later one of its host is known', async () => {
     const { shared } = given();
-    const changed = (revision: number, hostId: string) => ({ revision, hostId }) as Change;
+    const changed = (revision: number, hostId: string, present = true) => ({ revision, hostId, present }) as Change;
     const superseded = async () => (await shared.after(100, 0)).map((read) => read.superseded);
     shared.append([changed(101, 'a'), changed(102, 'b'), changed(103, 'a')], 0);
     expect(await superseded()).toEqual([true, false, false]);
     shared.append([changed(104, 'b')], 0);
     expect(await superseded()).toEqual([true, true, false, false]);
+    // The store had a later one already.
+    shared.append([changed(105, 'c', false)], 0);
+    expect((await superseded()).at(-1)).toBe(true);
   });
 
   it('are so many that memory is bounded, and those before them come from the store', async () => {

@@ -9,7 +9,7 @@ import type { ResultFilter } from '../../../server/store/filters.ts';
 import type { ResultRecord } from '../../../server/store/records.ts';
 import { SeededRandom } from '../../support/seeded-random.ts';
 import { affirmed, commit, enrolled, MINUTE, NO_FILTER, OPERATOR, round } from '../store/fixtures.ts';
-import { brief, givenWatching } from './watcher.ts';
+import { brief, givenWatching, SIGNING } from './watcher.ts';
 
 const given = givenWatching();
 
@@ -38,7 +38,8 @@ async function open(store: WatchOptions['store'], filter: Partial<ResultFilter> 
   const feed = new ChangeFeed({ store: given.store, pollInterval: 5, onError: () => undefined });
   await feed.start();
   const abort = new AbortController();
-  const options = { store, feed, filter: { ...NO_FILTER, ...filter }, resumeToken: '', signal: abort.signal };
+  const { signal } = abort;
+  const options = { store, feed, filter: { ...NO_FILTER, ...filter }, signing: SIGNING, resumeToken: '', signal };
   const events = watchResults(options);
   const next = async (): Promise<WatchEvent> => {
     const { value } = await events.next();

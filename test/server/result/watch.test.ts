@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 
-import { affirmed, commit, enrolled, MINUTE, OPERATOR, round, verdict } from '../store/fixtures.ts';
-import { brief, givenWatching } from './watcher.ts';
+import { ResumeTokens } from '../../../server/result/resume-tokens.ts';
+import { affirmed, commit, enrolled, MINUTE, NO_FILTER, OPERATOR, round, verdict } from '../store/fixtures.ts';
+import { brief, givenWatching, SIGNING } from './watcher.ts';
 
 const given = givenWatching();
 
@@ -43,8 +44,12 @@ describe('a watch', () => {
     const { resumeToken = '' } = (await given.watch().take(2))[1] ?? {};
     await given.turned('h-a');
     await commit(given.store, await round(given.store, 'h-a'));
+    given.feed.close();
     given.clock.advance(10 * MINUTE);
-    const [lapsed] = await given.watch({ resumeToken }).take(1);
+    const resumed = given.watch({ feed: await given.quietFeed(), resumeToken });
+    const [turned, lapsed] = await resumed.take(2);
+    // What was is told as it was: something was found.
+    expect(turned).toMatchObject({ kind: 'change', result: { status: 'contraindicated' } });
     expect(lapsed).toMatchObject({ kind: 'change', result: { status: 'none', validUntil: null } });
   });
 
@@ -139,8 +144,9 @@ describe('a resumed watch', () => {
     await expect(given.watch({ resumeToken: bookmark?.resumeToken ?? '' }).ended).rejects.toMatchObject({
       code: 'REVISION_GONE',
     });
-    const parts = JSON.parse(Buffer.from(bookmark?.resumeToken ?? '', 'base64url').toString()) as unknown[];
-    const future = Buffer.from(JSON.stringify(parts.with(1, 10_000))).toString('base64url');
+    const { incarnation } = given.store;
+    const tokens = new ResumeTokens({ incarnation, filter: NO_FILTER, ...SIGNING });
+    const future = tokens.encode({ revision: 10_000, confirmation: 0 });
     await expect(given.watch({ resumeToken: future }).ended).rejects.toMatchObject({ code: 'REVISION_GONE' });
   });
 });

@@ -9,12 +9,17 @@ import { openTestStore } from '../../support/test-service.ts';
 import { commit, NO_FILTER, round, verdict } from '../store/fixtures.ts';
 import { FakeClock } from '../store/contract/harness.ts';
 
+/** Who watches in these tests. */
+export const SIGNING = { holder: 'identities/watcher', masters: [{ version: 1, secret: Buffer.alloc(32, 7) }] };
+
 interface Source {
   readonly store: WatchOptions['store'];
   readonly feed: ChangeFeed;
 }
 
 interface WatchChange {
+  /** Another feed than that of the test. */
+  readonly feed?: ChangeFeed;
   readonly filter?: Partial<ResultFilter>;
   readonly resumeToken?: string;
 }
@@ -59,7 +64,8 @@ export class Watcher {
   }
 
   async #listen(from: Source, filter: ResultFilter, resumeToken: string): Promise<void> {
-    for await (const event of watchResults({ ...from, filter, resumeToken, signal: this.#abort.signal })) {
+    const options = { ...from, filter, signing: SIGNING, resumeToken, signal: this.#abort.signal };
+    for await (const event of watchResults(options)) {
       (event.kind === 'bookmark' && !event.synced ? this.idle : this.events).push(event);
       this.#heard();
     }
@@ -83,9 +89,13 @@ export function brief(event: WatchEvent): string {
 export interface Watching {
   readonly store: Store;
   readonly clock: FakeClock;
+  /** Looks at the store often, and writes what expires. */
+  readonly feed: ChangeFeed;
   watch(change?: WatchChange): Watcher;
   /** Whoever watches from now on does so from a feed that has read nothing yet, as after a restart. */
   renewFeed(): Promise<void>;
+  /** A feed that looks at hints alone: nobody writes what expires. */
+  quietFeed(): Promise<ChangeFeed>;
   /** A round after which the host is contraindicated. */
   turned(hostId: string): Promise<void>;
 }
@@ -99,6 +109,7 @@ export function givenWatching(): Watching {
     feed = new ChangeFeed({ store: opened.store, pollInterval: 10, onError: () => undefined });
     await feed.start();
   };
+  const feeds: ChangeFeed[] = [];
   beforeEach(async () => {
     clock = new FakeClock();
     opened = await openTestStore(clock);
@@ -106,7 +117,7 @@ export function givenWatching(): Watching {
   });
   afterEach(async () => {
     for (const watcher of watchers.splice(0)) await watcher.stop();
-    feed.close();
+    for (const each of [feed, ...feeds.splice(0)]) each.close();
     await opened.close();
   });
   return {
@@ -116,8 +127,17 @@ export function givenWatching(): Watching {
     get clock() {
       return clock;
     },
+    get feed() {
+      return feed;
+    },
+    quietFeed: async () => {
+      const quiet = new ChangeFeed({ store: opened.store, pollInterval: 60_000, onError: () => undefined });
+      feeds.push(quiet);
+      await quiet.start();
+      return quiet;
+    },
     watch: (change = {}) => {
-      const watcher = new Watcher({ store: opened.store, feed }, change);
+      const watcher = new Watcher({ store: opened.store, feed: change.feed ?? feed }, change);
       watchers.push(watcher);
       return watcher;
     },

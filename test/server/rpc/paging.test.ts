@@ -23,6 +23,35 @@ describe('a page', () => {
     expect(nextPageToken({ items: ['a'], next: null }, LIST)).toBe('');
   });
 
+  it('continues in whatever order the request names its labels, hosts and statuses', () => {
+    const one = { scope: {}, hostIds: ['h-a', 'h-b'], statuses: ['none', 'warning'], matchLabels: { a: '1', b: '2' } };
+    const other = {
+      matchLabels: { b: '2', a: '1' },
+      statuses: ['warning', 'none'],
+      hostIds: ['h-b', 'h-a'],
+      scope: {},
+    };
+    const pageToken = nextPageToken({ items: ['a'], next: 'a' }, ['results', one, false]);
+    expect(pageOf({ pageSize: 2, pageToken }, ['results', other, false])).toEqual({ limit: 2, after: 'a' });
+  });
+
+  it.each([
+    ['labels that changed their values', { matchLabels: { a: '2', b: '1' } }],
+    ['a label that became a host', { hostIds: ['a', '1'], matchLabels: { b: '2' } }],
+    [
+      'a list in the place of a map',
+      {
+        matchLabels: [
+          ['a', '1'],
+          ['b', '2'],
+        ],
+      },
+    ],
+  ])('does not continue for %s', (_name, filter) => {
+    const pageToken = nextPageToken({ items: ['a'], next: 'a' }, ['results', { matchLabels: { a: '1', b: '2' } }]);
+    expect(() => pageOf({ pageSize: 2, pageToken }, ['results', filter])).toThrow(StatusError);
+  });
+
   const token = nextPageToken({ items: [], next: 'a' }, LIST);
 
   it.each([

@@ -39,7 +39,8 @@ describe('a watch as the bridge drives it', () => {
       actor: ({ requestId }: Context) => ({ actor: `identities/${requestId}` }),
     } as unknown as Access;
     // All that a watch needs of what the handlers share.
-    handlers = resultHandlers({ access, store: house.store, feed: house.feed } as unknown as Parameters<
+    const keys = { current: { tokenMasters: [{ version: 1, secret: Buffer.alloc(32, 7) }] } };
+    handlers = resultHandlers({ access, store: house.store, feed: house.feed, keys } as unknown as Parameters<
       typeof resultHandlers
     >[0]);
     for (let count = 1; count < MAX_OF_CALLER; count++) filling.push(await open());

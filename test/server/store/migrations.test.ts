@@ -12,8 +12,7 @@ import { LOGS_IN_PARTS, PARTS } from './former-schema.ts';
 
 const BOB = { name: 'bob', roles: ['auditor' as const], keySha256: 'ab', expireTime: 4e12 };
 
-function open(directory: string): Promise<Store> {
-  const clock = new FakeClock();
+function open(directory: string, clock = new FakeClock()): Promise<Store> {
   return openSqliteStore({
     directory,
     wallClock: () => clock.wall,
@@ -32,13 +31,17 @@ describe('the schema of a SQLite store', () => {
   afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
   it('brings a store of the first schema up to date, and keeps what it holds', async () => {
-    const first = await open(directory);
+    const clock = new FakeClock();
+    const first = await open(directory, clock);
     const ca = { fingerprint: digest('ca'), subject: 'CN=ca', anchor: true, notAfter: 9, certificate: '3082' };
     await first.addTrustAnchors([ca], OPERATOR);
     await affirmed(first, 'a');
     await enrolled(first, 'b', { logs: [{ kind: 'ima', offset: 0, data: Buffer.from('one ') }] });
     await first.putPolicy(policy('kept'), { ...OPERATOR, expected: null });
     await first.putIdentity({ ...BOB, scope: {} }, OPERATOR);
+    await first.revokeHost((await affirmed(first, 'c')).id, { ...OPERATOR, reason: '' });
+    clock.advance(1);
+    await first.updateHost('h-c', { labels: { zone: 'n' } }, { ...OPERATOR, version: null });
     const before = [await first.getHost('h-a'), await first.getResult('h-a'), await first.listAudit(0, 100)];
     await first.close();
     const database = new DatabaseSync(join(directory, 'assay.db'));
@@ -58,6 +61,7 @@ describe('the schema of a SQLite store', () => {
         'ALTER TABLE changes DROP COLUMN prior_policy_id',
         'DROP TABLE boots',
         'DROP TABLE runtimes',
+        'ALTER TABLE results DROP COLUMN status_time',
         'ALTER TABLE service_keys DROP COLUMN withdraw_time',
         'DROP INDEX changes_policy',
         'DROP INDEX hosts_pending',
@@ -83,7 +87,9 @@ describe('the schema of a SQLite store', () => {
       expect(await store.getPolicy('kept', 1)).toMatchObject({ references: [] });
       expect(await store.getIdentity('bob')).toMatchObject({ ...BOB, scope: {} });
       const priors = (await store.changesSince(0, 10)).map(({ prior }) => prior);
-      expect(priors).toEqual([null, { labels: {}, status: 'none', policyId: '' }, null]);
+      expect(priors.slice(0, 3)).toEqual([null, { labels: {}, status: 'none', policyId: '', lapsed: false }, null]);
+      const { exceptions } = await store.platform([], { exceptions: 9, policies: 9 });
+      expect(exceptions.map(({ hostId, revisionTime }) => [hostId, revisionTime])).toEqual([['h-c', clock.wall - 1]]);
     } finally {
       await store.close();
     }

@@ -461,8 +461,8 @@ export type WatchAttestationResultsRequest = Message<"assay.v1.WatchAttestationR
   filter?: ResultFilter | undefined;
 
   /**
-   * The resume_token of the last message that was handled; empty to start with the present results. Good for the same filter and
-   * scope only.
+   * The resume_token of the last message that was handled; empty to start with the present results. Signed, and good for the same
+   * identity, filter and scope only.
    *
    * @generated from field: string resume_token = 2;
    */
@@ -483,7 +483,9 @@ export const WatchAttestationResultsRequestSchema: GenMessage<WatchAttestationRe
  */
 export type ResultChange = Message<"assay.v1.ResultChange"> & {
   /**
-   * The result.
+   * The result as it was recorded, so that nothing is missed by who was away: its valid_until may be past, and a later change
+   * has taken its place then or will. Only a verdict that is still the host's newest and has ended comes as NONE before that is
+   * recorded, and no CONTRAINDICATED does so unless it is initial.
    *
    * @generated from field: assay.v1.AttestationResult result = 1;
    */
@@ -505,7 +507,8 @@ export const ResultChangeSchema: GenMessage<ResultChange> = /*@__PURE__*/
   messageDesc(file_assay_v1_attestation_result, 9);
 
 /**
- * A host that is no longer among the watched: deleted, or out of the filter or of the caller's scope.
+ * A host that is no longer among the watched: deleted, or out of the filter or of the caller's scope. It may come of a host that
+ * was never told, where it could have been: of a verdict that ended while it changed.
  *
  * @generated from message assay.v1.ResultRemoval
  */

@@ -201,7 +201,8 @@ export type HostException = Message<"assay.v1.HostException"> & {
   trustPolicy: string;
 
   /**
-   * When this was found: when the revision was written, or the verdict's validity ended.
+   * Since when it has had this status: when the first revision of it was written, or the verdict's validity ended. A revision
+   * that leaves the status as it is, as of other labels, does not move it.
    *
    * @generated from field: google.protobuf.Timestamp since_time = 7;
    */
@@ -383,7 +384,8 @@ export const GetPlatformReportResponseSchema: GenMessage<GetPlatformReportRespon
  */
 export const ReportService: GenService<{
   /**
-   * The status of all hosts together, from one state of the store.
+   * The status of all hosts together, from one state of the store. It looks at every host: reports take turns, one for each caller
+   * (RESOURCE_EXHAUSTED, REPORT_BUSY, with RetryInfo).
    *
    * @generated from rpc assay.v1.ReportService.GetPlatformReport
    */

@@ -79,6 +79,31 @@ export function describePlatform(given: Given): void {
       }
     });
 
+    it('are told with the time since when they have their status, whatever was written since', async () => {
+      const start = given.store.now();
+      for (const name of ['a', 'b']) await affirmed(given.store, name);
+      const since = async (): Promise<readonly string[]> =>
+        (await read()).exceptions.map(
+          ({ hostId, status, revisionTime }) => `${hostId} ${status} ${revisionTime - start}`,
+        );
+      for (const policyVersion of [1, 2]) {
+        given.clock.advance(MINUTE);
+        const host = await given.store.getHost('h-a');
+        if (host === null) throw new Error('no host');
+        const found = verdict(host, { status: 'contraindicated', policyVersion });
+        await commit(given.store, await round(given.store, 'h-a', { verdict: found }));
+      }
+      await given.store.updateHost('h-a', { labels: { zone: 'n' } }, { ...OPERATOR, version: null });
+      expect((await given.store.listHistory('h-a', { limit: 10, after: '' }, {})).items).toHaveLength(5);
+      expect(await since()).toEqual([`h-a contraindicated ${MINUTE}`]);
+      await commit(given.store, await round(given.store, 'h-a'));
+      expect(await since()).toEqual([]);
+      given.clock.advance(9 * MINUTE);
+      await given.store.expireResults(10);
+      await given.store.updateHost('h-b', { nodeName: 'other' }, { ...OPERATOR, version: null });
+      expect(await since()).toEqual([`h-b none ${10 * MINUTE}`]);
+    });
+
     it('have a version of a policy that was since replaced or deleted', async () => {
       await given.store.putPolicy(policy('base'), { ...OPERATOR, expected: null });
       await given.store.putPolicy(policy('base'), { ...OPERATOR, expected: 'any' });

@@ -11,6 +11,7 @@ import {
   round,
   verdict,
 } from '../fixtures.ts';
+import type { Page } from '../../../../server/store/store.ts';
 import type { Given } from './harness.ts';
 
 export function describeWatching(given: Given): void {
@@ -38,6 +39,52 @@ export function describeWatching(given: Given): void {
       expect([...half, ...rest]).toEqual(Array.from({ length: revision }, (_, index) => index + 1));
       expect(half.length).toBe(7);
       expect(rest.length).toBe(4);
+    });
+
+    it('says which revisions are present, as what they were recorded, and whether what was before had lapsed', async () => {
+      const validUntil = given.store.now() + 10 * MINUTE;
+      for (const name of ['a', 'b', 'c']) await affirmed(given.store, name);
+      given.clock.advance(MINUTE);
+      await commit(given.store, await round(given.store, 'h-a'));
+      await given.store.updateHost('h-a', { labels: { x: 'y' } }, { ...OPERATOR, version: null });
+      given.clock.advance(9 * MINUTE);
+      // It was over by now, though nobody has written that: h-a was confirmed a minute later.
+      await given.store.updateHost('h-a', { labels: {} }, { ...OPERATOR, version: null });
+      await given.store.updateHost('h-b', { labels: { x: 'y' } }, { ...OPERATOR, version: null });
+      await given.store.deleteHost('h-c', OPERATOR);
+      const told = (await given.store.changesSince(0, 20)).map(({ hostId, cause, result, present, prior }) =>
+        [
+          hostId,
+          cause,
+          result.status,
+          present,
+          prior?.lapsed ?? 'new',
+          (result.validUntil ?? validUntil) - validUntil,
+        ].join(' '),
+      );
+      expect(told).toEqual([
+        'h-a enrolled none false new 0',
+        `h-a verdict affirming false false ${MINUTE}`,
+        'h-b enrolled none false new 0',
+        'h-b verdict affirming false false 0',
+        'h-c enrolled none false new 0',
+        'h-c verdict affirming false false 0',
+        `h-a updated affirming false false ${MINUTE}`,
+        `h-a updated affirming true false ${MINUTE}`,
+        'h-b expired none false true 0',
+        'h-b updated none true false 0',
+        'h-c deleted affirming false true 0',
+      ]);
+      await given.store.updateHost('h-a', { labels: { x: 'y' } }, { ...OPERATOR, version: null });
+      const newest = async () => {
+        const { revision } = await given.store.heads();
+        return (await given.store.changesSince(revision - 1, 1)).map(({ prior }) => prior?.lapsed);
+      };
+      expect(await newest()).toEqual([false]);
+      given.clock.advance(1);
+      await given.store.compact(given.store.now());
+      // What is no longer kept may have lapsed.
+      expect(await newest()).toEqual([true]);
     });
 
     it('refuses revisions that were never given', async () => {
@@ -74,6 +121,34 @@ export function describeWatching(given: Given): void {
       expect(first).toMatchObject({ revision: 6, next: 'h-b', items: [{ status: 'affirming' }, { hostId: 'h-b' }] });
       expect(second).toMatchObject({ revision: 7, next: null, items: [{ hostId: 'h-c' }] });
       expect(await given.store.changesSince(first.revision, 10)).toMatchObject([{ hostId: 'h-a', revision: 7 }]);
+    });
+
+    it('looks at no more rows for a page of results or hosts than it is told, and goes on behind them', async () => {
+      for (const name of ['a', 'b', 'c', 'd', 'e']) await affirmed(given.store, name);
+      for (const id of ['h-b', 'h-e'])
+        await given.store.updateHost(id, { labels: { zone: 'n' } }, { ...OPERATOR, version: null });
+      const filter = { ...NO_FILTER, matchLabels: { zone: 'n' } };
+      const pages = async (read: (after: string) => Promise<Page<{ hostId?: string; id?: string }>>) => {
+        const told: string[] = [];
+        for (let after: string | null = ''; after !== null;) {
+          const page: Awaited<ReturnType<typeof read>> = await read(after);
+          told.push(page.items.map(({ hostId, id }) => hostId ?? id).join());
+          after = page.next;
+        }
+        return told;
+      };
+      const { store } = given;
+      const results = (walk: number, limit = 10) => pages((after) => store.listResults({ limit, after, walk }, filter));
+      const hosts = (walk: number, limit = 10) =>
+        pages((after) => store.listHosts({ limit, after, walk }, { ...filter, states: [] }));
+      for (const list of [results, hosts]) {
+        expect(await list(1)).toEqual(['', 'h-b', '', '', 'h-e']);
+        expect(await list(2)).toEqual(['h-b', '', 'h-e']);
+        expect(await list(5)).toEqual(['h-b,h-e']);
+        expect(await list(5, 1)).toEqual(['h-b', 'h-e']);
+      }
+      const named = { ...filter, hostIds: ['h-e'] };
+      expect(await store.listResults({ limit: 10, after: '', walk: 1 }, named)).toMatchObject({ next: null });
     });
 
     it('filters present results by host, status and labels, page by page', async () => {
