@@ -41,7 +41,9 @@ describe('a watch', () => {
 
   it('tells of a verdict that is over as none, also before its expiry is written', async () => {
     await affirmed(given.store, 'a');
-    const { resumeToken = '' } = (await given.watch().take(2))[1] ?? {};
+    const first = given.watch();
+    const { resumeToken = '' } = (await first.take(2))[1] ?? {};
+    await first.stop();
     await given.turned('h-a');
     await commit(given.store, await round(given.store, 'h-a'));
     given.feed.close();
