@@ -36,7 +36,9 @@ function watch() {
   } as unknown as Context;
   const request = { resumeToken: '', filter: undefined } as never;
   // All that a watch needs of what the handlers share.
-  const shared = { access, store: house.store, feed: house.feed } as unknown as Parameters<typeof resultHandlers>[0];
+  const { store, feed } = house;
+  const keys = { current: { tokenMasters: [{ version: 1, secret: Buffer.alloc(32, 7) }] } };
+  const shared = { access, store, feed, keys } as unknown as Parameters<typeof resultHandlers>[0];
   const events = resultHandlers(shared).watchAttestationResults(request, context);
   return { events: events[Symbol.asyncIterator](), abort, failures };
 }
