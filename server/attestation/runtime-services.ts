@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 
-import { ImaKeyring, readImaKey } from '../../tpm/ima/keyring.ts';
+import { ImaKeyring, isVouchedFor, readImaKey } from '../../tpm/ima/keyring.ts';
 import type { ImaEntry } from '../../tpm/ima/entry.ts';
 import { EntryCache } from '../policy/entry-cache.ts';
 import { judgeEntry } from '../policy/judge-entry.ts';
@@ -69,15 +69,20 @@ class HostKeys {
   keyringWith(hostKeys: readonly HostKeyRecord[]): ImaKeyring | null {
     if (hostKeys.length === this.#count) return this.#keyring;
     this.#count = hostKeys.length;
-    const added = hostKeys.filter(({ keyring, ofFirstKernel }) => keyring === TRUSTED_KEYRING && ofFirstKernel);
-    const keys = added.map(({ der }) => readImaKey(Buffer.from(der, 'base64')));
-    this.#keyring = keys.length === 0 ? null : new ImaKeyring([...this.judge.references.keyring.keys, ...keys]);
+    const { keyring: known } = this.judge.references;
+    const keys = hostKeys
+      .filter(({ keyring, ofFirstKernel }) => keyring === TRUSTED_KEYRING && ofFirstKernel)
+      .map(({ der }) => Buffer.from(der, 'base64'))
+      // Whoever runs on the host as root can extend the PCR by a key that no kernel would take.
+      .filter((der) => isVouchedFor(der, known))
+      .map(readImaKey);
+    this.#keyring = keys.length === 0 ? null : new ImaKeyring([...known.keys, ...keys]);
     return this.#keyring;
   }
 }
 
 /**
  * The keyring that kernels verify file signatures with. Only keys that a built-in key vouches for come into it: one of the kernel that
- * the boot log tells of, for what another kernel has built in nobody knows.
+ * the boot log tells of, for what another kernel has built in nobody knows; and that key must be one of the policy's.
  */
 const TRUSTED_KEYRING = '.ima';

@@ -9,6 +9,7 @@ import type { ImaKeyring } from '../../tpm/ima/keyring.ts';
 import { SIGNATURE_FAULTS } from '../../tpm/ima/signature-result.ts';
 import type { ImaSignatureResult } from '../../tpm/ima/signature-result.ts';
 import { isBootAggregate } from '../../tpm/ima/boot-aggregate.ts';
+import { isFixedMeaning } from '../../tpm/ima/templates.ts';
 import { matchesPath, parsePathPattern } from './path-pattern.ts';
 import type { PathPattern } from './path-pattern.ts';
 import { asksForSignatures } from './runtime-rules.ts';
@@ -91,9 +92,9 @@ const KEXEC: ImaFindingCode = 'IMA_KEXEC';
 export function judgeEntry(entry: ImaEntry, judge: RuntimeJudge, keyring = judge.references.keyring): JudgedEntry {
   const examined = examineEntry(entry, keyring);
   const { measurement } = examined;
-  if (measurement === undefined) {
-    const [finding] = examined.findings;
-    const fault = { reason: 'IMA_ENTRY_UNREADABLE', detail: finding?.code ?? '' } as const;
+  if (measurement === undefined || !isFixedMeaning(entry.template)) {
+    const [finding] = measurement === undefined ? examined.findings : [];
+    const fault = { reason: 'IMA_ENTRY_UNREADABLE', detail: finding?.code ?? 'IMA_TEMPLATE_UNKNOWN' } as const;
     // A violation is one whatever its fields say.
     const faults = examined.isViolation ? [fault, violation(null, judge)].filter(isFault) : [fault];
     return { ...NOTHING, kind: examined.isViolation ? 'violation' : 'unreadable', faults };

@@ -79,7 +79,8 @@ export const ext = {
   keyUsage: (bits: number) => extension('2.5.29.15', Buffer.from([3, 2, 0, bits]), 'critical'),
   eku: (...usages: readonly string[]) => extension('2.5.29.37', encodeDer(DER_TAG.sequence, ...usages.map(oid))),
   ski: (id: string) => extension('2.5.29.14', encodeDer(DER_TAG.octetString, Buffer.from(id))),
-  aki: (id: string) => extension('2.5.29.35', encodeDer(DER_TAG.sequence, encodeDer(0x80, Buffer.from(id)))),
+  aki: (id: string | Buffer) =>
+    extension('2.5.29.35', encodeDer(DER_TAG.sequence, encodeDer(0x80, typeof id === 'string' ? Buffer.from(id) : id))),
   san: (flag: 'critical' | 'plain', ...directoryNames: readonly Buffer[]) =>
     extension('2.5.29.17', encodeDer(DER_TAG.sequence, ...directoryNames.map((each) => encodeDer(0xa4, each))), flag),
   dnsSan: (flag: 'critical' | 'plain') =>

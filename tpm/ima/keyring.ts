@@ -106,6 +106,22 @@ export function readImaKey(der: Buffer): ImaKey {
   }
 }
 
+/**
+ * Whether a key, in DER, is a certificate that one of these keys signed: what a kernel asks of a key before it takes it into `.ima`
+ * (restrict_link_by_signature). A bare key, or a certificate that names no authority, is vouched for by nobody.
+ */
+export function isVouchedFor(der: Buffer, by: ImaKeyring): boolean {
+  try {
+    if (!isCertificate(der)) return false;
+    const { authorityKeyId } = readCertificate(der);
+    if (authorityKeyId === undefined || authorityKeyId.length < 8) return false;
+    const certificate = new X509Certificate(der);
+    return by.byIdentifier(authorityKeyId).some(({ key }) => certificate.verify(key));
+  } catch {
+    return false;
+  }
+}
+
 /** Both are a SEQUENCE whose first member is one; a certificate's holds more than an algorithm's name. */
 function isCertificate(der: Buffer): boolean {
   const outer = new DerReader(der);
@@ -130,6 +146,7 @@ function readCertificate(der: Buffer): {
   readonly serial: Buffer;
   readonly issuer: Buffer;
   readonly subjectKeyId?: string;
+  readonly authorityKeyId?: string;
 } {
   const body = new DerReader(der).open(DER.sequence).open(DER.sequence);
   if (body.tag === DER.context0) body.read();
@@ -137,21 +154,36 @@ function readCertificate(der: Buffer): {
   body.read(DER.sequence);
   const issuer = body.read(DER.sequence).raw;
   const extensions = body.rest(8).find(({ tag }) => tag === DER.context3);
-  const subjectKeyId = extensions === undefined ? undefined : findSubjectKeyId(extensions.content);
-  return { serial, issuer, ...(subjectKeyId === undefined ? {} : { subjectKeyId }) };
+  if (extensions === undefined) return { serial, issuer };
+  const subject = findExtension(extensions.content, SUBJECT_KEY_ID);
+  const authority = findExtension(extensions.content, AUTHORITY_KEY_ID);
+  // keyIdentifier [0] is the first member of an AuthorityKeyIdentifier, where it is there (RFC 5280 §4.2.1.1).
+  const [keyId] = authority === undefined ? [] : new DerReader(authority).open(DER.sequence).rest(3);
+  return {
+    serial,
+    issuer,
+    ...(subject === undefined
+      ? {}
+      : { subjectKeyId: new DerReader(subject).read(DER.octetString).content.toString('hex') }),
+    ...(keyId?.tag === KEY_IDENTIFIER ? { authorityKeyId: keyId.content.toString('hex') } : {}),
+  };
 }
 
-/** id-ce-subjectKeyIdentifier, 2.5.29.14 */
+/** id-ce-subjectKeyIdentifier, 2.5.29.14, and id-ce-authorityKeyIdentifier, 2.5.29.35 */
 const SUBJECT_KEY_ID = '551d0e';
+const AUTHORITY_KEY_ID = '551d23';
+/** [0] IMPLICIT OCTET STRING */
+const KEY_IDENTIFIER = 0x80;
 const MAX_EXTENSIONS = 64;
 
-function findSubjectKeyId(extensions: Buffer): string | undefined {
+/** The value of an extension; undefined where the certificate does not have it. */
+function findExtension(extensions: Buffer, wanted: string): Buffer | undefined {
   for (const { content } of new DerReader(extensions).open(DER.sequence).rest(MAX_EXTENSIONS)) {
     const [oid, ...others] = new DerReader(content).rest(3);
-    if (oid?.content.toString('hex') !== SUBJECT_KEY_ID) continue;
+    if (oid?.content.toString('hex') !== wanted) continue;
     const value = others.at(-1);
     if (value === undefined) throw new DerError('extension without a value');
-    return new DerReader(value.content).read(DER.octetString).content.toString('hex');
+    return value.content;
   }
   return undefined;
 }

@@ -63,6 +63,17 @@ export function imaTemplate(name: string): ImaTemplate {
   return known.get(name) ?? { name, fields: parseFormat(name), fixedForm: false };
 }
 
+/**
+ * Whether the fields of a template mean what its name says, whatever name a list gives its entries: a kernel's own template, or digest,
+ * name, signature and owner in the order in which these have them. Under any other name the bytes of one field could be shown as those
+ * of another, for the name is covered by no hash.
+ */
+export function isFixedMeaning({ name, fields = [] }: ImaTemplate): boolean {
+  return known.has(name) || (FIXED_ORDER.test(name) && new Set(fields).size === fields.length);
+}
+
+const FIXED_ORDER = /^d(?:-ng(?:v2)?)?\|n(?:-ng)?(?:\|sig(?:\|i(?:uid|gid|mode))*)?$/;
+
 function parseFormat(format: string): readonly ImaFieldId[] | undefined {
   const parts = format.split('|', MAX_FIELDS + 1);
   return parts.length <= MAX_FIELDS && parts.every(isFieldId) ? parts : undefined;

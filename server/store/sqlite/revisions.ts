@@ -274,6 +274,8 @@ export function dropVerdict(
   const lapseTime = lapsed ? null : present.lapseTime;
   writeRevision(tx, { result, cause: 'input_changed', digest: '', lapseTime }, present);
   const rests = present.result.challengeTime > 0 && lapseTime !== null;
+  // What confirmed a verdict was other evidence than that of before.
+  if (present.result.confirmations > 0) dropBasis(tx, result.hostId);
   if (!dueAgain(tx, result.hostId) && rests) setBasis(tx, result.hostId, present.result.revision, lapseTime);
   if (lapsed) markUnreachable(tx, result.hostId);
   return true;

@@ -107,7 +107,7 @@ describe('a host whose kernel measures', () => {
   ])(
     'minimal-keys has keys added to .ima, which count where the policy trusts them: %s',
     async (trust, valid, unknown) => {
-      await importSigners(['signer-p384']);
+      await importSigners(['signer-p384', 'authority']);
       const files = { ...SIGNED, trustHostKeys: trust };
       const { result, report } = await judged('minimal-keys', { files });
       expect(report.hostKeys?.map(({ keyring }) => keyring)).toEqual(['.builtin_trusted_keys', '.ima', '.ima']);
@@ -160,7 +160,7 @@ describe('a host that started another kernel', () => {
   );
 
   it('has keys of the first kernel, and trusts none that the second one took', async () => {
-    await importSigners(['signer-p384']);
+    await importSigners(['signer-p384', 'authority']);
     const files = { ...SIGNED, trustHostKeys: true };
     const { result, report } = await judged('minimal-kexec', { files });
     expect(report.hostKeys?.map(({ fingerprint }) => fingerprint)).toEqual([

@@ -259,3 +259,39 @@ describe('a host that is not there', () => {
     expect(failures((await host.result())?.checks ?? [])).toEqual(['pcr.sha256.7 failed PCR_MISMATCH']);
   });
 });
+
+describe('evidence that confirmed a verdict which was made anew', () => {
+  const narrow = { pcrRules: [rule(7)] };
+  const wide = { pcrRules: [rule(7), rule(14)] };
+
+  it('is what the next change is judged from: what moved since the older one is not overlooked', async () => {
+    await putPolicy(house.store, wide);
+    const host = await OneShotHost.enrolled(house);
+    expect((await host.attest()).status).toBe('affirming');
+    await putPolicy(house.store, narrow);
+    await settle();
+    expect((await host.result())?.status).toBe('affirming');
+    house.clock.advance(30_000);
+    host.machine.tpm.extend(14);
+    expect(await host.attest()).toMatchObject({ status: 'affirming', confirmations: 1 });
+    await putPolicy(house.store, wide);
+    await settle();
+    expect(await host.result()).toMatchObject({ status: 'none' });
+    expect((await host.attest()).status).toBe('contraindicated');
+  });
+
+  it('counts as long as it is valid, however old the first one is', async () => {
+    await putPolicy(house.store, wide);
+    const host = await OneShotHost.enrolled(house);
+    await host.attest();
+    await putPolicy(house.store, narrow);
+    await settle();
+    for (let round = 0; round < 5; round++) {
+      house.clock.advance(MINUTE);
+      expect((await host.attest()).status).toBe('affirming');
+    }
+    await putPolicy(house.store, { pcrRules: [{ ...rule(7), message: 'again' }] });
+    await settle();
+    expect((await host.result())?.status).toBe('affirming');
+  });
+});

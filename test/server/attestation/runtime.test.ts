@@ -7,7 +7,7 @@ import { FILES, importFiles, importKeys } from '../../support/runtime-policy.ts'
 import { caughtUp } from '../../support/stream-agent.ts';
 import { openHouse, OPERATOR } from '../../support/test-service.ts';
 import type { House } from '../../support/test-service.ts';
-import { ecSigner, rsaSigner, signV2 } from '../../tpm/ima/signing.ts';
+import { ecSigner, rsaSigner, signV2, vouchedFor } from '../../tpm/ima/signing.ts';
 
 let house: House;
 beforeEach(async () => {
@@ -149,7 +149,7 @@ describe('a host with a list of run-time measurements', () => {
     await putRules(house, { files: { ...FILES, keyrings: ['keyrings/vendor'], trustHostKeys } });
     await using host = await MeasuredHost.enrolled(house);
     const other = ecSigner('P-256');
-    host.kernel.measure(bufferPlan('.ima', other.spki));
+    host.kernel.measure(bufferPlan('.ima', vouchedFor(other, signer)));
     await host.round();
     host.kernel.measure(filePlan('/usr/bin/x', 'x', signV2(other, 'sha256', sha256('x'))));
     expect((await host.next()).status).toBe(status);
@@ -162,10 +162,10 @@ describe('a host with a list of run-time measurements', () => {
     const other = ecSigner('P-256');
     const late = ecSigner('P-256');
     host.kernel.measure(
-      bufferPlan('.platform', other.spki),
+      bufferPlan('.platform', vouchedFor(other, signer)),
       filePlan('/usr/bin/x', 'x', signV2(other, 'sha256', sha256('x'))),
       filePlan('/usr/bin/y', 'y', signV2(late, 'sha256', sha256('y'))),
-      bufferPlan('.ima', late.spki),
+      bufferPlan('.ima', vouchedFor(late, signer)),
     );
     const result = await host.round();
     expect(result.checks.find(({ id }) => id === 'runtime.files')?.observed).toMatch(

@@ -89,7 +89,8 @@ describe('the schema of a SQLite store', () => {
       const priors = (await store.changesSince(0, 10)).map(({ prior }) => prior);
       expect(priors.slice(0, 3)).toEqual([null, { labels: {}, status: 'none', policyId: '', lapsed: false }, null]);
       const { exceptions } = await store.platform([], { exceptions: 9, policies: 9 });
-      expect(exceptions.map(({ hostId, revisionTime }) => [hostId, revisionTime])).toEqual([['h-c', clock.wall - 1]]);
+      const since = exceptions.map(({ hostId, revisionTime }) => [hostId, revisionTime]);
+      expect(since).toContainEqual(['h-c', clock.wall - 1]);
     } finally {
       await store.close();
     }

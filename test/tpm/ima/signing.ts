@@ -4,6 +4,7 @@ import type { KeyObject } from 'node:crypto';
 import { p256, p384, p521 } from '@noble/curves/nist.js';
 import { secp256k1 } from '@noble/curves/secp256k1.js';
 
+import { commonName, ext, makeCertificate, SIGNATURE } from '../../support/test-ca.ts';
 import { readImaKey } from '../../../tpm/ima/keyring.ts';
 import type { ImaKey } from '../../../tpm/ima/keyring.ts';
 
@@ -54,6 +55,20 @@ export function ecSigner(name: CurveName): Signer {
 function signerOf(name: string, privateKey: KeyObject, signDigest: Signer['signDigest']): Signer {
   const spki = createPublicKey(privateKey).export({ type: 'spki', format: 'der' });
   return { name, key: readImaKey(spki), spki, privateKey, signDigest };
+}
+
+/** A certificate of a key that an RSA key signed, as kernels take them into `.ima`. */
+export function vouchedFor({ spki }: Signer, by: Signer): Buffer {
+  return makeCertificate({
+    issuer: commonName('vendor'),
+    subject: commonName('host'),
+    notBefore: new Date('2020-01-01'),
+    notAfter: new Date('2040-01-01'),
+    spki,
+    extensions: [ext.aki(Buffer.from(by.key.identifiers[0] ?? '', 'hex'))],
+    signature: SIGNATURE.rsaSha256,
+    signer: by.privateKey,
+  });
 }
 
 /** A signature that node's own implementation makes over a message: it holds `signDigest` to account. */

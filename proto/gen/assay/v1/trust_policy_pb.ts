@@ -507,7 +507,8 @@ export type FileRule = Message<"assay.v1.FileRule"> & {
 
   /**
    * Keys count also that the host added to its keyring .ima while it ran, which the kernel that booted has let in: not one that
-   * kexec started.
+   * kexec started. They count as certificates that a key of the keyrings signed, as the kernel's built-in key: anybody who is
+   * root can extend the PCR by another key.
    *
    * @generated from field: bool trust_host_keys = 4;
    */
