@@ -184,6 +184,8 @@ describe('a change of policy by one replica', () => {
     const random = new SeededRandom(SEED + 1);
     const order = { before: 0, after: 0, fenced: 0 };
     for (let race = 0; race < RACES; race += 1) {
+      // A host has two rounds a second.
+      one.clock.advance(1_000);
       await putPolicy(one.store);
       await caughtUp(two);
       two.services.policies.refresh();

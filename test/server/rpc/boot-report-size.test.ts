@@ -58,7 +58,7 @@ const WORST: readonly MadeEvent[] = [
   ...times(64, (index) => ({
     pcr: 7,
     type: 0x8000_00e0,
-    data: makeVariable(SHIM, WIDE.repeat(1000), Buffer.concat([Buffer.from(OWNER), Buffer.from([index])])),
+    data: makeVariable(SHIM, 'Shim', Buffer.concat([Buffer.from(OWNER), Buffer.from([index])])),
   })),
   ...times(1200, (index) => ({
     pcr: 4,
