@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { filePlan, sha256 } from '../../test/support/measuring-kernel.ts';
+import { filePlan, sha256, violationPlan } from '../../test/support/measuring-kernel.ts';
 import { MeasuringSwtpm } from '../../test/support/measuring-swtpm.ts';
 import type { Swtpm } from '../../test/support/swtpm.ts';
 import { rsaSigner, signV2 } from '../../test/tpm/ima/signing.ts';
@@ -36,6 +36,25 @@ export class DemoImage {
     const plans = SIGNED.map((path) => filePlan(path, path, signV2(signer, 'sha256', sha256(path))));
     await this.#kernel.measure(...plans);
     return SIGNED;
+  }
+
+  /** SHA-256 of the vendor's key, by which a keyring names it. */
+  get key(): string {
+    return signer.key.fingerprint;
+  }
+
+  /** A file of the image with another content, under the signature of the former one. Returns its path. */
+  async runChangedFile(): Promise<string> {
+    const [path] = SIGNED;
+    await this.#kernel.measure(filePlan(path, `${path}, changed`, signV2(signer, 'sha256', sha256(path))));
+    return path;
+  }
+
+  /** A file is written while it is in use. Returns its path. */
+  async writeRunningFile(): Promise<string> {
+    const [, path] = SIGNED;
+    await this.#kernel.measure(violationPlan(path));
+    return path;
   }
 
   async runStrangeFile(): Promise<void> {

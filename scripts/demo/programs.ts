@@ -85,17 +85,28 @@ export class Programs {
   }
 
   /** Watches until the host has a status; its result then. */
-  async untilStatus(
+  untilStatus(host: string, status: AttestationResult['status'], stopped: AbortSignal): Promise<AttestationResult> {
+    return this.#until(host, { name: status, holds: (result) => result.status === status }, stopped);
+  }
+
+  /** Watches until a check says this of the host, such as `FILE_UNKNOWN` with `3: ` where that is observed; its result then. */
+  untilReason(host: string, reason: string, stopped: AbortSignal, observed = ''): Promise<AttestationResult> {
+    const says = ({ checks }: AttestationResult): boolean =>
+      checks.some((check) => check.reason === reason && check.observed.startsWith(observed));
+    return this.#until(host, { name: reason, holds: says }, stopped);
+  }
+
+  async #until(
     host: string,
-    status: AttestationResult['status'],
+    wanted: { readonly name: string; readonly holds: (result: AttestationResult) => boolean },
     stopped: AbortSignal,
   ): Promise<AttestationResult> {
     const client = await this.client();
     const signal = AbortSignal.any([stopped, AbortSignal.timeout(READY_WITHIN)]);
     for await (const notice of client.results.watch({ hosts: [host] }, { signal })) {
-      if (notice.kind === 'change' && notice.result.status === status) return notice.result;
+      if (notice.kind === 'change' && wanted.holds(notice.result)) return notice.result;
     }
-    throw new Error(`the verdict was not ${status} within ${READY_WITHIN / 1000} s`);
+    throw new Error(`the verdict was not ${wanted.name} within ${READY_WITHIN / 1000} s`);
   }
 
   async client(): Promise<AssayClient> {

@@ -1,3 +1,5 @@
+import { setImmediate } from 'node:timers/promises';
+
 import type { Change } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 import { SharedChanges } from './shared-changes.ts';
@@ -84,7 +86,9 @@ export class ChangeFeed {
 
   /** Resolves when there is a change after `revision`, when `timeout` milliseconds are over, or at the abort. */
   async wait(revision: number, options: { readonly timeout: number; readonly signal: AbortSignal }): Promise<void> {
-    if (this.#closed || options.signal.aborted || this.#changes.head > revision) return;
+    if (options.signal.aborted || this.#changes.head > revision) return;
+    // Who is still there when the feed has closed asks again and again: it must not keep the event loop to itself.
+    if (this.#closed) return await setImmediate();
     const { promise, resolve } = Promise.withResolvers<void>();
     const wake = (): void => resolve();
     const timer = setTimeout(wake, options.timeout);
