@@ -2,7 +2,7 @@
  * What the proven entries of a host's list came to under one set of rules: numbers, and the first findings of each kind. It grows
  * with the list and forgets nothing; the order of rounds in which entries came makes no difference.
  */
-import { createHash, hash as oneShotHash } from 'node:crypto';
+import { hash as oneShotHash } from 'node:crypto';
 
 import type { ImaEntry } from '../../tpm/ima/entry.ts';
 import { isFinding, readMeasurement } from '../../tpm/ima/fields.ts';
@@ -234,8 +234,8 @@ function isOfSameEntry(left: RuntimeExample, right: RuntimeExample): boolean {
 
 /** With what no template hash covers: the template's name and the hash that the list claims. */
 function traceOf(before: string, { pcr, template, templateHash, data }: ImaEntry): string {
-  const hash = createHash('sha256').update(`${before} ${pcr} ${data.length} `);
-  return hash.update(templateHash).update(data).update(template.name).digest('hex');
+  const head = Buffer.from(`${before} ${pcr} ${data.length} `);
+  return oneShotHash('sha256', Buffer.concat([head, templateHash, data, Buffer.from(template.name)]), 'hex');
 }
 
 /** Is the template hash that the list claims the one that its data yields? What the TPM holds was followed by the data. */

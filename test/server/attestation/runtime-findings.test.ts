@@ -160,6 +160,24 @@ describe('a list that comes anew and hides what was found', () => {
     host.answer(next);
     expect(failures((await host.agent.expect('result')).result.checks)).toEqual([INCONSISTENT]);
   });
+
+  it('takes the place of nothing while a set that the policy names cannot be read', async () => {
+    const hidden = await hideEvil();
+    const readReferenceDigests = house.store.readReferenceDigests.bind(house.store);
+    await importFiles(house.store, ['good', 'other']);
+    Object.assign(house.store, {
+      readReferenceDigests: async (set: { id: string; version: number }) =>
+        readReferenceDigests({ ...set, version: set.version + 1 }, { limit: 1, after: '' }),
+    });
+    await caughtUp(house);
+    expect(failures((await shownAnew(hidden)).checks)).toContain('runtime.list error REFERENCE_MISSING');
+    Object.assign(house.store, { readReferenceDigests });
+    // Nobody has followed it: all of it is asked for.
+    const next = await host.hurry();
+    expect(next.logs.find(({ kind }) => kind === 'ima')?.offset).toBe(0);
+    host.answer(next, ima(hidden));
+    expect(failures((await host.agent.expect('result')).result.checks)).toContain(UNKNOWN);
+  });
 });
 
 describe('a list that comes anew as it was', () => {
