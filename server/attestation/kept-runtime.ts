@@ -3,11 +3,13 @@ import type { ApplicablePolicy } from '../policy/appraise.ts';
 import type { RuntimeEvidence } from '../policy/appraise-runtime.ts';
 import type { RuntimeJudge } from '../policy/judge-entry.ts';
 import { runtimeRulesOf } from '../policy/policy.ts';
+import { faultsBeside } from '../policy/runtime-state.ts';
 import type { RuntimeState } from '../policy/runtime-state.ts';
 import { EMPTY_TALLY, withFormerFaults } from '../policy/runtime-tally.ts';
 import type { RuntimeTally } from '../policy/runtime-tally.ts';
 import { isDamaged } from '../store/damaged.ts';
 import type { LogStore } from '../store/log-store.ts';
+import type { CheckRecord } from '../store/records.ts';
 import { unevaluated } from '../verifier/finding.ts';
 import type { Finding } from '../verifier/finding.ts';
 import { checkBootOfList } from './boot-of-list.ts';
@@ -36,7 +38,7 @@ export async function judgeKeptRuntime(
 ): Promise<KeptRuntime> {
   const rules = applicable.kind === 'policy' ? runtimeRulesOf(applicable.policy) : null;
   if (applicable.kind !== 'policy' || rules === null) return { evidence: null };
-  const proven = result.checks.some(({ id, outcome }) => id === 'runtime.list' && outcome === 'passed');
+  const proven = result.checks.some(isOfProvenList);
   const { state } = await loadRuntime(services.store, host.id);
   if (!proven || state === null) return unknown('no list that the last quote proved');
   const { resetCount, restartCount } = host.clock;
@@ -61,10 +63,18 @@ async function tallyOf(
   if (state.judge === judge.digest) return withFormerFaults(state.tally, state.former);
   const bytes = keptBytes(runtimes, hostId, state);
   const list = await followKept(runtimes, state, bytes);
-  // Lists from before a resume are gone: what was found in them stands, whoever judges now.
-  return list === null
-    ? null
-    : withFormerFaults(await runtimes.tally(list, { bytes, before: EMPTY_TALLY, judge }), state.former);
+  if (list === null) return null;
+  const tally = await runtimes.tally(list, { bytes, before: EMPTY_TALLY, judge });
+  // Other lists of this reset are gone: what was found in them stands, whoever judges now.
+  return withFormerFaults(tally, faultsBeside(state, tally));
+}
+
+/** What the check of a list says that was followed to the quote. */
+const OF_PROVEN_LISTS: readonly string[] = ['IMA_LIST_INCONSISTENT', 'IMA_ENTRY_UNREADABLE', 'RUNTIME_BANK_WEAK'];
+
+/** An inconsistent list may have been followed in an earlier round alone: then it stands against its host all the same. */
+function isOfProvenList({ id, outcome, reason }: CheckRecord): boolean {
+  return id === 'runtime.list' && (outcome === 'passed' || OF_PROVEN_LISTS.includes(reason));
 }
 
 function unknown(observed: string): { readonly finding: Finding } {

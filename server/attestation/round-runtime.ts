@@ -6,7 +6,7 @@ import type { RuntimeEvidence } from '../policy/appraise-runtime.ts';
 import type { ApplicablePolicy } from '../policy/appraise.ts';
 import type { RuntimeJudge } from '../policy/judge-entry.ts';
 import { runtimeRulesOf } from '../policy/policy.ts';
-import { formerFaults, makeState, readState, tallyOfFaults } from '../policy/runtime-state.ts';
+import { faultsBeside, formerFaults, makeState, readState, tallyOfFaults } from '../policy/runtime-state.ts';
 import type { RuntimeState } from '../policy/runtime-state.ts';
 import { EMPTY_TALLY, withFormerFaults } from '../policy/runtime-tally.ts';
 import type { RuntimeTally } from '../policy/runtime-tally.ts';
@@ -106,7 +106,12 @@ export async function proveRuntime(
     return { ...UNASKED, change: { expected: runtime.sequence, body: bodyOfFormer(runtime.state, quote.clockInfo) } };
   }
   const outcome = await services.judges.of(applicable, rules);
-  if (outcome.kind === 'missing') return unjudged(missingReferences(outcome.names));
+  if (outcome.kind === 'missing') {
+    const unproven = unjudged(missingReferences(outcome.names));
+    // What nobody followed does not take the place of the list that a checkpoint is of.
+    const replaced = runtime.state !== null && isOfWholeList(round);
+    return replaced ? { ...unproven, change: { expected: runtime.sequence, keepBytes: 0 } } : unproven;
+  }
   using _turn = await services.turns.take();
   const list = new ListRound(services, context, round, outcome.judge);
   try {
@@ -129,6 +134,10 @@ function bodyOfFormer(
   return JSON.stringify(makeState({ resetCount, restartCount, ...begin, former }));
 }
 
+function isOfWholeList({ logs }: RuntimeRound): boolean {
+  return logs.some(({ kind, offset }) => kind === 'ima' && offset === 0);
+}
+
 function unjudged(finding: Finding, tally: RuntimeTally | null = null): RuntimeProof {
   return { ...UNASKED, evidence: { kind: 'unproven', finding, absent: false, tally } };
 }
@@ -146,7 +155,6 @@ function missingReferences(names: readonly string[]): Finding {
 interface Start {
   readonly from: ImaCheckpoint;
   readonly tally: RuntimeTally;
-  readonly former: RuntimeTally['faults'];
   readonly pcrs: readonly number[];
 }
 
@@ -157,14 +165,14 @@ class ListRound {
   readonly #judge: RuntimeJudge;
   /** The part of the list that came with this round. */
   readonly #part: LogPart | undefined;
-  /** The list came from its start: what was kept is gone. */
+  /** The list came from its start, in the place of what was kept. */
   readonly #anew: boolean;
-  /** What is kept of this reset, and of this boot. */
+  /** What is kept of this reset, and of it where its list is kept too and goes on. */
   readonly #ofReset: RuntimeState | null;
-  readonly #ofBoot: RuntimeState | null;
-  readonly #start: Start;
+  readonly #ofList: RuntimeState | null;
   /** Bytes of the list of this boot that are kept. */
   readonly #kept: number;
+  readonly #start: Start;
 
   constructor(services: RuntimeServices, context: RuntimeContext, round: RuntimeRound, judge: RuntimeJudge) {
     this.#services = services;
@@ -172,14 +180,16 @@ class ListRound {
     this.#round = round;
     this.#judge = judge;
     this.#part = round.logs.find(({ kind }) => kind === 'ima');
-    this.#anew = this.#part?.offset === 0;
+    this.#anew = isOfWholeList(round);
     const { resetCount, restartCount } = round.verified.quote.clockInfo;
     const { state } = context.runtime;
     this.#ofReset = state?.resetCount === resetCount ? state : null;
-    this.#ofBoot = this.#ofReset?.restartCount === restartCount ? this.#ofReset : null;
     const size = context.logs.find(({ kind }) => kind === 'ima')?.size ?? 0;
     this.#kept = isOtherBoot(context.host.clock, round.verified.quote.clockInfo) ? 0 : size;
-    this.#start = this.#startOf(this.#ofReset);
+    const ofBoot = this.#ofReset?.restartCount === restartCount ? this.#ofReset : null;
+    const goesOn = ofBoot !== null && !this.#anew && parseCheckpoint(ofBoot.checkpoint).offset <= this.#kept;
+    this.#ofList = goesOn ? ofBoot : null;
+    this.#start = this.#startOf(this.#ofList);
   }
 
   async run(): Promise<RuntimeProof> {
@@ -190,7 +200,7 @@ class ListRound {
     if (pcrs === null || selected.length === 0) {
       const proof = unjudged(explainFollowed.notQuoted(), this.#judgedBefore());
       // The list that a checkpoint was of is replaced all the same.
-      return this.#anew ? { ...proof, change: this.#changeTo(this.#left()) } : proof;
+      return this.#anew ? { ...proof, change: this.#unmoved() } : proof;
     }
     const followed = await followList({
       pcrs,
@@ -211,14 +221,9 @@ class ListRound {
 
   /** Only a list of this boot, judged by the same judge, is taken up where it was left. */
   #startOf(state: RuntimeState | null): Start {
-    const pcrs = state?.pcrs ?? [IMA_PCR];
-    // After a restart the PCRs may begin anew, but what was found in this reset stands, whoever judged it.
-    const former = formerFaults(state, this.#round.verified.quote.clockInfo);
-    const begin = { from: EMPTY_CHECKPOINT, tally: EMPTY_TALLY, pcrs, former };
-    if (state === null || this.#ofBoot === null || this.#anew || state.judge !== this.#judge.digest) return begin;
-    const { tally } = state;
-    const from = parseCheckpoint(state.checkpoint);
-    return from.offset > this.#kept ? begin : { from, tally, former, pcrs };
+    const pcrs = this.#ofReset?.pcrs ?? [IMA_PCR];
+    if (state?.judge !== this.#judge.digest) return { from: EMPTY_CHECKPOINT, tally: EMPTY_TALLY, pcrs };
+    return { from: parseCheckpoint(state.checkpoint), tally: state.tally, pcrs };
   }
 
   readonly #bytes = (offset: number): AsyncIterable<Uint8Array> => {
@@ -248,16 +253,18 @@ class ListRound {
   }
 
   /**
-   * Faults of lists that are gone. After a resume the kernel's list goes on: where the one of before is its beginning, whose values
-   * were proven then, every entry of it is judged here again, and nothing of it is gone.
+   * Faults of lists that are gone. The list of before is usually the beginning of one that came anew: as far as it is, its entries are
+   * judged here again. What was found in it and is not found again stays.
    */
   async #formerBeside({ checkpoint }: ProvenList): Promise<RuntimeTally['faults']> {
     const state = this.#ofReset;
-    if (state === null || this.#ofBoot !== null) return this.#start.former;
+    if (state === null) return {};
+    if (this.#start.from.offset > 0 || Object.keys(state.tally.faults).length === 0) return state.former;
     const { offset } = parseCheckpoint(state.checkpoint);
-    if (offset === 0 || offset > checkpoint.offset) return this.#start.former;
-    const begins = await followToCheckpoint(this.#services, state, this.#bytes);
-    return begins === null ? this.#start.former : state.former;
+    const begins = offset > checkpoint.offset ? null : await followToCheckpoint(this.#services, state, this.#bytes);
+    if (begins === null) return faultsBeside(state, EMPTY_TALLY);
+    const options = { bytes: this.#bytes, before: EMPTY_TALLY, judge: this.#judge };
+    return faultsBeside(state, await this.#services.tally(begins, options));
   }
 
   #explain(followed: Exclude<FollowedList, { readonly kind: 'proven' }>): RuntimeProof {
@@ -271,28 +278,33 @@ class ListRound {
     const proof = { evidence: { kind: 'unproven', finding, absent, tally } as const, torn: false, askAgain: false };
     if (followed.kind === 'uncovered') {
       const more = followed.pcrs.some((pcr) => !this.#start.pcrs.includes(pcr));
-      // What these entries are is not known before their PCRs are proven: they are kept, and followed from here again.
-      const change = more ? this.#changeTo({ ...this.#left(), pcrs: followed.pcrs }) : this.#fence();
-      return { ...proof, change, askAgain: more };
+      // What these entries are is not known before their PCRs are proven.
+      return { ...proof, change: this.#unmoved(more ? followed.pcrs : this.#start.pcrs), askAgain: more };
     }
-    if (followed.kind === 'empty') return { ...proof, change: this.#changeTo({ ...this.#left() }) };
+    if (followed.kind === 'empty') return { ...proof, change: this.#unmoved() };
     // Bytes that explain nothing are not kept: they are asked for again from where the list was proven.
-    const keepBytes = this.#anew || this.#ofBoot === null ? 0 : parseCheckpoint(this.#ofBoot.checkpoint).offset;
-    const change = { ...(this.#anew ? this.#changeTo(this.#left()) : this.#fence()), keepBytes };
+    const keepBytes = this.#ofList === null ? 0 : parseCheckpoint(this.#ofList.checkpoint).offset;
+    const change = { ...(this.#anew ? this.#unmoved() : this.#fence()), keepBytes };
     return { ...proof, change, torn: unreadable === '' };
   }
 
-  /** The start as it is kept, where nothing was proven behind it. */
-  #left(): Pick<RuntimeState, 'checkpoint' | 'pcrs' | 'tally' | 'former'> {
-    const { from, tally, former, pcrs } = this.#start;
-    return { checkpoint: formatCheckpoint(from), pcrs, tally, former };
+  /** Nothing was proven: what was found before stays with the list that it was found in, beside no bytes that are not of it. */
+  #unmoved(pcrs = this.#start.pcrs): RuntimeChange {
+    const state = this.#ofReset;
+    if (state === null) {
+      return this.#changeTo({ checkpoint: formatCheckpoint(EMPTY_CHECKPOINT), pcrs, tally: EMPTY_TALLY, former: {} });
+    }
+    const change =
+      pcrs === this.#start.pcrs ? this.#fence() : { ...this.#fence(), body: JSON.stringify({ ...state, pcrs }) };
+    return this.#ofList === null ? { ...change, keepBytes: 0 } : change;
   }
 
-  /** What was found in this reset, in the present list only by this judge; null where that is nothing. */
+  /** What was found in this reset, in a list that is here only by this judge; null where that is nothing. */
   #judgedBefore(): RuntimeTally | null {
     const state = this.#ofReset;
-    if (state?.judge === this.#judge.digest) return withFormerFaults(state.tally, state.former);
-    return tallyOfFaults(this.#start.former);
+    if (state === null) return null;
+    if (state.judge === this.#judge.digest) return withFormerFaults(state.tally, state.former);
+    return tallyOfFaults(this.#ofList === null ? withFormerFaults(state.tally, state.former).faults : state.former);
   }
 
   #fence(): RuntimeChange {

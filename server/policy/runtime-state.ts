@@ -3,7 +3,7 @@ import { hash as oneShotHash } from 'node:crypto';
 import type { ReferenceVersion } from '../store/reference-store.ts';
 import type { RuntimeRecord } from '../store/log-store.ts';
 import type { RuntimeRules } from './runtime-rules.ts';
-import { EMPTY_TALLY, withFormerFaults } from './runtime-tally.ts';
+import { EMPTY_TALLY, lostFaults, withFormerFaults } from './runtime-tally.ts';
 import type { RuntimeTally } from './runtime-tally.ts';
 
 /** How an entry is judged, and what is kept of it: another one judges every list anew from its start. */
@@ -23,8 +23,8 @@ export interface RuntimeState {
   readonly judge: string;
   readonly tally: RuntimeTally;
   /**
-   * Faults of lists from before a restart of the same reset, by the judges of then: those lists are gone, so that no other judge can
-   * look at them, and what was found is not.
+   * Faults of lists of the same reset that others took the place of, by the judges of then: those lists are gone, so that no other
+   * judge can look at them, and what was found is not.
    */
   readonly former: RuntimeTally['faults'];
 }
@@ -38,6 +38,17 @@ export function formerFaults(
 ): RuntimeTally['faults'] {
   if (state?.resetCount !== resetCount) return {};
   return state.restartCount === restartCount ? state.former : withFormerFaults(state.tally, state.former).faults;
+}
+
+/**
+ * What was found in this reset and not `again`, which is what the beginning of a list comes to that takes the place of the one of
+ * before. Only where that is the same list, byte by byte, another judge may find less in it: a host can show one that leads to the same
+ * PCR values and hides what was found.
+ */
+export function faultsBeside({ tally, former }: RuntimeState, again: RuntimeTally): RuntimeTally['faults'] {
+  if (again.trace === tally.trace) return former;
+  const faults = lostFaults(lostFaults(tally.faults, again.faults), former);
+  return withFormerFaults({ ...EMPTY_TALLY, faults }, former).faults;
 }
 
 /** Faults without a list; null where there are none. */

@@ -55,6 +55,8 @@ export interface RuntimeTally {
   /** Kernels that were started after the first one. */
   readonly laterKernels: number;
   readonly hostKeys: readonly HostKeyRecord[];
+  /** Of every byte that was counted, in whatever rounds it came: another trace is another list, also where the TPM holds the same. */
+  readonly trace: string;
 }
 
 export const EMPTY_TALLY: RuntimeTally = {
@@ -73,6 +75,7 @@ export const EMPTY_TALLY: RuntimeTally = {
   bootAggregate: null,
   laterKernels: 0,
   hostKeys: [],
+  trace: '',
 };
 
 /** Findings of one kind that are kept one by one. */
@@ -93,6 +96,7 @@ export class RuntimeTallier {
   readonly #hostKeys: HostKeyRecord[];
   #bootAggregate: string | null;
   #laterKernels: number;
+  #trace: string;
 
   constructor(before: RuntimeTally) {
     this.#counts = { ...before.counts };
@@ -107,6 +111,7 @@ export class RuntimeTallier {
     this.#hostKeys = [...before.hostKeys];
     this.#bootAggregate = before.bootAggregate;
     this.#laterKernels = before.laterKernels;
+    this.#trace = before.trace;
   }
 
   get hostKeys(): readonly HostKeyRecord[] {
@@ -116,6 +121,7 @@ export class RuntimeTallier {
   /** Takes the next entry of the list. */
   add(entry: ImaEntry, judged: JudgedEntry): void {
     const counts = this.#counts;
+    this.#trace = traceOf(this.#trace, entry);
     switch (judged.kind) {
       case 'file':
         counts.files += 1;
@@ -148,6 +154,7 @@ export class RuntimeTallier {
       bootAggregate: this.#bootAggregate,
       laterKernels: this.#laterKernels,
       hostKeys: this.#hostKeys,
+      trace: this.#trace,
     };
   }
 
@@ -208,6 +215,27 @@ export function withFormerFaults(present: RuntimeTally, former: RuntimeTally['fa
     });
   }
   return { ...present, faults: Object.fromEntries(faults) };
+}
+
+/** What is among these faults and is not found again: whole entries are compared, as far as they are kept. */
+export function lostFaults(before: RuntimeTally['faults'], again: RuntimeTally['faults']): RuntimeTally['faults'] {
+  const lost = Object.entries(before).flatMap(([reason, { count, examples }]) => {
+    const found = again[reason as RuntimeReason] ?? { count: 0, examples: [] };
+    const gone = examples.filter((example) => !found.examples.some((other) => isOfSameEntry(example, other)));
+    const missing = Math.max(count - found.count, gone.length);
+    return missing > 0 ? [[reason, { count: missing, examples: gone }] as const] : [];
+  });
+  return Object.fromEntries(lost);
+}
+
+function isOfSameEntry(left: RuntimeExample, right: RuntimeExample): boolean {
+  return left.entry === right.entry && left.path === right.path && left.digest === right.digest;
+}
+
+/** With what no template hash covers: the template's name and the hash that the list claims. */
+function traceOf(before: string, { pcr, template, templateHash, data }: ImaEntry): string {
+  const head = Buffer.from(`${before} ${pcr} ${data.length} `);
+  return oneShotHash('sha256', Buffer.concat([head, templateHash, data, Buffer.from(template.name)]), 'hex');
 }
 
 /** Is the template hash that the list claims the one that its data yields? What the TPM holds was followed by the data. */

@@ -1,0 +1,234 @@
+/** What was found stays until a reset, also where the host shows its list once more: what no template hash covers is its word alone. */
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { Reappraiser } from '../../../server/attestation/reappraiser.ts';
+import { readState } from '../../../server/policy/runtime-state.ts';
+import type { ResultRecord } from '../../../server/store/records.ts';
+import { failures, MeasuredHost, putRules } from '../../support/measured-host.ts';
+import { filePlan, MeasuringKernel } from '../../support/measuring-kernel.ts';
+import { FILES, importFiles } from '../../support/runtime-policy.ts';
+import { caughtUp } from '../../support/stream-agent.ts';
+import { openHouse } from '../../support/test-service.ts';
+import type { House } from '../../support/test-service.ts';
+import { makeRecord } from '../../tpm/ima/list-builder.ts';
+
+let house: House;
+let host: MeasuredHost;
+const good = (path: string) => filePlan(path, 'good');
+const evil = (path = '/tmp/evil') => filePlan(path, 'evil');
+const strict = { ...FILES, referenceSets: ['referenceSets/base'] };
+const INCONSISTENT = 'runtime.list failed IMA_LIST_INCONSISTENT';
+const UNKNOWN = 'runtime.files failed FILE_UNKNOWN';
+
+beforeEach(async () => {
+  house = await openHouse();
+  await importFiles(house.store, ['good']);
+  await importFiles(house.store, ['good', 'evil'], 'wide');
+  await putRules(house, { files: strict });
+  host = await MeasuredHost.enrolled(house);
+});
+afterEach(async () => {
+  await host[Symbol.asyncDispose]();
+  await house[Symbol.asyncDispose]();
+  expect(house.faults).toEqual([]);
+});
+
+const ima = (data: Buffer) => ({ logs: [{ kind: 'ima', data, offset: 0 } as const] });
+const stateOf = async () => readState(await house.store.getRuntime(host.machine.id));
+
+/** The agent comes anew and says that the TPM was reset, which it was not: it is asked for the whole list. */
+async function pretendReset() {
+  await host.reconnect({ boot: { resetCount: 99, restartCount: 0 } });
+  const challenge = await host.agent.challenge();
+  expect(challenge.selection).toBe('all');
+  return challenge;
+}
+
+/** What the host shows then, as its list or as that of its kernel. */
+async function shownAnew(list = host.kernel.list): Promise<ResultRecord> {
+  host.answer(await pretendReset(), ima(list));
+  return (await host.agent.expect('result')).result;
+}
+
+/** Three times in a row the whole list is asked for, and what comes explains nothing. */
+async function nothingExplained(): Promise<ResultRecord> {
+  for (let attempt = 1; attempt <= 3; attempt++) {
+    host.answer(await pretendReset(), ima(Buffer.alloc(400, 0xee)));
+    expect((await host.agent.expect('torn')).attempt).toBe(attempt);
+    house.clock.advance(2_000);
+  }
+  return (await host.agent.expect('result')).result;
+}
+
+/** The machine is suspended, and the round that shows it is over. */
+async function resume(): Promise<void> {
+  host.machine.tpm.resume();
+  await host.next({ logs: [] });
+}
+
+async function allowEvil(): Promise<void> {
+  await putRules(house, { files: { ...FILES, referenceSets: ['referenceSets/wide'] } });
+  await caughtUp(house);
+}
+
+/** A list with a template hash that its data does not yield. */
+async function showInconsistent(): Promise<void> {
+  const list = Buffer.concat([
+    host.kernel.list,
+    makeRecord({ ...good('/usr/bin/a'), claimedHash: Buffer.alloc(20, 7) }),
+  ]);
+  host.kernel.measure(good('/usr/bin/a'));
+  expect(failures((await host.round(ima(list))).checks)).toEqual([INCONSISTENT]);
+}
+
+/** The same list for the TPM: an entry says that it is of a template which nobody knows. */
+async function hideEvil(): Promise<Buffer> {
+  const before = host.kernel.list;
+  host.kernel.measure(evil());
+  expect(failures((await host.round()).checks)).toEqual([UNKNOWN]);
+  return Buffer.concat([before, makeRecord({ ...evil(), template: 'ima-new' })]);
+}
+
+describe('a list that comes anew and hides what was found', () => {
+  const ways = [
+    ['where the host says that it was reset', shownAnew],
+    [
+      'after a resume',
+      async () => {
+        await resume();
+        return host.round();
+      },
+    ],
+  ] as const;
+
+  it.each(ways)('has its inconsistency all the same %s', async (_name, show) => {
+    await showInconsistent();
+    const result = await show();
+    expect(result.status).toBe('contraindicated');
+    expect(failures(result.checks)).toEqual([INCONSISTENT]);
+    expect((await stateOf())?.former.IMA_LIST_INCONSISTENT?.count).toBe(1);
+    // Nor do clean rounds end it, and it is counted once.
+    host.kernel.measure(good('/usr/bin/b'));
+    expect((await host.next()).revision).toBe(result.revision);
+    await resume();
+    expect(failures((await host.round()).checks)).toEqual([INCONSISTENT]);
+    expect((await stateOf())?.former.IMA_LIST_INCONSISTENT?.count).toBe(1);
+    // A reset does.
+    host.machine.tpm.reset();
+    host.kernel = new MeasuringKernel(host.machine.tpm);
+    await host.next({ logs: [] });
+    expect((await host.round()).status).toBe('affirming');
+  });
+
+  it('has a file that it calls something else now', async () => {
+    const hidden = await hideEvil();
+    expect(failures((await shownAnew(hidden)).checks)).toContain(UNKNOWN);
+    // The true list again: the file ran once, and no more than what was made up beside it is added.
+    expect(failures((await shownAnew()).checks)).toContain(UNKNOWN);
+    for (const list of [hidden, host.kernel.list, hidden]) {
+      // oxlint-disable-next-line no-await-in-loop -- one after another is the point
+      await shownAnew(list);
+    }
+    expect((await stateOf())?.former.FILE_UNKNOWN?.count).toBe(1);
+  });
+
+  it.each([
+    ['while the host says that it was reset', shownAnew],
+    [
+      'while the machine was suspended',
+      async (list: Buffer) => {
+        await resume();
+        return host.round(ima(list));
+      },
+    ],
+  ])('hides no file behind rules that change %s', async (_name, show) => {
+    const hidden = await hideEvil();
+    await putRules(house, { files: { ...strict, message: 'other words' } });
+    await caughtUp(house);
+    expect(failures((await show(hidden)).checks)).toContain(UNKNOWN);
+  });
+
+  it('ends nothing where it explains nothing', async () => {
+    await showInconsistent();
+    const { checkpoint } = (await stateOf()) ?? {};
+    const result = await nothingExplained();
+    expect(failures(result.checks)).toContain(INCONSISTENT);
+    // What was proven stays, and none of the other bytes do.
+    expect((await stateOf())?.checkpoint).toBe(checkpoint);
+    const next = await host.hurry();
+    expect(next.logs.find(({ kind }) => kind === 'ima')?.offset).toBe(0);
+    host.answer(next);
+    expect(failures((await host.agent.expect('result')).result.checks)).toEqual([INCONSISTENT]);
+  });
+
+  it('takes the place of nothing while a set that the policy names cannot be read', async () => {
+    const hidden = await hideEvil();
+    const readReferenceDigests = house.store.readReferenceDigests.bind(house.store);
+    await importFiles(house.store, ['good', 'other']);
+    Object.assign(house.store, {
+      readReferenceDigests: async (set: { id: string; version: number }) =>
+        readReferenceDigests({ ...set, version: set.version + 1 }, { limit: 1, after: '' }),
+    });
+    await caughtUp(house);
+    expect(failures((await shownAnew(hidden)).checks)).toContain('runtime.list error REFERENCE_MISSING');
+    Object.assign(house.store, { readReferenceDigests });
+    // Nobody has followed it: all of it is asked for.
+    const next = await host.hurry();
+    expect(next.logs.find(({ kind }) => kind === 'ima')?.offset).toBe(0);
+    host.answer(next, ima(hidden));
+    expect(failures((await host.agent.expect('result')).result.checks)).toContain(UNKNOWN);
+  });
+});
+
+describe('a list that comes anew as it was', () => {
+  it('is counted once, and rules that allow what it holds clear the host', async () => {
+    host.kernel.measure(evil());
+    expect((await host.round()).status).toBe('contraindicated');
+    const result = await shownAnew();
+    expect(failures(result.checks)).toEqual([UNKNOWN]);
+    const state = await stateOf();
+    expect([state?.former, state?.tally.faults.FILE_UNKNOWN?.count]).toEqual([{}, 1]);
+    await allowEvil();
+    expect((await shownAnew()).status).toBe('affirming');
+  });
+
+  it('is judged anew also after one that explained nothing', async () => {
+    host.kernel.measure(evil());
+    expect((await host.round()).status).toBe('contraindicated');
+    const result = await nothingExplained();
+    expect(failures(result.checks)).toContain(UNKNOWN);
+    await allowEvil();
+    // Rules of now say nothing of a list that is not there.
+    expect(failures((await host.next()).checks)).toEqual([]);
+  });
+});
+
+describe('a host that is not there', () => {
+  it.each([
+    ['cannot be read', 'IMA_ENTRY_UNREADABLE', { ...good('/usr/bin/a'), template: 'ima-new' }],
+    ['is inconsistent', 'IMA_LIST_INCONSISTENT', { ...good('/usr/bin/a'), claimedHash: Buffer.alloc(20, 7) }],
+  ])('keeps what stands against it under other rules where an entry %s', async (_name, reason, plan) => {
+    const errors: unknown[] = [];
+    await using reappraiser = closing(
+      new Reappraiser({ services: house.services, onError: (error) => errors.push(error) }),
+    );
+    host.kernel.measure(evil());
+    const list = Buffer.concat([host.kernel.list, makeRecord(plan)]);
+    host.kernel.extend({ ...good('/usr/bin/a'), template: plan.template });
+    const first = await host.round(ima(list));
+    expect(first.status).toBe('contraindicated');
+    await host.agent[Symbol.asyncDispose]();
+    await putRules(house, { files: { ...strict, message: 'other words' } });
+    while ((await reappraiser.judgePage()) > 0);
+    const result = await house.store.getResult(host.machine.id);
+    expect(result?.status).toBe('contraindicated');
+    expect(failures(result?.checks ?? [])).toEqual(failures(first.checks));
+    expect(failures(first.checks).some((line) => line.endsWith(reason))).toBe(true);
+    expect(result?.revision).not.toBe(first.revision);
+    expect(errors).toEqual([]);
+  });
+});
+
+function closing(reappraiser: Reappraiser): Reappraiser & AsyncDisposable {
+  return Object.assign(reappraiser, { [Symbol.asyncDispose]: () => reappraiser.close() });
+}
