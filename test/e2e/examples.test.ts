@@ -48,6 +48,11 @@ describe.runIf(built.length > 0)('of the clients from examples/', () => {
         await deployment.operator.hosts.update(host.id, { labels: { for: language } });
         host.runAgent();
         await deployment.result(host.id, 'affirmed host', ({ status }) => status === 'AFFIRMING');
+        // The index of placement is a moment behind, and a client may be quicker.
+        const select = ['placement', 'select', '--profile', profile];
+        await eventually('selectable host', async () =>
+          (await deployment.assay(...select)).code === 0 ? true : undefined,
+        );
       });
 
       afterAll(() => host?.[Symbol.asyncDispose]());
