@@ -1,10 +1,8 @@
-import { TPM_ALG_SHA256 } from '../../../tpm/structures/constants.ts';
-import type { ProvenPcrValues } from '../../../tpm/crypto/pcr.ts';
 import { appraise } from '../../../server/policy/appraise.ts';
 import type { AppraisalInput } from '../../../server/policy/appraise.ts';
 import { compileExpression } from '../../../server/policy/compile-expression.ts';
 import { ExpressionProblem } from '../../../server/policy/expression-syntax.ts';
-import { NO_POLICY_QUOTE } from '../../../server/policy/policy.ts';
+import { BASE, judgedBy, policy } from '../../server/policy/appraisal-input.ts';
 import type { SeededRandom } from '../../support/seeded-random.ts';
 import { mutant } from '../mutate.ts';
 import { BrokenPromise, reader } from '../target.ts';
@@ -66,33 +64,12 @@ function sentence(random: SeededRandom, depth: number): string {
 }
 
 /** A host of which next to nothing is known: no expression over it may be anything but its own outcome. */
-function inputFor(expression: string, pcrs: ProvenPcrValues | null): AppraisalInput {
+function inputFor(expression: string): AppraisalInput {
   const rule = { id: 'fuzz', expression, claim: 'executables', severity: 'contraindicated', message: '' } as const;
-  const policy = {
-    id: 'fuzz',
-    description: '',
-    selector: null,
-    precedence: 0,
-    quote: NO_POLICY_QUOTE,
-    pcrRules: [],
-    expressions: [rule],
-  };
   return {
-    applicable: { kind: 'policy', policy, version: 1, references: [] },
-    epochs: { policy: 1, endorsement: 1 },
-    findings: [],
-    pcrs,
-    boot: { kind: 'none' },
-    runtime: null,
-    banks: new Set([TPM_ALG_SHA256]),
-    banksProven: true,
-    endorsed: true,
-    revoked: null,
-    standing: [],
-    akName: '',
-    firmwareVersion: 1n,
-    resetCount: 3,
-    restartCount: 0,
+    ...BASE,
+    ...judgedBy({ ...policy([{}]), pcrRules: [], expressions: [rule] }),
+    pcrs: null,
     facts: {
       host: { nodeName: '', labels: { role: 'compute', a: 'x1' }, admission: 'inventory', eks: [] },
       certified: false,
@@ -108,7 +85,7 @@ export function expressionTargets(): Readonly<Record<string, () => Target>> {
         const text = input.toString('utf8');
         const { pcrs, bootPcrs } = compileExpression(text);
         if (pcrs.some(({ index }) => !(index >= 0 && index <= 23))) throw new BrokenPromise('a PCR that is none');
-        const { status, checks } = appraise(inputFor(text, null));
+        const { status, checks } = appraise(inputFor(text));
         const check = checks.find(({ id }) => id === 'expression.fuzz');
         if (check === undefined) throw new BrokenPromise('an expression that nobody judged');
         if (check.outcome !== 'passed' && status === 'affirming') throw new BrokenPromise('affirmed all the same');
