@@ -102,7 +102,7 @@ export class SignatureLists {
     return (this.#signatures ??= this.#lists.flatMap(signaturesOf));
   }
 
-  /** Is there an entry of these bytes, of that owner or of any? Asked for each of thousands, in a log that somebody made. */
+  /** Is there an entry of these bytes, of that owner or of any? Asked for each authority, of which a made log has hundreds beside thousands of entries. */
   has(owner: string | undefined, data: Buffer): boolean {
     this.#known ??= new Set(
       this.signatures.flatMap((entry) => [entryKey(entry.owner, entry.data), entryKey('', entry.data)]),

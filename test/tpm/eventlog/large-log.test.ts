@@ -4,23 +4,24 @@ import { expect, test } from 'vitest';
 import { parseEventLog } from '../../../tpm/eventlog/parse.ts';
 import { readEventLog } from '../../../tpm/eventlog/read-event-log.ts';
 import { readSigners } from '../../../tpm/eventlog/signers.ts';
-import { EFI_IMAGE_SECURITY_DATABASE, SHIM_LOCK } from '../../../tpm/eventlog/uefi-variable.ts';
 import { TPM_ALG_SHA256 } from '../../../tpm/structures/constants.ts';
-import {
-  makeEvent,
-  makeHeader,
-  makeLog,
-  makeSha1Event,
-  makeSignatureList,
-  makeVariable,
-  SHA256_TYPE,
-  u32,
-} from './make-log.ts';
+import { makeEvent, makeHeader, makeLog, makeSha1Event, makeSignatureList, SHA256_TYPE, u32 } from './make-log.ts';
 import type { MadeEvent } from './make-log.ts';
+import {
+  authority,
+  db,
+  read,
+  replaced,
+  SECURITY,
+  separator,
+  SHIM,
+  signed,
+  used,
+  variable,
+} from './make-secure-boot.ts';
 
 const COUNT = 6_000;
 const BANKS = [TPM_ALG_SHA256];
-const separator: MadeEvent = { pcr: 7, type: 4, data: Buffer.alloc(4) };
 const events = (make: (index: number) => MadeEvent): readonly MadeEvent[] =>
   Array.from({ length: COUNT }, (_, index) => make(index));
 
@@ -35,32 +36,20 @@ function timeOf(log: Buffer): number {
 }
 
 const entry = (index: number): Buffer => Buffer.concat([u32(index), Buffer.alloc(28, 7)]);
-const db = makeSignatureList(
-  SHA256_TYPE,
-  Array.from({ length: 12_000 }, (_, index) => entry(index + COUNT)),
+/** Without the first {@link COUNT} entries. */
+const full = variable(
+  SECURITY,
+  'db',
+  makeSignatureList(
+    SHA256_TYPE,
+    Array.from({ length: 12_000 }, (_, index) => entry(index + COUNT)),
+  ),
 );
-const owner = Buffer.alloc(16, 1);
+const ofDb = (index: number): MadeEvent => authority(SECURITY, 'db', signed(entry(index)));
 
 test.each<[string, readonly MadeEvent[]]>([
-  [
-    'thousands of authorities beside a db of thousands of entries',
-    [
-      { pcr: 7, type: 0x8000_0001, data: makeVariable(EFI_IMAGE_SECURITY_DATABASE, 'db', db) },
-      separator,
-      ...events((index) => ({
-        pcr: 7,
-        type: 0x8000_00e0,
-        data: makeVariable(EFI_IMAGE_SECURITY_DATABASE, 'db', Buffer.concat([owner, entry(index)])),
-      })),
-    ],
-  ],
-  [
-    'thousands of authorities of shim',
-    [
-      separator,
-      ...events((index) => ({ pcr: 7, type: 0x8000_00e0, data: makeVariable(SHIM_LOCK, 'MokListRT', entry(index)) })),
-    ],
-  ],
+  ['thousands of authorities beside a db of thousands of entries', [full, separator, ...events(ofDb)]],
+  ['thousands of authorities of shim', [separator, ...events((index) => authority(SHIM, 'MokListRT', entry(index)))]],
   [
     'thousands of command lines',
     events((index) => ({
@@ -89,6 +78,17 @@ test.each<[string, readonly MadeEvent[]]>([
   },
   60_000,
 );
+
+test.each([
+  [256, []],
+  [257, ['SECURE_BOOT_TOO_MANY_AUTHORITIES']],
+  [COUNT, ['SECURE_BOOT_TOO_MANY_AUTHORITIES']],
+])('of %i authorities at most 256 are read, each found in a db of thousands', (count, codes) => {
+  const many = Array.from({ length: count }, (_, index) => ofDb(index + COUNT));
+  const { state, findings } = read([...replaced(db, full).filter((event) => event !== used), ...many]);
+  expect(state.authorities.map(({ inDb }) => inDb)).toEqual(Array.from({ length: 256 }, () => true));
+  expect(findings.map(({ code }) => code)).toEqual(codes);
+});
 
 test.each<[string, (index: number) => Buffer, Buffer]>([
   [

@@ -1,8 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { checkEvents } from '../../../tpm/eventlog/check-events.ts';
-import { parseEventLog } from '../../../tpm/eventlog/parse.ts';
-import { readSecureBoot } from '../../../tpm/eventlog/secure-boot.ts';
-import { SHA256_TYPE, X509_TYPE, makeLog, makeSignatureList, sha256 } from './make-log.ts';
+import { X509_TYPE, makeSignatureList, sha256 } from './make-log.ts';
 import type { MadeEvent } from './make-log.ts';
 import {
   SECURITY,
@@ -90,38 +87,5 @@ describe('shim', () => {
     expect(read([...honest, list]).state.mokMeasurements).toEqual([
       { event: 8, name: 'MokListX', digests: [expect.anything(), sha256(Buffer.from('content'))] },
     ]);
-  });
-});
-
-describe('a log that somebody made to keep its reader busy', () => {
-  const digestOf = (number: number): Buffer => {
-    const bytes = Buffer.alloc(32);
-    bytes.writeUInt32LE(number);
-    return bytes;
-  };
-  const COUNT = 16_000;
-  const entries = Array.from({ length: COUNT }, (_, index) => digestOf(index + 1));
-  const full = variable(SECURITY, 'db', makeSignatureList(SHA256_TYPE, entries));
-
-  test('of thousands of entries and thousands of authorities has an error, and is read in no time', () => {
-    const unknown = Array.from({ length: COUNT }, (_, index) =>
-      authority(SECURITY, 'db', signed(digestOf(index + COUNT + 1))),
-    );
-    const log = checkEvents(parseEventLog(makeLog([...replaced(db, full), ...unknown], [0xb])));
-    const before = process.cpuUsage();
-    const { state, findings } = readSecureBoot(log);
-    const { user } = process.cpuUsage(before);
-    // Looking through the whole of db for each authority took seventeen.
-    expect(user / 1e6).toBeLessThan(3);
-    expect(state.authorities).toHaveLength(256);
-    expect(findings.map(({ code }) => code)).toContain('SECURE_BOOT_TOO_MANY_AUTHORITIES');
-  });
-
-  test('of 256 authorities is read in full', () => {
-    const many = entries.slice(0, 256).map((entry) => authority(SECURITY, 'db', signed(entry)));
-    const { state, findings } = read([...replaced(db, full).filter((event) => event !== used), ...many]);
-    expect(state.authorities).toHaveLength(256);
-    expect(state.authorities.every(({ inDb }) => inDb === true)).toBe(true);
-    expect(findings).toEqual([]);
   });
 });
