@@ -120,6 +120,22 @@ const lists: readonly Expected[] = [
     violations: 2,
   },
   {
+    scene: 'minimal-kexec-silent',
+    entries: 27,
+    templates: { 'ima-sig': 27 },
+    modes: MINIMAL,
+    aggregate: 'sha256 PCR0-9',
+    violations: 0,
+  },
+  {
+    scene: 'minimal-kexec-late/before',
+    entries: 63,
+    templates: { 'ima-sig': 63 },
+    modes: MINIMAL,
+    aggregate: 'sha256 PCR0-9',
+    violations: 0,
+  },
+  {
     scene: 'minimal-kexec-other-template',
     entries: 27,
     templates: { 'ima-sig': 14, 'ima-ngv2': 13 },
