@@ -3,7 +3,7 @@
 # and a list carried over kexec. Some 10 minutes on two cores; not part of any test. Needs Debian's packages
 # linux-source-6.12, gcc, make, flex, bison, bc, libelf-dev, libssl-dev and openssl.
 #
-#   build-kernel.sh FOLDER     leaves bzImage, config, measured.ko and the keys there
+#   build-kernel.sh FOLDER     leaves bzImage, kernel.config, measured.ko, vmlinuz-signed and the keys there
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"

@@ -93,7 +93,7 @@ async function toolEntries(): Promise<readonly CpioEntry[]> {
   const libraries = new Map<string, string>();
   let linker = '';
   for (const [, source] of TOOLS) {
-    if (!existsSync(source)) throw new Error(`${source} is missing: see the README beside this`);
+    if (!existsSync(source)) throw new Error(`${source} is missing: see test/vectors/kernel-lists/README.md`);
     const { stdout } = await run('ldd', [source]);
     for (const [, path = ''] of stdout.matchAll(/=> (\/\S+) \(0x/g)) libraries.set(basename(path), path);
     linker = /^\s*(\/lib64\/\S+) \(0x/m.exec(stdout)?.[1] ?? linker;

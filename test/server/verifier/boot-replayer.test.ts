@@ -18,7 +18,7 @@ beforeEach(() => {
 });
 afterEach(() => replayer[Symbol.asyncDispose]());
 
-/** A log of many command lines, which is not believed in the end. */
+/** A log that explains itself, of so many command lines that none is believed. */
 function longLog(events: number): { readonly record: BootRecord; readonly logs: { boot: Buffer; userspace: null } } {
   const boot = makeLog(
     Array.from({ length: events }, (_, index) => {
