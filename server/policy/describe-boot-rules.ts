@@ -25,8 +25,8 @@ const REQUIREMENTS: { readonly [Name in keyof BootRules]: Requirement<Name> } = 
 };
 
 /** What the boot rules of a policy require, a sentence for each. */
-export function describeBootRules(rules: BootRules | null | undefined): readonly string[] {
-  if (rules === null || rules === undefined) return [];
+export function describeBootRules(rules: BootRules | null): readonly string[] {
+  if (rules === null) return [];
   const names = Object.keys(REQUIREMENTS) as (keyof BootRules)[];
   const sentences = names.flatMap((name) => describeOne(name, rules));
   return ['A boot log explains the PCR values that the TPM signed, in every active bank.', ...sentences];

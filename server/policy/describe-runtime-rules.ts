@@ -3,8 +3,8 @@ import { asksForSignatures } from './runtime-rules.ts';
 import type { FileRule, RuntimeFindingRule, RuntimeRules } from './runtime-rules.ts';
 
 /** What the run-time rules of a policy require, a sentence for each. */
-export function describeRuntimeRules(rules: RuntimeRules | null | undefined): readonly string[] {
-  if (rules === null || rules === undefined) return [];
+export function describeRuntimeRules(rules: RuntimeRules | null): readonly string[] {
+  if (rules === null) return [];
   const { list, files, forbiddenFiles, invalidSignatures, violations, otherKernels } = rules;
   return [
     'What ran since the boot is told by a list of the kernel that explains PCR 10, as the TPM signed it.',
@@ -20,8 +20,8 @@ export function describeRuntimeRules(rules: RuntimeRules | null | undefined): re
 }
 
 /** Ids of the checks that answer these sentences, in the same order. */
-export function checksOfRuntimeRules(rules: RuntimeRules | null | undefined): readonly string[] {
-  if (rules === null || rules === undefined) return [];
+export function checksOfRuntimeRules(rules: RuntimeRules | null): readonly string[] {
+  if (rules === null) return [];
   const { list, files, forbiddenFiles, invalidSignatures, violations, otherKernels } = rules;
   const unless = ({ action }: Pick<RuntimeFindingRule, 'action'>, id: string): readonly string[] =>
     action === 'ignore' ? [] : [id];
