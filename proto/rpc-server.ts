@@ -211,7 +211,7 @@ function tooManyCalls(limit: number): StatusError {
 }
 
 function tooManyRequests(): StatusError {
-  const message = 'too many requests are open from your address';
+  const message = 'too many requests are open, from your address or in all';
   return new StatusError({ code: 'RESOURCE_EXHAUSTED', reason: 'TOO_MANY_CALLS', message, retryAfterMillis: 1000 });
 }
 

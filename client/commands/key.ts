@@ -1,3 +1,4 @@
+import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 import { formatTable, formatTime } from '../output.ts';
 import type { Cell } from '../output.ts';
@@ -42,14 +43,24 @@ export function addKeyCommands(context: Context, program: Command): void {
   operatorCommand(
     context,
     key,
-    'withdraw <key>',
+    'withdraw',
     'publish a former key no more, as when it was stolen: its tokens are refused, good ones too',
-  ).action((keyId: string, options: OperatorOptions) =>
-    withService(context, options, async (client) => {
-      await client.tokenKeys.withdraw(keyId, { signal: context.signal });
-      tellDone(context, options, `withdrawn: ${keyId}`);
-    }),
-  );
+  )
+    .argument('<key>', 'which one, as `assay key list` names it', parseKeyId)
+    .allowUnknownOption()
+    .action((keyId: string, options: OperatorOptions) =>
+      withService(context, options, async (client) => {
+        await client.tokenKeys.withdraw(keyId, { signal: context.signal });
+        tellDone(context, options, `withdrawn: ${keyId}`);
+      }),
+    );
+}
+
+/** A thumbprint in base64url: one in 64 begins with `-`, as options do, so the command takes every word that it does not know. */
+function parseKeyId(text: string): string {
+  if (!/^[\w-]{43}$/.test(text))
+    throw new InvalidArgumentError('It must be the 43 characters that `assay key list` shows.');
+  return text;
 }
 
 function rowOf({ keyId, version, createTime, retireTime, publishEndTime }: TokenKey): readonly Cell[] {

@@ -3,13 +3,7 @@ import { DER_TAG, DerReader, decodeInteger } from '../../tpm/endorsement/der.ts'
 import { EndorsementError } from '../../tpm/endorsement/endorsement-error.ts';
 import { decodeAttest } from '../../tpm/structures/attest.ts';
 import type { Attest } from '../../tpm/structures/attest.ts';
-import {
-  ECC_CURVES,
-  TPM_ALG_ECDSA,
-  TPM_ALG_RSAPSS,
-  TPM_ALG_RSASSA,
-  algorithmName,
-} from '../../tpm/structures/constants.ts';
+import { ECC_CURVES, TPM_ALG_ECDSA, TPM_ALG_RSAPSS, TPM_ALG_RSASSA } from '../../tpm/structures/constants.ts';
 import { decodeSignature } from '../../tpm/structures/signature.ts';
 import type { TPMT_SIGNATURE } from '../../tpm/structures/signature.ts';
 import { UsageError } from '../failure.ts';
@@ -89,10 +83,4 @@ function readPair(content: Buffer): readonly [Buffer, Buffer] | undefined {
     if (error instanceof EndorsementError) return undefined;
     throw error;
   }
-}
-
-/** For people: `ecdsa with sha256`. */
-export function describeSignature({ signature }: OfflineSignature): string {
-  const scheme = algorithmName(signature.sigAlg);
-  return 'hash' in signature ? `${scheme} with ${algorithmName(signature.hash)}` : scheme;
 }

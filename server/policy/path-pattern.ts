@@ -5,6 +5,7 @@ export type PathPattern = readonly string[];
 
 const MAX_BYTES = 512;
 const MAX_ASTERISKS = 8;
+const MAX_PATTERNS = 256;
 
 /** What is wrong with a pattern, or null. */
 export function pathPatternProblem(text: string): string | null {
@@ -14,6 +15,18 @@ export function pathPatternProblem(text: string): string | null {
   const asterisks = text.split('*').length - 1;
   if (asterisks > MAX_ASTERISKS) return `has more than ${MAX_ASTERISKS} asterisks`;
   return /^[*/.]*$/.test(text) ? 'fits nearly every path: name a folder or an ending' : null;
+}
+
+/** What is wrong with a list of patterns that stands in a field. */
+export function pathPatternProblems(
+  patterns: readonly string[],
+  field: string,
+): readonly { readonly field: string; readonly message: string }[] {
+  if (patterns.length > MAX_PATTERNS) return [{ field, message: `holds more than ${MAX_PATTERNS} patterns` }];
+  return patterns.flatMap((pattern, index) => {
+    const message = pathPatternProblem(pattern);
+    return message === null ? [] : [{ field: `${field}[${index}]`, message }];
+  });
 }
 
 export function parsePathPattern(text: string): PathPattern {

@@ -1,5 +1,5 @@
 /** The run-time part of a policy: what it may say, and what is wrong with a draft of it. */
-import { pathPatternProblem } from './path-pattern.ts';
+import { pathPatternProblems } from './path-pattern.ts';
 import type { PolicyProblem } from './policy-problem.ts';
 
 export type Severity = 'warning' | 'contraindicated';
@@ -78,7 +78,6 @@ export interface RuntimeRulesDraft {
 }
 
 const MAX_NAMES = 16;
-const MAX_EXCLUDES = 256;
 const MAX_DIGESTS = 1024;
 const MAX_MESSAGE_BYTES = 512;
 /** Hex digits of SHA-1, SHA-224, SHA-256, SHA-384 and SHA-512. */
@@ -172,13 +171,7 @@ function fileProblems(rule: RuntimeRulesDraft['files']): readonly PolicyProblem[
   } else if (noKeys && rule.requireSignature) {
     problems.push({ field: 'runtime.files.require_signature', message: 'needs keys: name keyrings' });
   }
-  const { excludes } = rule;
-  if (excludes.length > MAX_EXCLUDES)
-    problems.push({ field: 'runtime.files.excludes', message: `holds more than ${MAX_EXCLUDES} patterns` });
-  for (const [position, pattern] of excludes.entries()) {
-    const message = pathPatternProblem(pattern);
-    if (message !== null) problems.push({ field: `runtime.files.excludes[${position}]`, message });
-  }
+  problems.push(...pathPatternProblems(rule.excludes, 'runtime.files.excludes'));
   return problems;
 }
 

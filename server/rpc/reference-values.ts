@@ -11,7 +11,7 @@ import type { Handlers } from '../../proto/service.ts';
 import { isHostId } from '../../proto/certificate-profile.ts';
 import { learnFiles } from '../attestation/learn-files.ts';
 import type { KeptRuntimeServices } from '../attestation/kept-runtime.ts';
-import { pathPatternProblem } from '../policy/path-pattern.ts';
+import { pathPatternProblems } from '../policy/path-pattern.ts';
 import { isPolicyId } from '../policy/policy.ts';
 import { algorithmOfDigest, MAX_PATH_BYTES } from '../reference/entry.ts';
 import { MAX_IMPORT_CHUNK, ReferenceImports } from '../reference/import.ts';
@@ -26,7 +26,6 @@ import { fitPage, nextPageToken, pageOf } from './paging.ts';
 import { nextPartOf } from './parts.ts';
 
 const MAX_DIGESTS = 1000;
-const MAX_EXCLUDES = 256;
 
 export interface ReferenceValueHandlersOptions {
   readonly access: Access;
@@ -147,11 +146,8 @@ function modeOf(proto: ImportMode, field: string): ImportRequest['mode'] {
 }
 
 function excludesOf(patterns: readonly string[]): readonly string[] {
-  if (patterns.length > MAX_EXCLUDES) throw invalid('excludes', `holds more than ${MAX_EXCLUDES} patterns`);
-  for (const [index, pattern] of patterns.entries()) {
-    const problem = pathPatternProblem(pattern);
-    if (problem !== null) throw invalid(`excludes[${index}]`, problem);
-  }
+  const [problem] = pathPatternProblems(patterns, 'excludes');
+  if (problem !== undefined) throw invalid(problem.field, problem.message);
   return patterns;
 }
 

@@ -199,7 +199,7 @@ describe('the keys', () => {
     expect(stale).toMatchObject({ code: 1, stderr: expect.stringContaining('TOKEN_KEY_UNKNOWN') });
     const listed = await deployment.assay('key', 'list');
     expect(listed.stdout.match(/\b(?:signs|retired)\b/g)).toEqual(['signs', 'retired']);
-    expect(await deployment.assay('key', 'withdraw', '--', decodeProtectedHeader(former).kid ?? '')).toMatchObject({
+    expect(await deployment.assay('key', 'withdraw', decodeProtectedHeader(former).kid ?? '')).toMatchObject({
       code: 0,
     });
     await expect(holds(former)).rejects.toMatchObject({ code: 'TOKEN_KEY_UNKNOWN' });

@@ -1,45 +1,13 @@
 import { once } from 'node:events';
 import { connect as connectHttp2 } from 'node:http2';
 import { connect as connectTcp } from 'node:net';
-import { connect } from 'node:tls';
-import type { ConnectionOptions, TLSSocket } from 'node:tls';
+import type { ConnectionOptions } from 'node:tls';
 import { describe, expect, test } from 'vitest';
-import { AttestationService } from '../../proto/gen/assay/v1/attestation_pb.ts';
 import type { Peer } from '../../proto/service.ts';
 import { toPem } from '../../proto/tls-identity.ts';
-import type { TlsIdentity } from '../../proto/tls-identity.ts';
-import { echoServices } from '../support/echo.ts';
-import { startTestService } from '../support/rpc.ts';
+import { call, handshake, startRecording } from '../support/recorded-peers.ts';
 import type { TestService } from '../support/rpc.ts';
 import { commonName, ext, makeCertificate, SIGNATURE, testKey } from '../support/test-ca.ts';
-
-/** A service that writes down the peer of each call. */
-async function startRecording(
-  peers: Peer[],
-  options: Parameters<typeof startTestService>[1] = {},
-): Promise<TestService> {
-  return startTestService(
-    echoServices({
-      createChallenge: (_request, { peer }) => {
-        peers.push(peer);
-        return {};
-      },
-    }),
-    options,
-  );
-}
-
-async function call(service: TestService, identity?: TlsIdentity): Promise<void> {
-  await service.connect(identity).client(AttestationService).createChallenge({});
-}
-
-/** A bare TLS connection; resolves when the server has accepted it, rejects when it has not. */
-async function handshake(service: TestService, options: ConnectionOptions = {}): Promise<TLSSocket> {
-  const { port } = service.listener.address();
-  const socket = connect({ host: '127.0.0.1', port, rejectUnauthorized: false, ALPNProtocols: ['h2'], ...options });
-  await once(socket, 'secureConnect');
-  return socket;
-}
 
 describe('handshakes', () => {
   const ADDRESS = '127.0.3.1';

@@ -1,8 +1,7 @@
 import { once } from 'node:events';
 import { connect as connectTcp } from 'node:net';
 import type { Socket } from 'node:net';
-import { connect, createSecureContext } from 'node:tls';
-import type { ConnectionOptions, TLSSocket } from 'node:tls';
+import { createSecureContext } from 'node:tls';
 import { X509Certificate } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { AttestationService } from '../../proto/gen/assay/v1/attestation_pb.ts';
@@ -11,39 +10,10 @@ import { addressBlock } from '../../proto/address-block.ts';
 import { RpcError } from '../../proto/rpc-error.ts';
 import type { Peer } from '../../proto/service.ts';
 import { toPem } from '../../proto/tls-identity.ts';
-import type { TlsIdentity } from '../../proto/tls-identity.ts';
 import { echoServices, silence } from '../support/echo.ts';
+import { call, handshake, startRecording } from '../support/recorded-peers.ts';
 import { settled, startTestService, until } from '../support/rpc.ts';
-import type { TestService } from '../support/rpc.ts';
 import { issueClient, issueServer, makeTestAuthority } from '../support/tls.ts';
-
-/** A service that writes down the peer of each call. */
-async function startRecording(
-  peers: Peer[],
-  options: Parameters<typeof startTestService>[1] = {},
-): Promise<TestService> {
-  return startTestService(
-    echoServices({
-      createChallenge: (_request, { peer }) => {
-        peers.push(peer);
-        return {};
-      },
-    }),
-    options,
-  );
-}
-
-async function call(service: TestService, identity?: TlsIdentity): Promise<void> {
-  await service.connect(identity).client(AttestationService).createChallenge({});
-}
-
-/** A bare TLS connection; resolves when the server has accepted it, rejects when it has not. */
-async function handshake(service: TestService, options: ConnectionOptions = {}): Promise<TLSSocket> {
-  const { port } = service.listener.address();
-  const socket = connect({ host: '127.0.0.1', port, rejectUnauthorized: false, ALPNProtocols: ['h2'], ...options });
-  await once(socket, 'secureConnect');
-  return socket;
-}
 
 describe('who is calling', () => {
   test('anonymous, own and unknown callers share one port and are told apart', async () => {

@@ -27,7 +27,7 @@ import {
   TPM_ST_ATTEST_QUOTE,
   TPM_ST_ATTEST_SESSION_AUDIT,
 } from '../../tpm/structures/constants.ts';
-import { makePcrSelection, selectedBanks } from '../../tpm/structures/pcr-selection.ts';
+import { makePcrSelection } from '../../tpm/structures/pcr-selection.ts';
 import type { PcrBankSelection } from '../../tpm/structures/pcr-selection.ts';
 import { makePublicArea } from '../../tpm/structures/public-area.ts';
 import { BANK_PROPERTY_COUNT, BANK_SESSION_HASH } from '../../server/verifier/verify-evidence.ts';
@@ -233,10 +233,6 @@ export function signAttest(ak: SoftwareKey, attest: Buffer): SignedAttest {
 /** The digest that a quote over these selections and values holds. */
 export function digestOf(ak: SoftwareAk, selection: QuoteFields['attested']['pcrSelect'], values: PcrValues): Buffer {
   return pcrDigest(selection, values, signingHashOf(ak));
-}
-
-export function selectionsOf(fields: QuoteFields): readonly PcrBankSelection[] {
-  return selectedBanks(fields.attested.pcrSelect);
 }
 
 function signingHashOf({ publicArea }: SoftwareKey): number {

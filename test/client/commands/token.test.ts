@@ -183,11 +183,34 @@ describe('assay key', () => {
     expect(rotated).toEqual(['k1']);
   });
 
-  it('withdraws', async () => {
-    const withdrawn: string[] = [];
-    shell.client = { tokenKeys: { withdraw: (id: string) => (withdrawn.push(id), Promise.resolve()) } };
-    expect(await shell.assay('key', 'withdraw', 'k1')).toBe(0);
-    expect(withdrawn).toEqual(['k1']);
-    expect(shell.out).toBe('withdrawn: k1\n');
+  describe('withdraws', () => {
+    let withdrawn: string[];
+    beforeEach(() => {
+      withdrawn = [];
+      shell.client = { tokenKeys: { withdraw: (id: string) => (withdrawn.push(id), Promise.resolve()) } };
+    });
+
+    it.each(['k', '-', '-h', '-5', '--', '--profile', '--output'])(
+      'a key whose name begins with %s',
+      async (beginning) => {
+        const keyId = beginning.padEnd(43, 'a');
+        expect(await shell.assay('key', 'withdraw', keyId)).toBe(0);
+        expect(shell.out).toBe(`withdrawn: ${keyId}\n`);
+        expect(await shell.assay('key', 'withdraw', keyId, '--output', 'json')).toBe(0);
+        expect(await shell.assay('key', 'withdraw', '--output=json', '--', keyId)).toBe(0);
+        expect(withdrawn).toEqual([keyId, keyId, keyId]);
+      },
+    );
+
+    it('nothing where an option is not known, or no name of a key is given', async () => {
+      const keyId = '-'.padEnd(43, 'a');
+      expect(await shell.assay('key', 'withdraw', '--outptu', 'json', keyId)).toBe(2);
+      expect(await shell.assay('key', 'withdraw', keyId, '--force')).toBe(2);
+      expect(await shell.assay('key', 'withdraw', '--force')).toBe(2);
+      expect(await shell.assay('key', 'withdraw')).toBe(2);
+      expect(await shell.assay('key', 'withdraw', '-h')).toBe(0);
+      expect(shell.out).toContain('Usage: assay key withdraw [options] <key>');
+      expect(withdrawn).toEqual([]);
+    });
   });
 });
