@@ -39,7 +39,7 @@ export interface KnownRuntime {
 
 export const NO_RUNTIME: KnownRuntime = { sequence: 0, state: null };
 
-export function knownRuntime(record: RuntimeRecord | null): KnownRuntime {
+function knownRuntime(record: RuntimeRecord | null): KnownRuntime {
   return record === null ? NO_RUNTIME : { sequence: record.sequence, state: readState(record) };
 }
 
