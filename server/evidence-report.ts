@@ -52,8 +52,14 @@ export async function reportEvidence(
   const { resetCount, restartCount } = host.clock;
   const logs = (await store.logStates(hostId)).filter(({ size }) => size > 0);
   const present: EvidenceOfBoot = {
-    ...{ host: hostId, boot: 'present', akName: host.ak.name, resetCount, restartCount, ended: null },
-    ...{ status: result.status, revision: result.revision },
+    host: hostId,
+    boot: 'present',
+    akName: host.ak.name,
+    resetCount,
+    restartCount,
+    ended: null,
+    status: result.status,
+    revision: result.revision,
     logs: await readLogs(logs, writeLog, 'present', (kind, offset) => store.readLog(hostId, kind, offset, READ)),
     proven: await store.getBoot(hostId),
   };
@@ -61,7 +67,11 @@ export async function reportEvidence(
   for (const { id, endTime, boot: proven, logs: kept, ...former } of await store.formerBoots(hostId)) {
     const boot = String(id);
     boots.push({
-      ...{ host: hostId, boot, ...former, ended: new Date(endTime).toISOString(), proven },
+      host: hostId,
+      boot,
+      ...former,
+      ended: new Date(endTime).toISOString(),
+      proven,
       logs: await readLogs(kept, writeLog, boot, (kind, offset) => store.readFormerLog(id, kind, offset, READ)),
     });
   }

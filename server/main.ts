@@ -177,7 +177,8 @@ async function evidence(
 ): Promise<void> {
   const store = await openStore(readConfig(options.config), silent());
   try {
-    if (options.out !== undefined) mkdirSync(options.out, { mode: 0o700 });
+    const isKnown = (await store.getHost(host)) !== null;
+    if (isKnown && options.out !== undefined) mkdirSync(options.out, { mode: 0o700 });
     const boots = await reportEvidence(store, host, logWriter(options.out));
     if (boots === null) throw new ConfigError([`host ${JSON.stringify(host)} is not known`]);
     for (const boot of boots) say(JSON.stringify(boot));

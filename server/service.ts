@@ -113,6 +113,11 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
     maxReceiveBytesOf: MAX_RECEIVE_BYTES,
   });
   const identity = tlsIdentity(keys.current);
+  const closeRooms = async (): Promise<void> => {
+    feed.close();
+    await placements.close();
+    await bootReplayer[Symbol.asyncDispose]();
+  };
   await feed.start();
   const { maxConnectionsPerAddress } = config;
   placements.start();
@@ -123,14 +128,13 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
     maxConnectionsPerAddress,
     logger: log,
     now: options.wallClock,
-  }).catch((error: unknown) => {
-    feed.close();
-    void placements.close();
+  }).catch(async (error: unknown) => {
+    await closeRooms();
     throw error;
   });
   const web = await openWeb(options, { identity, tokenKeys }).catch(async (error: unknown) => {
     await listener.drain(0);
-    feed.close();
+    await closeRooms();
     throw error;
   });
   reappraiser.start();
@@ -150,9 +154,7 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
       health.set('', 'not_serving');
       await Promise.all([listener.drain(DRAIN_GRACE), web?.close(DRAIN_GRACE), reappraiser.close()]);
       await committer.drain();
-      feed.close();
-      await placements.close();
-      await bootReplayer[Symbol.asyncDispose]();
+      await closeRooms();
     },
   };
 }

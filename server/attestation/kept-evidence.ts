@@ -1,4 +1,4 @@
-import { algorithmName, hashAlgorithmByName } from '../../tpm/structures/constants.ts';
+import { hashAlgorithmByName } from '../../tpm/structures/constants.ts';
 import type { ProvenPcrValues } from '../../tpm/crypto/pcr.ts';
 import type { ApplicablePolicy } from '../policy/appraise.ts';
 import { readPcrCheckId } from '../policy/appraise.ts';
@@ -7,7 +7,6 @@ import { selectBootPcrs } from '../policy/select-pcrs.ts';
 import type { HostRecord, ResultRecord } from '../store/records.ts';
 import type { KnownBoot } from '../verifier/boot-cache.ts';
 import { recordedPcrs } from '../verifier/boot-record.ts';
-import { unevaluated } from '../verifier/finding.ts';
 import type { Finding } from '../verifier/finding.ts';
 import { explainKept } from './kept-findings.ts';
 
@@ -44,12 +43,7 @@ export function checkKept({ host, result }: KeptEvidence): Finding | null {
   const present =
     result.akName === host.ak.name && result.resetCount === resetCount && result.restartCount === restartCount;
   if (!proven || !present || result.challengeTime === 0) {
-    return unevaluated('kept-evidence', {
-      reason: 'KEPT_EVIDENCE_MISSING',
-      observed: result.checks.find(({ outcome }) => outcome !== 'passed')?.reason ?? 'evidence of another boot',
-      expected: 'a verdict on a quote of the present boot',
-      message: 'The present verdict of this host does not rest on a quote whose values are kept.',
-    });
+    return explainKept.missing(result);
   }
   if (result.validUntil === null && result.connectivity !== 'connected') {
     return explainKept.stale(result);
@@ -103,7 +97,7 @@ export class KeptPcrs {
       const { hash, pcr } = each;
       const last = this.#last.get(keyOf(hash, pcr));
       const value = last ?? (this.#moved.has(pcr) ? undefined : this.#first.get(hash)?.get(pcr));
-      if (value === undefined) return { finding: unknownPcr(each, this.#moved.has(pcr)) };
+      if (value === undefined) return { finding: explainKept.unknownPcr(each, this.#moved.has(pcr)) };
       if (last === undefined) assumed.push(each);
       values.set(hash, (values.get(hash) ?? new Map<number, Buffer>()).set(pcr, value));
     }
@@ -135,13 +129,4 @@ function banksOf({ banks }: Pick<HostRecord, 'banks'>) {
 
 function keyOf(hash: number, pcr: number): string {
   return `${hash}:${pcr}`;
-}
-
-function unknownPcr({ hash, pcr }: BankPcr, moved: boolean): Finding {
-  return unevaluated('kept-evidence', {
-    reason: 'KEPT_PCR_UNKNOWN',
-    observed: moved ? 'moved since the first quote of this boot' : 'not quoted in this boot',
-    expected: `PCR ${pcr} of the ${algorithmName(hash)} bank`,
-    message: 'A rule looks at a PCR whose present value no kept evidence tells. The next quote will.',
-  });
 }

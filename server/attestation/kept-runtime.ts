@@ -10,10 +10,10 @@ import type { RuntimeTally } from '../policy/runtime-tally.ts';
 import { isDamaged } from '../store/damaged.ts';
 import type { LogStore } from '../store/log-store.ts';
 import type { CheckRecord } from '../store/records.ts';
-import { unevaluated } from '../verifier/finding.ts';
 import type { Finding } from '../verifier/finding.ts';
 import { checkBootOfList } from './boot-of-list.ts';
 import type { KeptEvidence } from './kept-evidence.ts';
+import { explainKept } from './kept-findings.ts';
 import { followKept, keptBytes } from './kept-list.ts';
 import { evidenceOf } from './list-evidence.ts';
 import { loadRuntime } from './round-runtime.ts';
@@ -40,17 +40,18 @@ export async function judgeKeptRuntime(
   if (applicable.kind !== 'policy' || rules === null) return { evidence: null };
   const proven = result.checks.some(isOfProvenList);
   const { state } = await loadRuntime(services.store, host.id);
-  if (!proven || state === null) return unknown('no list that the last quote proved');
+  if (!proven || state === null) return unknownRuntime('no list that the last quote proved');
   const { resetCount, restartCount } = host.clock;
-  if (state.resetCount !== resetCount || state.restartCount !== restartCount) return unknown('a list of another boot');
+  if (state.resetCount !== resetCount || state.restartCount !== restartCount)
+    return unknownRuntime('a list of another boot');
   const outcome = await services.runtimes.judges.of(applicable, rules);
-  if (outcome.kind === 'missing') return unknown(`not there: ${outcome.names.join(', ')}`);
+  if (outcome.kind === 'missing') return unknownRuntime(`not there: ${outcome.names.join(', ')}`);
   const tally = await tallyOf(services, { hostId: host.id, state, judge: outcome.judge }).catch((error: unknown) => {
     if (isDamaged(error)) return 'damaged' as const;
     throw error;
   });
-  if (tally === 'damaged') return unknown('a list that is damaged');
-  if (tally === null) return unknown('a list that does not lead to the values that were proven');
+  if (tally === 'damaged') return unknownRuntime('a list that is damaged');
+  if (tally === null) return unknownRuntime('a list that does not lead to the values that were proven');
   const checkpoint = parseCheckpoint(state.checkpoint);
   const { entries } = checkpoint;
   return { evidence: evidenceOf(checkpoint, { tally, entries, boot: checkBootOfList(tally.bootAggregate, boot) }) };
@@ -69,21 +70,14 @@ async function tallyOf(
   return withFormerFaults(tally, faultsBeside(state, tally));
 }
 
+function unknownRuntime(observed: string): KeptRuntime {
+  return { finding: explainKept.unknownRuntime(observed) };
+}
+
 /** What the check of a list says that was followed to the quote. */
 const OF_PROVEN_LISTS: readonly string[] = ['IMA_LIST_INCONSISTENT', 'IMA_ENTRY_UNREADABLE', 'RUNTIME_BANK_WEAK'];
 
 /** An inconsistent list may have been followed in an earlier round alone: then it stands against its host all the same. */
 function isOfProvenList({ id, outcome, reason }: CheckRecord): boolean {
   return id === 'runtime.list' && (outcome === 'passed' || OF_PROVEN_LISTS.includes(reason));
-}
-
-function unknown(observed: string): { readonly finding: Finding } {
-  return {
-    finding: unevaluated('kept-evidence', {
-      reason: 'KEPT_RUNTIME_UNKNOWN',
-      observed,
-      expected: 'a list of run-time measurements that the last quote proved',
-      message: 'The policy asks what ran, and no kept list says what ran on this host. It would be asked for.',
-    }),
-  };
 }

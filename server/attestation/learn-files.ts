@@ -5,7 +5,7 @@ import { parseCheckpoint } from '../../tpm/ima/checkpoint.ts';
 import { ImaKeyring } from '../../tpm/ima/keyring.ts';
 import { ImaListReader } from '../../tpm/ima/parse.ts';
 import { judgeEntry, makeJudge } from '../policy/judge-entry.ts';
-import { resolveRuntimeRules } from '../policy/runtime-rules.ts';
+import { NO_RUNTIME_RULES } from '../policy/runtime-rules.ts';
 import { isReferenceAlgorithm, pathProblem } from '../reference/entry.ts';
 import type { HostRecord } from '../store/records.ts';
 import { REFERENCE_ALGORITHMS } from '../store/reference-store.ts';
@@ -67,11 +67,8 @@ class MeasuredFiles {
   readonly #left = new Map<string, number>();
 
   constructor(excludes: readonly string[]) {
-    const files = { ...NO_FILES, excludes };
-    this.#judge = makeJudge('', resolveRuntimeRules({ ...NO_RULES, files }), {
-      sets: [],
-      keyring: new ImaKeyring([]),
-    });
+    const rules = { ...NO_RUNTIME_RULES, files: { ...NO_FILES, excludes } };
+    this.#judge = makeJudge('', rules, { sets: [], keyring: new ImaKeyring([]) });
   }
 
   of(entry: ImaEntry): ReferenceEntryRecord | null {
@@ -110,13 +107,6 @@ const NO_FILES = {
   trustHostKeys: false,
   unknown: 'ignore',
   message: '',
-} as const;
-const NO_RULES = {
-  list: undefined,
-  forbiddenFiles: undefined,
-  invalidSignatures: undefined,
-  violations: undefined,
-  otherKernels: undefined,
 } as const;
 
 /** An empty or short digest, such as of an entry that hashed nothing, stands for no content. */

@@ -5,8 +5,17 @@ import type { FollowedList } from '../verifier/follow-list.ts';
 const ID = 'runtime.list';
 const EXPECTED = 'a list of run-time measurements that explains the PCR values that the TPM signed';
 
-/** What became of a list that was not followed to the quote, in words. */
+/** Why a list does not speak for its host, in words. */
 export const explainFollowed = {
+  missingReferences(names: readonly string[]): Finding {
+    return unevaluated(ID, {
+      reason: 'REFERENCE_MISSING',
+      observed: `not there: ${names.join(', ')}`,
+      expected: 'every reference set and keyring that the policy names',
+      message: 'The policy names a reference set or keyring that cannot be read, so nothing can be judged by it.',
+    });
+  },
+
   notQuoted(): Finding {
     return unevaluated(ID, {
       reason: 'RUNTIME_PCR_NOT_QUOTED',

@@ -4,10 +4,10 @@ import { looksAtTpm } from '../policy/expression-rules.ts';
 import { bootRulesOf } from '../policy/policy.ts';
 import type { Verdict } from '../store/records.ts';
 import type { Epochs } from '../store/store.ts';
-import { unevaluated } from '../verifier/finding.ts';
 import type { Finding } from '../verifier/finding.ts';
 import { checkKept, keptFindings, KeptPcrs, neededPcrs } from './kept-evidence.ts';
 import type { BankPcr, KeptEvidence } from './kept-evidence.ts';
+import { explainKept } from './kept-findings.ts';
 import type { KeptRuntime } from './kept-runtime.ts';
 import type { Known } from './known.ts';
 import { bootEvidence } from './round-boot.ts';
@@ -46,14 +46,14 @@ export function reappraise(kept: KeptEvidence, context: ReappraisalContext): Rea
   const pcrs = new KeptPcrs(kept, context.judged).read(neededPcrs(applicable, kept));
   if ('finding' in pcrs) return { kind: 'unknown', finding: pcrs.finding };
   const policy = applicable.kind === 'policy' ? applicable.policy : null;
-  if (policy !== null && looksAtTpm(policy)) return { kind: 'unknown', finding: unknownTpm() };
+  if (policy !== null && looksAtTpm(policy)) return { kind: 'unknown', finding: explainKept.unknownTpm() };
   const asksForBoot = policy !== null && bootRulesOf(policy) !== null;
   // As long as the banks are not proven, every round asks for the logs, too.
   if (boot === null && (asksForBoot || !host.banksProven))
-    return { kind: 'unknown', finding: unknownBoot('no log that was replayed') };
+    return { kind: 'unknown', finding: explainKept.unknownBoot('no log that was replayed') };
   const round = { host, challenge: { selection: [] }, applicable, boot };
   const booted = bootEvidence(round, { pcrs: pcrs.values }, null);
-  if (booted.kind === 'moved') return { kind: 'unknown', finding: unknownBoot(booted.finding.message) };
+  if (booted.kind === 'moved') return { kind: 'unknown', finding: explainKept.unknownBoot(booted.finding.message) };
   if ('finding' in runtime) return { kind: 'unknown', finding: runtime.finding };
   const verdict = appraise({
     applicable,
@@ -73,24 +73,4 @@ export function reappraise(kept: KeptEvidence, context: ReappraisalContext): Rea
     restartCount: result.restartCount,
   });
   return pcrs.assumed.length === 0 ? { kind: 'verdict', verdict } : { kind: 'assumed', verdict, pcrs: pcrs.assumed };
-}
-
-/** What a quote says of the TPM besides its clock and its PCRs is not kept. */
-function unknownTpm(): Finding {
-  return unevaluated('kept-evidence', {
-    reason: 'KEPT_EVIDENCE_MISSING',
-    observed: 'an expression that looks at the TPM',
-    expected: 'claims that are kept between rounds',
-    message:
-      'An expression of the policy looks at what a quote says of the TPM, which is not kept. The next quote will tell.',
-  });
-}
-
-function unknownBoot(observed: string): Finding {
-  return unevaluated('kept-evidence', {
-    reason: 'KEPT_BOOT_UNKNOWN',
-    observed,
-    expected: 'a boot log of the present boot, and PCRs that it explains',
-    message: 'What is kept does not say what this host booted. It would be asked for.',
-  });
 }

@@ -17,7 +17,6 @@ import type { LogStore, RuntimeRecord } from '../store/log-store.ts';
 import type { RuntimeChange } from '../store/store.ts';
 import { isOtherBoot } from '../store/enroll-rules.ts';
 import type { KnownBoot } from '../verifier/boot-cache.ts';
-import { unevaluated } from '../verifier/finding.ts';
 import type { Finding } from '../verifier/finding.ts';
 import { followList } from '../verifier/follow-list.ts';
 import type { FollowedList, ProvenList } from '../verifier/follow-list.ts';
@@ -39,7 +38,7 @@ export interface KnownRuntime {
 
 export const NO_RUNTIME: KnownRuntime = { sequence: 0, state: null };
 
-export function knownRuntime(record: RuntimeRecord | null): KnownRuntime {
+function knownRuntime(record: RuntimeRecord | null): KnownRuntime {
   return record === null ? NO_RUNTIME : { sequence: record.sequence, state: readState(record) };
 }
 
@@ -107,7 +106,7 @@ export async function proveRuntime(
   }
   const outcome = await services.judges.of(applicable, rules);
   if (outcome.kind === 'missing') {
-    const unproven = unjudged(missingReferences(outcome.names));
+    const unproven = unjudged(explainFollowed.missingReferences(outcome.names));
     // What nobody followed does not take the place of the list that a checkpoint is of.
     const replaced = runtime.state !== null && isOfWholeList(round);
     return replaced ? { ...unproven, change: { expected: runtime.sequence, keepBytes: 0 } } : unproven;
@@ -140,15 +139,6 @@ function isOfWholeList({ logs }: RuntimeRound): boolean {
 
 function unjudged(finding: Finding, tally: RuntimeTally | null = null): RuntimeProof {
   return { ...UNASKED, evidence: { kind: 'unproven', finding, absent: false, tally } };
-}
-
-function missingReferences(names: readonly string[]): Finding {
-  return unevaluated('runtime.list', {
-    reason: 'REFERENCE_MISSING',
-    observed: `not there: ${names.join(', ')}`,
-    expected: 'every reference set and keyring that the policy names',
-    message: 'The policy names a reference set or keyring that cannot be read, so nothing can be judged by it.',
-  });
 }
 
 /** Where a list is taken up, with what is known of it up to there. */

@@ -4,6 +4,7 @@ import type { ReferenceVersion } from '../store/reference-store.ts';
 import { StoreError } from '../store/store.ts';
 import type { Epochs, Store } from '../store/store.ts';
 import type { ApplicablePolicy } from './appraise.ts';
+import { attachmentOf } from './attachment.ts';
 import { referencesOf } from './policy.ts';
 import type { TrustPolicy } from './policy.ts';
 
@@ -85,9 +86,4 @@ async function withReferences(
     }),
   );
   return [...known, ...found].toSorted((left, right) => (left.name < right.name ? -1 : 1));
-}
-
-/** What of a policy decides whom it judges. */
-export function attachmentOf({ selector, precedence }: TrustPolicy): PolicyRecord['attachment'] {
-  return { matchLabels: selector?.matchLabels ?? {}, allHosts: selector?.allHosts ?? false, precedence };
 }

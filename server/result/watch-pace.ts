@@ -1,7 +1,7 @@
 import type { ResultRecord } from '../store/records.ts';
 
 export const MIN_FLUSH = 250;
-export const MAX_FLUSH = 10_000;
+const MAX_FLUSH = 10_000;
 
 /**
  * How often a watcher hears of validity: a quarter of the shortest one that the last flush found, so that none runs out unheard, and

@@ -27,7 +27,7 @@ export interface FormerBootRecord {
   readonly logs: readonly { readonly kind: LogKind; readonly size: number }[];
 }
 
-/** The logs of the present boots of hosts, and what was proven of these. */
+/** The logs of the present boots of hosts and of former ones, and what was proven of these. */
 export interface LogStore {
   logStates(hostId: string): Promise<readonly LogState[]>;
   /** What the host proved of its present boot; null when nothing. */

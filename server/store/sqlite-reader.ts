@@ -17,18 +17,22 @@ export interface ReaderOptions {
 export class SqliteReader {
   readonly #options: ReaderOptions;
   #link: Promise<WorkerLink> | null = null;
+  #closed = false;
 
   constructor(options: ReaderOptions) {
     this.#options = options;
   }
 
   async call(method: string, args: readonly unknown[], now: number): Promise<unknown> {
+    // A thread that begins now would outlive the store.
+    if (this.#closed) throw new StoreError('closed', 'the store is closed');
     this.#link ??= this.#start();
     return (await this.#link).call(method, args, now);
   }
 
   /** Resolves when the database is closed, after the calls that are under way. */
   async close(now: number): Promise<void> {
+    this.#closed = true;
     const link = await this.#link?.catch(() => null);
     if (link === null || link === undefined) return;
     // One that has failed is closed.

@@ -113,11 +113,12 @@ describe('assayd serve', () => {
     expect(await deployment.assay('host', 'list')).toMatchObject({ code: 0 });
   });
 
-  it('says plainly that its port is in use', async () => {
-    const port = await freePort();
+  it.each(['listen', 'web_listen'])('says plainly that the port of %s is in use, and ends', async (key) => {
+    const [port, other] = [await freePort(), await freePort()];
     const holder = createServer().listen(port, '127.0.0.1');
-    const data = join(directory, 'port');
-    const file = await configuration('port', `listen: 127.0.0.1:${port}`, `data_directory: ${data}`);
+    const data = join(directory, `port-${key}`);
+    const listeners = [`listen: 127.0.0.1:${key === 'listen' ? port : other}`, `web_listen: 127.0.0.1:${port}`];
+    const file = await configuration(`port-${key}`, ...listeners, `data_directory: ${data}`);
     const ended = await run('assayd', ['serve', '--config', file]);
     await new Promise((resolve) => holder.close(resolve));
     expect(ended).toMatchObject({ code: 1, stdout: '' });

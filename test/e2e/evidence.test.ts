@@ -44,7 +44,9 @@ describe.skipIf(!dataIsHere('measured-boot'))('what is kept of a host', () => {
 
   it('is never written over what is there, and of an unknown host it is nothing', async () => {
     expect(await evidence(host.id, '--out', deployment.directory)).toMatchObject({ code: 1 });
-    const unknown = await evidence('h-nobody');
+    const elsewhere = join(deployment.directory, 'elsewhere');
+    const unknown = await evidence('h-nobody', '--out', elsewhere);
+    await expect(stat(elsewhere)).rejects.toMatchObject({ code: 'ENOENT' });
     expect(unknown).toMatchObject({ code: 1, stdout: '' });
     expect(unknown.stderr).toContain('host "h-nobody" is not known');
   });

@@ -78,6 +78,14 @@ export class MeasuredHost implements AsyncDisposable {
     }
   }
 
+  /** A restart that clears the PCRs and is no reset: the list of the kernel that begins then holds nothing of before. */
+  restart(): void {
+    const { tpm } = this.machine;
+    tpm.resume();
+    for (const bank of tpm.pcrs.values()) for (const [pcr, value] of bank) bank.set(pcr, Buffer.alloc(value.length));
+    this.kernel = new MeasuringKernel(tpm);
+  }
+
   /** The agent comes anew. */
   async reconnect(change: StreamChange = {}): Promise<void> {
     await this.agent[Symbol.asyncDispose]();

@@ -15,7 +15,7 @@ import {
 import { dropLog, endBoot, keepBoot, keepLogs } from './logs.ts';
 import { auditStatus, readPresentHead, type ResultHead, writeConfirmation, writeRevisionHead } from './revisions.ts';
 import { holdsRuntime, keepRuntime } from './runtimes.ts';
-import { type Transaction, write } from './transaction.ts';
+import { type Transaction, writeEach } from './transaction.ts';
 
 /** Largest batch of one transaction. */
 const MAX_BATCH = 500;
@@ -71,21 +71,7 @@ const FENCED: RoundAnswer = { outcome: 'fenced' };
 
 export function commitRounds(database: Database, now: number, rounds: readonly RoundMessage[]): readonly RoundAnswer[] {
   if (rounds.length > MAX_BATCH) throw new StoreError('out_of_range', `a batch holds at most ${MAX_BATCH} rounds`);
-  // In the order of hosts, so that two batches never wait for each other's rows; answers in the order of the input.
-  const order = rounds.map((_, index) => index).sort((a, b) => compareHosts(rounds[a], rounds[b]));
-  const outcomes: RoundAnswer[] = rounds.map(() => FENCED);
-  write(database, now, (tx) => {
-    for (const index of order) {
-      const round = rounds[index];
-      if (round !== undefined) outcomes[index] = commitRound(tx, round);
-    }
-  });
-  return outcomes;
-}
-
-function compareHosts(a: RoundMessage | undefined, b: RoundMessage | undefined): number {
-  const [left, right] = [a?.hostId ?? '', b?.hostId ?? ''];
-  return left < right ? -1 : left > right ? 1 : 0;
+  return writeEach(database, now, rounds, commitRound);
 }
 
 /** What a round meets in the store, as far as one that confirms looks at it. */

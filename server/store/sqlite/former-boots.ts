@@ -7,7 +7,7 @@ import type { ResultHead } from './revisions.ts';
 import { type Transaction, write } from './transaction.ts';
 
 /** Boots of a host that are kept after they have ended. */
-export const KEPT_BOOTS = 2;
+const KEPT_BOOTS = 2;
 /** Boots that one transaction drops, so that rounds need not wait long: each has up to some thousand chunks. */
 const DROP_BATCH = 50;
 

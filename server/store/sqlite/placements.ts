@@ -21,7 +21,7 @@ export function resultTimes(database: Database, hostIds: readonly string[]): rea
     .map(toMove);
 }
 
-/** One thread has the database, so that nothing is written between these reads. */
+/** One thread writes, and it is this one: nothing is written between these reads. */
 export function placementsSince(database: Database, position: PlacementPosition, limit: number): PlacementChanges {
   const counter = database.get('SELECT revision, confirmation, horizon FROM counter WHERE id = 1');
   if (counter === undefined) throw new StoreError('corrupt', 'the counter row is missing');

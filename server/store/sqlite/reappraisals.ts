@@ -12,7 +12,7 @@ import {
   verdictJson,
   writeRevisionHead,
 } from './revisions.ts';
-import { type Transaction, write } from './transaction.ts';
+import { type Transaction, writeEach } from './transaction.ts';
 
 export function dueReappraisals(database: Database, limit: number, connectedBefore: number): readonly DueReappraisal[] {
   const rows = database.all(
@@ -34,20 +34,7 @@ export function commitReappraisals(
   now: number,
   inputs: readonly ReappraisalInput[],
 ): readonly boolean[] {
-  // In the order of hosts, as rounds; answers in the order of the input.
-  const order = inputs.map((_, index) => index).sort((a, b) => compare(inputs[a]?.hostId, inputs[b]?.hostId));
-  const written = inputs.map(() => false);
-  write(database, now, (tx) => {
-    for (const index of order) {
-      const input = inputs[index];
-      if (input !== undefined) written[index] = commitReappraisal(tx, input);
-    }
-  });
-  return written;
-}
-
-function compare(left = '', right = ''): number {
-  return left < right ? -1 : left > right ? 1 : 0;
+  return writeEach(database, now, inputs, commitReappraisal);
 }
 
 function commitReappraisal(tx: Transaction, input: ReappraisalInput): boolean {

@@ -34,7 +34,7 @@ export function listResults(
   page: PageRequest,
   filter: ResultFilter,
 ): Awaited<ReturnType<ResultStore['listResults']>> {
-  // One thread has the database, so that nothing is written between these reads.
+  // One thread writes, and it is this one: nothing is written between these reads.
   const { revision } = heads(database);
   // Hosts that are asked for by name are looked up.
   const end = filter.hostIds.length > 0 ? null : walkEnd(database, 'results', page);

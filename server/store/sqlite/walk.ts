@@ -5,7 +5,7 @@ import { type Database, text } from './database.ts';
  * Rows that one page looks at, at the most, some 15 ms: a filter that few satisfy walks the table in pages, and other calls go
  * between.
  */
-export const MAX_WALK = 4_000;
+const MAX_WALK = 4_000;
 
 const KEYS = {
   hosts: 'SELECT id AS key FROM hosts WHERE id > ? ORDER BY id LIMIT 2 OFFSET ?',

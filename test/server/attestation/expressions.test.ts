@@ -5,7 +5,7 @@ import { TPM_ALG_SHA256, TPM_ALG_SHA384 } from '../../../tpm/structures/constant
 import { bootedTpm, bootLog, SECURE_BOOT } from '../../support/booted-machine.ts';
 import { dataIsHere } from '../../support/data.ts';
 import { failures, MeasuredHost } from '../../support/measured-host.ts';
-import { bufferPlan, filePlan, MeasuringKernel, violationPlan } from '../../support/measuring-kernel.ts';
+import { bufferPlan, filePlan, violationPlan } from '../../support/measuring-kernel.ts';
 import { enrollMachine, StreamAgent } from '../../support/stream-agent.ts';
 import { openHouse, OPERATOR, putPolicy } from '../../support/test-service.ts';
 import type { House } from '../../support/test-service.ts';
@@ -118,10 +118,7 @@ describe('a host that is judged by an expression over what ran', () => {
     await using host = await MeasuredHost.enrolled(house);
     host.kernel.measure(violationPlan('/var/log/x'));
     expect((await host.round()).status).toBe('contraindicated');
-    const { tpm } = host.machine;
-    tpm.clockInfo = { ...tpm.clockInfo, restartCount: tpm.clockInfo.restartCount + 1 };
-    for (const bank of tpm.pcrs.values()) for (const [pcr, value] of bank) bank.set(pcr, Buffer.alloc(value.length));
-    host.kernel = new MeasuringKernel(tpm);
+    host.restart();
     await host.next({ logs: [] });
     const result = await host.round();
     expect(result.status).toBe('contraindicated');

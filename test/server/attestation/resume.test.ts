@@ -145,11 +145,7 @@ describe('a restart after a file that is not allowed', () => {
     host = await MeasuredHost.enrolled(house);
     host.kernel.measure(filePlan('/tmp/evil', 'evil'));
     expect((await host.round()).status).toBe('contraindicated');
-    // A kernel that begins anew, with a list that holds nothing of before.
-    const { tpm } = host.machine;
-    tpm.resume();
-    for (const bank of tpm.pcrs.values()) for (const [pcr, value] of bank) bank.set(pcr, Buffer.alloc(value.length));
-    host.kernel = new MeasuringKernel(tpm);
+    host.restart();
   });
   afterEach(() => host[Symbol.asyncDispose]());
 
@@ -157,6 +153,15 @@ describe('a restart after a file that is not allowed', () => {
     const result = await host.next({ logs: [] });
     expect(result.status).toBe('contraindicated');
     expect(failures(result.checks)).toContain('runtime.files failed FILE_UNKNOWN');
+  });
+
+  it('is not forgotten by the list that begins then', async () => {
+    await host.next({ logs: [] });
+    const result = await host.round();
+    expect(result.status).toBe('contraindicated');
+    expect(failures(result.checks)).toEqual(['runtime.files failed FILE_UNKNOWN']);
+    host.kernel.measure(good('/usr/bin/a'));
+    expect((await host.next()).revision).toBe(result.revision);
   });
 
   it('is not forgotten when the rules change: the list that they would judge anew is gone', async () => {

@@ -276,22 +276,6 @@ describe('a reset', () => {
     expect((await host.agent.expect('result')).result.status).toBe('affirming');
   });
 
-  it('of the counter of restarts alone demands the list anew and forgets nothing', async () => {
-    host.kernel.measure(evil());
-    expect((await host.round()).status).toBe('contraindicated');
-    const { tpm } = host.machine;
-    tpm.clockInfo = { ...tpm.clockInfo, restartCount: tpm.clockInfo.restartCount + 1 };
-    // A restart that clears the PCRs: the list of the kernel that is started then holds nothing of before.
-    for (const bank of tpm.pcrs.values()) for (const [pcr, value] of bank) bank.set(pcr, Buffer.alloc(value.length));
-    host.kernel = new MeasuringKernel(tpm);
-    await host.next({ logs: [] });
-    const result = await host.round();
-    expect(result.status).toBe('contraindicated');
-    expect(failures(result.checks)).toEqual(['runtime.files failed FILE_UNKNOWN']);
-    host.kernel.measure(good('/usr/bin/a'));
-    expect((await host.next()).revision).toBe(result.revision);
-  });
-
   it('ends the account where the policy asks for nothing of the run time', async () => {
     host.kernel.measure(evil());
     await host.round();
