@@ -9,6 +9,7 @@ import type { ImportedSet, ReferenceFileFormat } from '../sdk/reference-sets.ts'
 import { collect, operatorCommand, tell, tellDone, withService, writeJson } from './context.ts';
 import type { Context, OperatorOptions } from './context.ts';
 import { fileReason } from './file-reason.ts';
+import { reasonsOf } from './verdict.ts';
 
 interface ImportOptions extends OperatorOptions {
   readonly format: 'sha256sum' | 'tree' | 'deb' | 'rpm' | 'keylime';
@@ -85,6 +86,10 @@ export function addReferenceCommands(context: Context, program: Command): void {
         const { exclude: excludes = [], add = false } = options;
         const imported = await client.referenceSets.learn(set, host, { excludes, add, signal: context.signal });
         tellImported(context, options, { set, imported, verb: 'learned' });
+        const result = await client.results.get(host, { signal: context.signal });
+        if (result.status === 'AFFIRMING') return;
+        const found = `${result.status} (${reasonsOf(result)})`;
+        tell(context, options, `look at what was learned: the host is ${found}, and the set has all that ran on it`);
       }),
     );
 

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 
 import { AttestedHost } from '../support/attested-host.ts';
 import { Deployment, reasons } from '../support/deployment.ts';
-import { filePlan, sha256 } from '../support/measuring-kernel.ts';
+import { filePlan, sha256, violationPlan } from '../support/measuring-kernel.ts';
 import { MeasuringSwtpm } from '../support/measuring-swtpm.ts';
 import { rsaSigner, signV2 } from '../tpm/ima/signing.ts';
 
@@ -34,7 +34,7 @@ async function measuredHost(name: string): Promise<{ readonly host: AttestedHost
   return { host, kernel };
 }
 
-it('a set is learned from a host that measures, and other hosts satisfy a policy of it', async () => {
+it('a set is learned from a host that measures, and of a host that is not affirmed that is said', async () => {
   const measures = 'name: trustPolicies/measures\nruntime: {list: {}}\nquote: {interval: 1s, validity: 30s}\n';
   const file = await deployment.file('measures.yaml', measures);
   expect(await deployment.assay('policy', 'apply', '-f', file)).toMatchObject({ code: 0, stderr: '' });
@@ -55,6 +55,12 @@ it('a set is learned from a host that measures, and other hosts satisfy a policy
   });
   const shown = await deployment.assay('reference', 'show', 'of-host', '--entries');
   expect(shown.stdout).toContain(`${sha256('good').toString('hex')}  /usr/bin/good`);
+
+  await kernel.measure(violationPlan('/var/log/x'));
+  await deployment.result(host.id, 'fallen host', ({ status }) => status === 'CONTRAINDICATED');
+  const doubtful = await deployment.assay('reference', 'learn', 'of-host', host.id);
+  expect(doubtful.code).toBe(0);
+  expect(doubtful.stdout).toContain('look at what was learned: the host is CONTRAINDICATED (IMA_VIOLATION)');
 });
 
 it.each([
