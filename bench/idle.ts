@@ -8,10 +8,12 @@ import { settledKilobytes } from './measure.ts';
 const HOUR = 3_600_000;
 const GOAL_KILOBYTES = 20;
 const PACE = 400;
+/** Bytes of what an agent sends before it waits: hello and evidence. */
+const SENT = [64, 850];
 /** Size of an attestation result on the wire. */
 const MESSAGE_BYTES = 1_700;
 
-/** Memory of a server with the first part of its streams open, then with all: what is made once is in both. */
+/** Memory of a server with as many streams open as are measured, then with all: what is made once, and what grows at first, is in both. */
 interface Grown {
   readonly perStream: number;
   readonly total: number;
@@ -33,13 +35,13 @@ export const idle: Benchmark = {
         over: 'difference',
         goal: GOAL_KILOBYTES,
       },
-      { name: `RSS of the service with ${streams} streams`, value: assay.total / 1024, unit: 'MB' },
+      { name: `RSS of the service with ${2 * streams} streams`, value: assay.total / 1024, unit: 'MB' },
     ];
   },
 };
 
 async function attestStreams(streams: number, scale: Scale): Promise<Grown> {
-  await using attesting = await Attesting.start({ hosts: streams, interval: HOUR }, scale);
+  await using attesting = await Attesting.start({ hosts: 2 * streams, interval: HOUR }, scale);
   return await grown(streams, {
     settle: settling(scale),
     pid: attesting.service.pid,
@@ -48,7 +50,7 @@ async function attestStreams(streams: number, scale: Scale): Promise<Grown> {
 }
 
 async function bareStreams(streams: number, scale: Scale): Promise<Grown> {
-  scale.say(`opening ${streams} bare streams`);
+  scale.say(`opening ${2 * streams} bare streams`);
   await using server = await BareServer.start(MESSAGE_BYTES);
   await using generator = new LoadGenerator();
   await generator.command('open', { fleetFile: '', port: server.port });
@@ -56,7 +58,8 @@ async function bareStreams(streams: number, scale: Scale): Promise<Grown> {
     settle: settling(scale),
     pid: server.pid,
     open: async (from, to) => {
-      await generator.command('openBare', { path: '/bare.Bare/Hold', from, to, perSecond: PACE });
+      const { caller } = server;
+      await generator.command('openBare', { path: '/bare.Bare/Hold', caller, sizes: SENT, from, to, perSecond: PACE });
     },
   });
 }
@@ -73,10 +76,9 @@ async function grown(
     readonly settle: ReturnType<typeof settling>;
   },
 ): Promise<Grown> {
-  const first = Math.floor(streams / 4);
-  await open(0, first);
+  await open(0, streams);
   const before = await settledKilobytes(pid, settle);
-  await open(first, streams);
+  await open(streams, 2 * streams);
   const total = await settledKilobytes(pid, settle);
-  return { perStream: (total - before) / (streams - first), total };
+  return { perStream: (total - before) / streams, total };
 }

@@ -49,6 +49,13 @@ async function bareConnections(count: number, { say }: Scale): Promise<number> {
   await using generator = new LoadGenerator();
   await generator.command('open', { fleetFile: '', port: server.port });
   const cpu = cpuMillis(server.pid);
-  await generator.command('openBare', { path: '/bare.Bare/Hold', from: 0, to: count, perSecond: 0 });
+  await generator.command('openBare', {
+    path: '/bare.Bare/Hold',
+    caller: server.caller,
+    sizes: [64],
+    from: 0,
+    to: count,
+    perSecond: 0,
+  });
   return (cpuMillis(server.pid) - cpu) / count;
 }

@@ -72,7 +72,14 @@ async function bareRounds(
   await using server = await BareServer.start(CONFIRMATION_BYTES);
   await using generator = new LoadGenerator();
   await generator.command('open', { fleetFile: '', port: server.port });
-  await generator.command('openBare', { path: '/bare.Bare/Round', from: 0, to: streams, perSecond: PACE });
+  await generator.command('openBare', {
+    path: '/bare.Bare/Round',
+    caller: server.caller,
+    sizes: [64],
+    from: 0,
+    to: streams,
+    perSecond: PACE,
+  });
   await generator.command('pulse', { bytes: EVIDENCE_BYTES, interval: INTERVAL });
   await delay(Math.min(3, seconds) * 1000);
   await generator.command('takeMessages', {});

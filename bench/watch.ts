@@ -113,7 +113,14 @@ async function bareFlow(
   await using server = await BareServer.start(bytes);
   await using generator = new LoadGenerator();
   await generator.command('open', { fleetFile: '', port: server.port });
-  await generator.command('openBare', { path: '/bare.Bare/Flow', from: 0, to: streams, perSecond: 400 });
+  await generator.command('openBare', {
+    path: '/bare.Bare/Flow',
+    caller: server.caller,
+    sizes: [64],
+    from: 0,
+    to: streams,
+    perSecond: 400,
+  });
   await server.flow(Math.ceil(rounds / 10));
   const cpu = cpuMillis(server.pid);
   const began = performance.now();

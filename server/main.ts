@@ -32,6 +32,11 @@ import { openSqliteStore } from './store/sqlite.ts';
 import { StoreError } from './store/store.ts';
 import type { Store } from './store/store.ts';
 
+/**
+ * Bytes that small buffers are cut from: a block lives as long as its last slice, and where blocks are large what they leave is what
+ * each connection's read buffer is made of, which would stay untouched otherwise (docs/decisions.md).
+ */
+const BUFFER_POOL = 4 * 1024;
 const DEFAULT_CONFIG = 'assayd.yaml';
 /** What ends the service besides a signal: without its store it can answer nothing, and whoever watches it must start it anew. */
 const STORE_FAILED = 'store failed';
@@ -204,6 +209,7 @@ function logWriter(directory: string | undefined): LogWriter {
 }
 
 async function serve(file: string): Promise<void> {
+  Buffer.poolSize = BUFFER_POOL;
   const config = readConfig(file);
   const log = pino(
     { level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime },

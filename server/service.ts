@@ -19,6 +19,7 @@ import type { KeyOptions, ServiceKeys } from './identity/service-keys.ts';
 import { TokenKeys } from './identity/token-keys.ts';
 import { PlacementFeed } from './placement/placement-feed.ts';
 import { PolicyResolver } from './policy/policy-resolver.ts';
+import { SharedParts } from './policy/shared-parts.ts';
 import { HostLimits } from './attestation/host-limits.ts';
 import { RuntimeServices } from './attestation/runtime-services.ts';
 import { RoundCommitter } from './result/commit.ts';
@@ -241,6 +242,7 @@ function servicesOptions(
       runtimes: new RuntimeServices(store),
       wakeUps: new WakeUps(),
       gathering: new Gathering(),
+      verdictParts: new SharedParts(),
       hostLimits: new HostLimits(() => store.now()),
       random: pooledRandom(random),
       logBudget: new LogBudget(LOG_POTS.rounds),

@@ -1,15 +1,16 @@
 /**
- * The floor under streams: grpc-js with TLS 1.3 and a client certificate asked for, raw bytes, no service behind it. `Hold` answers
- * one message and stays open; `Round` answers each with what a round of attestation sends, a result and later a challenge; `Flow` sends as fast as its callers take, when told to over IPC.
+ * The floor under streams: grpc-js with TLS 1.3 and client certificates, raw bytes, no service behind it. `Hold` answers each
+ * message and stays open; `Round` answers each with what a round of attestation sends, a result and later a challenge; `Flow` sends as fast as its callers take, when told to over IPC.
  */
 import { readFileSync } from 'node:fs';
 
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 
-const [keyFile = '', certificateFile = '', size = '0'] = process.argv.slice(2);
+const [keyFile = '', certificateFile = '', authorityFile = '', size = '0'] = process.argv.slice(2);
 const key = readFileSync(keyFile);
 const certificate = readFileSync(certificateFile);
+const authority = readFileSync(authorityFile);
 const message = Buffer.alloc(Number(size), 0x61);
 /** As long as a challenge, and not in one write with the result before it. */
 const challenge = Buffer.alloc(110, 0x62);
@@ -47,7 +48,7 @@ server.addService(
     },
   },
 );
-const credentials = ServerCredentials.createSsl(null, [{ private_key: key, cert_chain: certificate }], false);
+const credentials = ServerCredentials.createSsl(authority, [{ private_key: key, cert_chain: certificate }], true);
 server.bindAsync('127.0.0.1:0', credentials, (error, port) => {
   if (error !== null) throw error;
   console.log(`port ${port}`);

@@ -14,9 +14,16 @@ export interface Commands {
   /** Answers when every agent has had a result since `markAll`; how long each one took from then. */
   readonly markAll: { readonly request: Record<string, never>; readonly answer: null };
   readonly awaitAll: { readonly request: { readonly timeoutSeconds: number }; readonly answer: Report };
-  /** Opens bare streams; answers when each has had a message. */
+  /** Opens bare streams that send messages of `sizes` bytes, each after the answer to the one before; answers when each has had the last. */
   readonly openBare: {
-    readonly request: { readonly path: string; readonly from: number; readonly to: number; readonly perSecond: number };
+    readonly request: {
+      readonly path: string;
+      readonly caller: Caller;
+      readonly sizes: readonly number[];
+      readonly from: number;
+      readonly to: number;
+      readonly perSecond: number;
+    };
     readonly answer: { readonly seconds: number };
   };
   /** Sends a message of so many bytes on each bare stream at each interval from now on; spread over the interval. */
@@ -28,6 +35,12 @@ export interface Commands {
     readonly request: Record<string, never>;
     readonly answer: { readonly messages: number; readonly bytes: number };
   };
+}
+
+/** Of a TLS client, PEM. */
+export interface Caller {
+  readonly key: string;
+  readonly certificate: string;
 }
 
 export interface Report {

@@ -67,18 +67,23 @@ class Generator {
       const { errors } = this.#report();
       return { ...latencies(this.#arrived), errors };
     },
-    openBare: async ({ path, from, to, perSecond }) => {
+    openBare: async ({ path, caller, sizes, from, to, perSecond }) => {
       const began = performance.now();
-      const secureContext = createSecureContext();
-      let answered = 0;
+      const secureContext = createSecureContext({ key: caller.key, cert: caller.certificate });
+      const messages = sizes.map((size) => frame(Buffer.alloc(size)));
+      let done = 0;
       const { promise, resolve } = Promise.withResolvers<void>();
       await this.#paced(to - from, perSecond, (index) => {
-        const onFirst = once(() => {
-          answered += 1;
-          if (answered === to - from) resolve();
-        });
-        const stream = this.#counted({ path, index: from + index, secureContext, onFirst });
-        stream.send(frame(Buffer.alloc(64)));
+        let answers = 0;
+        const onMessage = (): void => {
+          answers += 1;
+          const next = messages[answers];
+          if (next !== undefined) stream.send(next);
+          if (answers === messages.length) done += 1;
+          if (done === to - from) resolve();
+        };
+        const stream = this.#counted({ path, index: from + index, secureContext, onMessage });
+        stream.send(messages[0] ?? frame(Buffer.alloc(0)));
       });
       await promise;
       return { seconds: (performance.now() - began) / 1000 };
@@ -98,7 +103,7 @@ class Generator {
       );
       const first = Array.from({ length: count }, async (_, index) => {
         const { promise, resolve } = Promise.withResolvers<void>();
-        const stream = this.#counted({ path: WATCH, index: WATCHERS_FROM + index, secureContext, onFirst: resolve });
+        const stream = this.#counted({ path: WATCH, index: WATCHERS_FROM + index, secureContext, onMessage: resolve });
         stream.send(request);
         stream.finish();
         await promise;
@@ -144,16 +149,16 @@ class Generator {
     readonly path: string;
     readonly index: number;
     readonly secureContext: ReturnType<typeof createSecureContext>;
-    readonly onFirst: () => void;
+    readonly onMessage: () => void;
   }): GrpcStream {
-    const { onFirst, ...where } = options;
+    const { onMessage, ...where } = options;
     const stream = new GrpcStream({
       ...where,
       port: this.#port,
       onMessage: (message) => {
         this.#messages += 1;
         this.#bytes += message.length;
-        onFirst();
+        onMessage();
       },
       onClose: (reason) => this.#failed(reason),
     });
@@ -197,14 +202,6 @@ function latencies(values: readonly number[]): Omit<Report, 'errors'> {
     p50: percentile(values, 50),
     p99: percentile(values, 99),
     max: percentile(values, 100),
-  };
-}
-
-function once(act: () => void): () => void {
-  let done = false;
-  return () => {
-    if (!done) act();
-    done = true;
   };
 }
 

@@ -1,5 +1,6 @@
 import type { Endorsements } from '../endorsement/endorsements.ts';
 import type { PolicyResolver } from '../policy/policy-resolver.ts';
+import type { SharedParts } from '../policy/shared-parts.ts';
 import type { RoundCommitter } from '../result/commit.ts';
 import type { ChangeFeed } from '../result/feed.ts';
 import type { Store } from '../store/store.ts';
@@ -21,6 +22,7 @@ export interface AttestationServices {
   readonly runtimes: RuntimeServices;
   readonly wakeUps: WakeUps;
   readonly gathering: Gathering;
+  readonly verdictParts: SharedParts;
   readonly hostLimits: HostLimits;
   readonly random: (size: number) => Buffer;
   readonly logBudget: LogBudget;

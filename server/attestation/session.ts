@@ -52,7 +52,7 @@ class AttestationSession {
   readonly #options: StreamOptions;
   readonly #inbox: Inbox;
   readonly #streamEpoch: number;
-  readonly #appraiser = new Appraiser();
+  readonly #appraiser: Appraiser;
   /** Of the hello, hex. */
   #akName = '';
   #accepted = false;
@@ -69,6 +69,7 @@ class AttestationSession {
   constructor(services: AttestationServices, options: StreamOptions) {
     this.#services = services;
     this.#options = options;
+    this.#appraiser = new Appraiser(services.verdictParts);
     this.#inbox = new Inbox(options.messages);
     this.#streamEpoch = services.random(6).readUIntBE(0, 6) + 1;
   }

@@ -100,7 +100,7 @@ export async function submitEvidence(
     host,
     ...(await readKnown(services, host)),
     challenge,
-    appraiser: new Appraiser(),
+    appraiser: new Appraiser(services.verdictParts),
     tlsKeySha256: caller.tlsKeySha256,
     streamEpoch: 0,
     boot: await loadBoot(store, boots, host.id),

@@ -5,6 +5,7 @@ import { attestationKeyOf, judgeRound, proveRound } from '../../server/attestati
 import { NO_RUNTIME, UNASKED } from '../../server/attestation/round-runtime.ts';
 import type { RoundContext } from '../../server/attestation/round.ts';
 import { Appraiser } from '../../server/policy/appraiser.ts';
+import { SharedParts } from '../../server/policy/shared-parts.ts';
 import { completeEnrollment } from '../../server/enrollment/complete.ts';
 import { EnrollmentError } from '../../server/enrollment/enrollment-error.ts';
 import { EnrollmentLimits } from '../../server/enrollment/enrollment-limits.ts';
@@ -64,7 +65,7 @@ beforeAll(async () => {
     ak: attestationKeyOf(enrolled.host),
     challenge,
     // One for all that follow: none is taken for another.
-    appraiser: new Appraiser(),
+    appraiser: new Appraiser(new SharedParts()),
     applicable,
     endorsed: true,
     facts: { host: enrolled.host, certified: true },

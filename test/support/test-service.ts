@@ -30,6 +30,7 @@ import { loadServiceKeys } from '../../server/identity/service-keys.ts';
 import type { ServiceKeys } from '../../server/identity/service-keys.ts';
 import type { SealingMaster } from '../../server/identity/seal.ts';
 import { PolicyResolver } from '../../server/policy/policy-resolver.ts';
+import { SharedParts } from '../../server/policy/shared-parts.ts';
 import { attachmentOf } from '../../server/policy/attachment.ts';
 import { referencesOf } from '../../server/policy/policy.ts';
 import type { TrustPolicy } from '../../server/policy/policy.ts';
@@ -172,6 +173,7 @@ async function furnish(
       runtimes: new RuntimeServices(store),
       wakeUps: new WakeUps(),
       gathering: new Gathering(),
+      verdictParts: new SharedParts(),
       hostLimits: new HostLimits(() => store.now()),
       random,
       logBudget: new LogBudget(LOG_POTS.rounds),

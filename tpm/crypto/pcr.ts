@@ -68,3 +68,20 @@ export function provePcrValues(quoted: TPMS_QUOTE_INFO, values: PcrValues, signi
   }
   return values as ProvenPcrValues;
 }
+
+/** The same proven values in a buffer of their own. */
+export function ownPcrValues(values: ProvenPcrValues): ProvenPcrValues {
+  const buffers = [...values.values()].flatMap((indexed) => [...indexed.values()]);
+  // Not from the pool, whose other slices would hold these and be held by them.
+  const all = Buffer.alloc(buffers.reduce((size, { length }) => size + length, 0));
+  let end = 0;
+  const own = (value: Buffer): Buffer => {
+    const start = end;
+    end += value.copy(all, start);
+    return all.subarray(start, end);
+  };
+  const banks = [...values].map(
+    ([bank, indexed]) => [bank, new Map([...indexed].map(([index, value]) => [index, own(value)]))] as const,
+  );
+  return new Map(banks) as PcrValues as ProvenPcrValues;
+}

@@ -5,6 +5,7 @@ import type { ProvenPcrValues } from '../../../tpm/crypto/pcr.ts';
 import { appraise, verdictDigest } from '../../../server/policy/appraise.ts';
 import type { AppraisalInput } from '../../../server/policy/appraise.ts';
 import { Appraiser } from '../../../server/policy/appraiser.ts';
+import { SharedParts } from '../../../server/policy/shared-parts.ts';
 import { failed, passed } from '../../../server/verifier/finding.ts';
 import type { Finding } from '../../../server/verifier/finding.ts';
 import { BASE, ONE, policy, ZERO } from './appraisal-input.ts';
@@ -95,7 +96,7 @@ describe('an appraiser', () => {
   it.each(cases.map((change, at) => [at, Object.keys(change)[0], change] as const))(
     'appraises anew what differs (%i: %s), and again what is as it was before that',
     (_at, _part, change) => {
-      const appraiser = new Appraiser();
+      const appraiser = new Appraiser(new SharedParts());
       const before = appraiser.judge(BASE);
       const changed = { ...BASE, ...change };
       const after = appraiser.judge(changed);
@@ -113,7 +114,7 @@ describe('an appraiser', () => {
   });
 
   it('keeps the verdict where only the clock went on, and that verdict is the one of an appraisal', () => {
-    const appraiser = new Appraiser();
+    const appraiser = new Appraiser(new SharedParts());
     const before = appraiser.judge(BASE);
     const next = anew(BASE, 'clock 2000');
     expect(appraiser.judge(next)).toBe(before);
@@ -121,13 +122,13 @@ describe('an appraiser', () => {
   });
 
   it('keeps nothing where a list of run-time measurements goes on', () => {
-    const appraiser = new Appraiser();
+    const appraiser = new Appraiser(new SharedParts());
     const input: AppraisalInput = { ...BASE, runtime: { kind: 'unproven', finding, absent: true, tally: null } };
     expect(appraiser.judge(input)).not.toBe(appraiser.judge(input));
   });
 
   it('keeps nothing of a clock that went back', () => {
-    const appraiser = new Appraiser();
+    const appraiser = new Appraiser(new SharedParts());
     const back = (observed: string): AppraisalInput => ({
       ...BASE,
       findings: [quote, failed('clock', { reason: 'CLOCK_REGRESSED', observed, expected: '', message: 'went back' })],

@@ -1,0 +1,51 @@
+import { hash } from 'node:crypto';
+
+import { ownPcrValues } from '../../tpm/crypto/pcr.ts';
+import type { ProvenPcrValues } from '../../tpm/crypto/pcr.ts';
+import type { CheckRecord } from '../store/records.ts';
+
+/** Of each kind; what was not asked for longest goes first. */
+const MAX_PARTS = 4_096;
+/** Characters of a check that is shared: a longer one speaks of one host. */
+const MAX_CHECK = 1_024;
+
+/**
+ * What is equal in the verdicts of many hosts and in the PCR values behind them, held once: hosts of one make boot alike and are
+ * judged alike, and each open stream keeps its last verdict. What is given back is equal to what was given, so that no verdict
+ * depends on what is held here.
+ */
+export class SharedParts {
+  readonly #checks = new Map<string, CheckRecord>();
+  readonly #pcrs = new Map<string, ProvenPcrValues>();
+
+  /** The checks of a verdict, each as it is held. */
+  checks(checks: readonly CheckRecord[]): readonly CheckRecord[] {
+    return checks.map((check) => {
+      const { id, outcome, reason, observed, expected, message } = check;
+      const key = JSON.stringify([id, outcome, reason, observed, expected, message]);
+      return key.length > MAX_CHECK ? check : held(this.#checks, key, () => check);
+    });
+  }
+
+  /** Proven PCR values as they are held: in buffers of their own, not in those of the message that brought them. */
+  pcrs(values: ProvenPcrValues): ProvenPcrValues {
+    return held(this.#pcrs, keyOf(values), () => ownPcrValues(values));
+  }
+}
+
+function held<T>(parts: Map<string, T>, key: string, make: () => T): T {
+  const part = parts.get(key) ?? make();
+  parts.delete(key);
+  parts.set(key, part);
+  const [oldest] = parts.keys();
+  if (parts.size > MAX_PARTS && oldest !== undefined) parts.delete(oldest);
+  return part;
+}
+
+/** SHA-256 over each value with its bank and index; a bank has values of one length. */
+function keyOf(values: ProvenPcrValues): string {
+  const parts = [...values].flatMap(([bank, indexed]) =>
+    [...indexed].flatMap(([index, value]) => [Buffer.from([bank >> 8, bank & 0xff, index, value.length]), value]),
+  );
+  return hash('sha256', Buffer.concat(parts), 'hex');
+}
