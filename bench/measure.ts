@@ -19,13 +19,21 @@ export function residentKilobytes(pid: number): number {
   return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]);
 }
 
-/** RSS once a process that was started with `collect-on-signal.ts` has collected its garbage. */
+const MIN_COLLECTIONS = 2;
+const MAX_COLLECTIONS = 12;
+/** What is left is given back over several collections: it has settled when one gives back less than this part. */
+const SETTLED = 0.003;
+
+/** RSS once a process that was started with `collect-on-signal.ts` has collected its garbage and given back what that left. */
 export async function settledKilobytes(pid: number, { pauseMillis = 1_500 } = {}): Promise<number> {
-  for (let round = 0; round < 2; round += 1) {
+  let last = Infinity;
+  for (let round = 1; ; round += 1) {
     process.kill(pid, 'SIGUSR2');
     await delay(pauseMillis);
+    const resident = residentKilobytes(pid);
+    if (round === MAX_COLLECTIONS || (round >= MIN_COLLECTIONS && resident > last * (1 - SETTLED))) return resident;
+    last = Math.min(last, resident);
   }
-  return residentKilobytes(pid);
 }
 
 export function median(values: readonly number[]): number {
