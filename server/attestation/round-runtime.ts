@@ -21,7 +21,6 @@ import type { Finding } from '../verifier/finding.ts';
 import { followList } from '../verifier/follow-list.ts';
 import type { FollowedList, ProvenList } from '../verifier/follow-list.ts';
 import type { VerifiedEvidence } from '../verifier/verify-evidence.ts';
-import { checkBootOfList } from './boot-of-list.ts';
 import { followToCheckpoint } from './kept-list.ts';
 import { listBytes } from './list-bytes.ts';
 import { evidenceOf } from './list-evidence.ts';
@@ -232,10 +231,9 @@ class ListRound {
     const { checkpoint } = list;
     const proven = checkpoint.pcrs.map(({ pcr }) => pcr);
     const pcrs = [...new Set([...proven, ...awaited])].toSorted((left, right) => left - right);
-    const boot = checkBootOfList(tally.bootAggregate, this.#round.proven ?? this.#context.boot);
-    const found = { tally: withFormerFaults(tally, former), entries: checkpoint.entries, boot };
+    const boot = this.#round.proven ?? this.#context.boot;
     return {
-      evidence: evidenceOf(checkpoint, found),
+      evidence: evidenceOf(checkpoint, withFormerFaults(tally, former), boot),
       change: this.#changeTo({ checkpoint: formatCheckpoint(checkpoint), pcrs, tally, former }),
       torn: false,
       askAgain: awaited.length > 0,

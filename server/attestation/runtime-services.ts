@@ -23,6 +23,7 @@ export class RuntimeServices {
   readonly turns = new Turns(AT_ONCE);
   readonly breathe = (): Promise<void> => setImmediate();
   readonly #entries = new EntryCache();
+  #verified = 0;
 
   constructor(store: Pick<Store, 'readLog' | 'readReferenceDigests' | 'getKeyring'>) {
     this.store = store;
@@ -39,7 +40,12 @@ export class RuntimeServices {
     const tallier = new RuntimeTallier(before);
     const hostKeys = new HostKeys(judge);
     for await (const entries of readProven(list, bytes)) {
-      for (const entry of entries) tallier.add(entry, this.#judge(entry, hostKeys, tallier));
+      for (const entry of entries) {
+        const before = this.#verified;
+        tallier.add(entry, this.#judge(entry, hostKeys, tallier));
+        // One signature of a large curve takes as long as a slice of what is known.
+        if (this.#verified > before) await this.breathe();
+      }
       await this.breathe();
     }
     return tallier.finish();
@@ -47,11 +53,18 @@ export class RuntimeServices {
 
   #judge(entry: ImaEntry, keys: HostKeys, { hostKeys }: RuntimeTallier): JudgedEntry {
     const { judge } = keys;
+    const { misses } = this.#entries;
     const judged = this.#entries.judge(entry, judge);
+    if (this.#entries.misses > misses) this.#countVerified(judged);
     if (judge.rules.files?.trustHostKeys !== true || judged.signature !== 'unknownKey') return judged;
     // What keys of this host say holds for this host alone, and is not kept.
     const keyring = keys.keyringWith(hostKeys);
-    return keyring === null ? judged : judgeEntry(entry, judge, keyring);
+    return keyring === null ? judged : this.#countVerified(judgeEntry(entry, judge, keyring));
+  }
+
+  #countVerified(judged: JudgedEntry): JudgedEntry {
+    if (judged.signature === 'valid' || judged.signature === 'invalid') this.#verified += 1;
+    return judged;
   }
 }
 
