@@ -27,6 +27,8 @@ export interface RuntimeState {
    * judge can look at them, and what was found is not.
    */
   readonly former: RuntimeTally['faults'];
+  /** Another list came from its start since, when no policy asked what ran: nobody has judged the bytes that are kept. */
+  readonly replaced: boolean;
 }
 
 type BootCounts = Pick<RuntimeState, 'resetCount' | 'restartCount'>;
