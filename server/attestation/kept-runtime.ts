@@ -60,7 +60,7 @@ async function tallyOf(
 ): Promise<RuntimeTally | null> {
   if (state.judge === judge.digest) return withFormerFaults(state.tally, state.former);
   const bytes = keptBytes(runtimes, hostId, state);
-  const list = await followKept(runtimes, state, bytes);
+  const list = await followKept(runtimes, { hostId, state }, bytes);
   if (list === null) return null;
   const tally = await runtimes.tally(list, { bytes, before: EMPTY_TALLY, judge });
   // Other lists of this reset are gone: what was found in them stands, whoever judges now.

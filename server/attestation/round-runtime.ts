@@ -107,8 +107,8 @@ export async function proveRuntime(
     const replaced = runtime.state !== null && isOfWholeList(round);
     return replaced ? { ...unproven, change: { expected: runtime.sequence, keepBytes: 0 } } : unproven;
   }
-  using _turn = await services.turns.take();
   const list = new ListRound(services, context, round, outcome.judge);
+  using _turn = await services.takeTurn(context.host.id, list.bytesToRead);
   try {
     return await list.run();
   } catch (error) {
@@ -174,6 +174,12 @@ class ListRound {
     const isThere = ofBoot !== null && !ofBoot.replaced && parseCheckpoint(ofBoot.checkpoint).offset <= this.#kept;
     this.#ofList = isThere && !this.#anew ? ofBoot : null;
     this.#start = this.#startOf(this.#ofList);
+  }
+
+  /** What is kept behind the start, and what came. */
+  get bytesToRead(): number {
+    const kept = this.#anew ? 0 : this.#kept;
+    return Math.max(0, kept - this.#start.from.offset) + (this.#part?.data.byteLength ?? 0);
   }
 
   async run(): Promise<RuntimeProof> {

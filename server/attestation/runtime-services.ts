@@ -13,14 +13,18 @@ import { readProven } from '../verifier/follow-list.ts';
 import type { ListBytes, ProvenList } from '../verifier/follow-list.ts';
 import { Turns } from './turns.ts';
 
-/** Lists that are followed at once: each keeps one read of the store and one slice in memory. */
+/** Long lists that are followed at once: each keeps one read of the store and one slice in memory. */
 const AT_ONCE = 4;
+/** Bytes that most rounds read of a list at most, and how many such rounds are judged at once: long lists must not stop them. */
+const SHORT = 256 * 1024;
+const SHORT_AT_ONCE = 64;
 
 /** What rounds of hosts share whose policies ask what ran. */
 export class RuntimeServices {
   readonly store: Pick<Store, 'readLog'>;
   readonly judges: RuntimeJudges;
-  readonly turns = new Turns(AT_ONCE);
+  readonly #turns = new Turns(AT_ONCE);
+  readonly #shortTurns = new Turns(SHORT_AT_ONCE);
   readonly breathe = (): Promise<void> => setImmediate();
   readonly #entries = new EntryCache();
   #verified = 0;
@@ -28,6 +32,11 @@ export class RuntimeServices {
   constructor(store: Pick<Store, 'readLog' | 'readReferenceDigests' | 'getKeyring'>) {
     this.store = store;
     this.judges = new RuntimeJudges(store);
+  }
+
+  /** Resolves when so many bytes of the list of a host may be followed; disposal ends it. */
+  takeTurn(hostId: string, bytes: number): Promise<Disposable> {
+    return (bytes <= SHORT ? this.#shortTurns : this.#turns).take(hostId);
   }
 
   /** Judges the entries of a proven part, on top of what those before it came to. */

@@ -281,7 +281,13 @@ describe('a reset', () => {
     await host.round();
     await putPolicy(house.store);
     await caughtUp(house);
+    // A reset that the host makes up ends nothing.
     await host.reconnect({ boot: { resetCount: 99, restartCount: 0 } });
+    await host.round();
+    expect(await house.store.getRuntime(host.machine.id)).not.toBeNull();
+    host.machine.tpm.reset();
+    host.kernel = new MeasuringKernel(host.machine.tpm);
+    await host.reconnect();
     const challenge = await host.agent.challenge();
     expect(challenge.selection).toBe('all');
     host.answer(challenge);
