@@ -5,6 +5,7 @@ import { NO_RULES, RULE } from '../../support/booted-machine.ts';
 import { failures, MeasuredHost, putRules } from '../../support/measured-host.ts';
 import { filePlan, MeasuringKernel, violationPlan } from '../../support/measuring-kernel.ts';
 import { FILES, importFiles } from '../../support/runtime-policy.ts';
+import { OneShotHost } from '../../support/one-shot-host.ts';
 import { SoftwareTpm } from '../../support/software-tpm.ts';
 import { caughtUp } from '../../support/stream-agent.ts';
 import { openHouse, putPolicy } from '../../support/test-service.ts';
@@ -61,6 +62,16 @@ describe('a PCR 10 that moves between quote and reading', () => {
     await answered([good('/usr/bin/a')]);
     const { result } = await host.agent.expect('result');
     expect(result.checks.find(({ id }) => id === 'pcr-digest')?.outcome).toBe('passed');
+  });
+
+  it('is sought in a round without a stream', async () => {
+    const single = await OneShotHost.enrolled(house);
+    const result = await single.attest(() => single.kernel.measure(good('/usr/bin/a')));
+    expect(failures(result.checks)).toEqual([]);
+    // What was measured after the quote was not judged, and is with the next one.
+    const evil = filePlan('/tmp/evil', 'evil');
+    expect((await single.attest(() => single.kernel.measure(evil))).status).toBe('affirming');
+    expect(failures((await single.attest()).checks)).toEqual(['runtime.files failed FILE_UNKNOWN']);
   });
 
   it('is torn as before where another PCR moves with it', async () => {
