@@ -77,6 +77,7 @@ const OF_PROVEN_LISTS: readonly string[] = [
   'IMA_ENTRY_UNREADABLE',
   'RUNTIME_BANK_WEAK',
   'RUNTIME_FORMAT_AMBIGUOUS',
+  'RUNTIME_NOTHING_MEASURED',
 ];
 
 /** An inconsistent list may have been followed in an earlier round alone: then it stands against its host all the same. */

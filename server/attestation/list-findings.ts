@@ -76,7 +76,7 @@ export const explainFollowed = {
           reason: 'RUNTIME_LIST_EMPTY',
           observed: 'PCR 10 at its reset value',
           expected: EXPECTED,
-          message: 'Nothing was measured since the boot: the kernel runs without IMA, or without a policy for it.',
+          message: 'Nothing was measured since the boot: the kernel runs without IMA.',
         });
       case 'uncovered':
         return unevaluated(ID, {
