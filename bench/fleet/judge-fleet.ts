@@ -160,6 +160,7 @@ async function listRound(
     judge: outcome.judge.digest,
     tally,
     former: {},
+    replaced: false,
   });
   const begun = checkBootOfList(tally.bootAggregate, boot);
   return {

@@ -50,9 +50,9 @@ export function judgeImaList(file: Buffer, { pcrs, keyring, bootAggregates }: Im
   const examined = outcome.entries.map((entry) => examineEntry(entry, keyring));
   const boot = checkBoot(examined[0], bootAggregates);
   const findings = [...outcome.findings, ...examined.flatMap((entry) => entry.findings), ...boot.findings];
-  const uncovered = findings.some(({ code }) => code === 'IMA_PCR_UNCOVERED');
+  const doubtful = findings.some(({ code }) => code === 'IMA_PCR_UNCOVERED' || code === 'IMA_TEMPLATE_AMBIGUOUS');
   return {
-    status: hasErrors(findings) ? 'refused' : uncovered ? 'partial' : 'verified',
+    status: hasErrors(findings) ? 'refused' : doubtful ? 'partial' : 'verified',
     entries: examined.length,
     waitingBytes: outcome.waitingBytes,
     violations: examined.filter(({ isViolation }) => isViolation).length,

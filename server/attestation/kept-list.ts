@@ -17,12 +17,12 @@ export function keptBytes({ store }: Pick<RuntimeServices, 'store'>, hostId: str
  * those of {@link keptBytes}.
  */
 export async function followKept(
-  { breathe, turns }: Pick<RuntimeServices, 'breathe' | 'turns'>,
-  state: RuntimeState,
+  services: Pick<RuntimeServices, 'breathe' | 'takeTurn'>,
+  { hostId, state }: { readonly hostId: string; readonly state: RuntimeState },
   bytes: ListBytes,
 ): Promise<ProvenList | null> {
-  using _turn = await turns.take();
-  return await followToCheckpoint({ breathe }, state, bytes);
+  using _turn = await services.takeTurn(hostId, parseCheckpoint(state.checkpoint).offset);
+  return await followToCheckpoint(services, state, bytes);
 }
 
 /** Whether bytes begin with the very list that led to a state: for whoever has a turn. */

@@ -11,7 +11,6 @@ import { isDamaged } from '../store/damaged.ts';
 import type { LogStore } from '../store/log-store.ts';
 import type { CheckRecord } from '../store/records.ts';
 import type { Finding } from '../verifier/finding.ts';
-import { checkBootOfList } from './boot-of-list.ts';
 import type { KeptEvidence } from './kept-evidence.ts';
 import { explainKept } from './kept-findings.ts';
 import { followKept, keptBytes } from './kept-list.ts';
@@ -52,9 +51,7 @@ export async function judgeKeptRuntime(
   });
   if (tally === 'damaged') return unknownRuntime('a list that is damaged');
   if (tally === null) return unknownRuntime('a list that does not lead to the values that were proven');
-  const checkpoint = parseCheckpoint(state.checkpoint);
-  const { entries } = checkpoint;
-  return { evidence: evidenceOf(checkpoint, { tally, entries, boot: checkBootOfList(tally.bootAggregate, boot) }) };
+  return { evidence: evidenceOf(parseCheckpoint(state.checkpoint), tally, boot) };
 }
 
 async function tallyOf(
@@ -63,7 +60,7 @@ async function tallyOf(
 ): Promise<RuntimeTally | null> {
   if (state.judge === judge.digest) return withFormerFaults(state.tally, state.former);
   const bytes = keptBytes(runtimes, hostId, state);
-  const list = await followKept(runtimes, state, bytes);
+  const list = await followKept(runtimes, { hostId, state }, bytes);
   if (list === null) return null;
   const tally = await runtimes.tally(list, { bytes, before: EMPTY_TALLY, judge });
   // Other lists of this reset are gone: what was found in them stands, whoever judges now.
@@ -75,7 +72,13 @@ function unknownRuntime(observed: string): KeptRuntime {
 }
 
 /** What the check of a list says that was followed to the quote. */
-const OF_PROVEN_LISTS: readonly string[] = ['IMA_LIST_INCONSISTENT', 'IMA_ENTRY_UNREADABLE', 'RUNTIME_BANK_WEAK'];
+const OF_PROVEN_LISTS: readonly string[] = [
+  'IMA_LIST_INCONSISTENT',
+  'IMA_ENTRY_UNREADABLE',
+  'RUNTIME_BANK_WEAK',
+  'RUNTIME_FORMAT_AMBIGUOUS',
+  'RUNTIME_NOTHING_MEASURED',
+];
 
 /** An inconsistent list may have been followed in an earlier round alone: then it stands against its host all the same. */
 function isOfProvenList({ id, outcome, reason }: CheckRecord): boolean {

@@ -55,7 +55,7 @@ export async function learnFiles(
       yield slice;
     }
   };
-  const list = await followKept(runtimes, state, taking);
+  const list = await followKept(runtimes, { hostId: host.id, state }, taking);
   if (list === null || list.checkpoint.entries === 0) throw missing();
   if (!isProvenByMoreThanSha1(list.checkpoint)) throw weak();
   return files.left();

@@ -5,6 +5,8 @@ import type { FollowedList } from '../verifier/follow-list.ts';
 const ID = 'runtime.list';
 const EXPECTED = 'a list of run-time measurements that explains the PCR values that the TPM signed';
 
+const MAX_FORMAT = 120;
+
 /** Why a list does not speak for its host, in words. */
 export const explainFollowed = {
   missingReferences(names: readonly string[]): Finding {
@@ -32,6 +34,16 @@ export const explainFollowed = {
       expected: 'an active bank of a stronger hash that the kernel has',
       message:
         'The list of run-time measurements is proven by SHA-1 alone, so that other entries may have the same hashes. Switch the SHA-256 bank on.',
+    });
+  },
+
+  ambiguousFormat(format: string): Finding {
+    return unevaluated(ID, {
+      reason: 'RUNTIME_FORMAT_AMBIGUOUS',
+      observed: `ima_template_fmt=${format.slice(0, MAX_FORMAT)}`,
+      expected: "a template of the kernel's own, or digest, name, signature and owner in this order",
+      message:
+        "The kernel's command line has it write the list of run-time measurements in a format of which one field can be shown as another, so that nobody knows what was measured.",
     });
   },
 
@@ -64,7 +76,7 @@ export const explainFollowed = {
           reason: 'RUNTIME_LIST_EMPTY',
           observed: 'PCR 10 at its reset value',
           expected: EXPECTED,
-          message: 'Nothing was measured since the boot: the kernel runs without IMA, or without a policy for it.',
+          message: 'Nothing was measured since the boot: the kernel runs without IMA.',
         });
       case 'uncovered':
         return unevaluated(ID, {

@@ -21,7 +21,6 @@ import type { Finding } from '../verifier/finding.ts';
 import { followList } from '../verifier/follow-list.ts';
 import type { FollowedList, ProvenList } from '../verifier/follow-list.ts';
 import type { VerifiedEvidence } from '../verifier/verify-evidence.ts';
-import { checkBootOfList } from './boot-of-list.ts';
 import { followToCheckpoint } from './kept-list.ts';
 import { listBytes } from './list-bytes.ts';
 import { evidenceOf } from './list-evidence.ts';
@@ -99,10 +98,7 @@ export async function proveRuntime(
   }
   const rules = applicable.kind === 'policy' ? runtimeRulesOf(applicable.policy) : null;
   if (applicable.kind !== 'policy' || rules === null) {
-    // The logs of a round that was asked for all of them replace those that a checkpoint was of.
-    const dropped = challenge.selection === 'all' && runtime.sequence > 0;
-    if (!dropped) return UNASKED;
-    return { ...UNASKED, change: { expected: runtime.sequence, body: bodyOfFormer(runtime.state, quote.clockInfo) } };
+    return { ...UNASKED, change: changeUnasked(runtime, round) };
   }
   const outcome = await services.judges.of(applicable, rules);
   if (outcome.kind === 'missing') {
@@ -111,8 +107,8 @@ export async function proveRuntime(
     const replaced = runtime.state !== null && isOfWholeList(round);
     return replaced ? { ...unproven, change: { expected: runtime.sequence, keepBytes: 0 } } : unproven;
   }
-  using _turn = await services.turns.take();
   const list = new ListRound(services, context, round, outcome.judge);
+  using _turn = await services.takeTurn(context.host.id, list.bytesToRead);
   try {
     return await list.run();
   } catch (error) {
@@ -121,16 +117,14 @@ export async function proveRuntime(
   }
 }
 
-/** What stays where no policy asks what ran: the faults of lists that are gone. Null where there are none. */
-function bodyOfFormer(
-  state: RuntimeState | null,
-  counts: Pick<RuntimeState, 'resetCount' | 'restartCount'>,
-): string | null {
-  const former = formerFaults(state, counts);
-  if (Object.keys(former).length === 0) return null;
-  const { resetCount, restartCount } = counts;
-  const begin = { checkpoint: formatCheckpoint(EMPTY_CHECKPOINT), pcrs: [IMA_PCR], judge: '', tally: EMPTY_TALLY };
-  return JSON.stringify(makeState({ resetCount, restartCount, ...begin, former }));
+/**
+ * What of a record stays where no policy asks what ran. A list that comes from its start takes the place of the one that it is of: what
+ * was found in that is looked for in the other one, when a policy asks again.
+ */
+function changeUnasked({ sequence, state }: KnownRuntime, round: RuntimeRound): RuntimeChange | undefined {
+  if (state === null || !isOfWholeList(round)) return undefined;
+  if (state.resetCount !== round.verified.quote.clockInfo.resetCount) return { expected: sequence, body: null };
+  return state.replaced ? undefined : { expected: sequence, body: JSON.stringify({ ...state, replaced: true }) };
 }
 
 function isOfWholeList({ logs }: RuntimeRound): boolean {
@@ -177,9 +171,15 @@ class ListRound {
     const size = context.logs.find(({ kind }) => kind === 'ima')?.size ?? 0;
     this.#kept = isOtherBoot(context.host.clock, round.verified.quote.clockInfo) ? 0 : size;
     const ofBoot = this.#ofReset?.restartCount === restartCount ? this.#ofReset : null;
-    const goesOn = ofBoot !== null && !this.#anew && parseCheckpoint(ofBoot.checkpoint).offset <= this.#kept;
-    this.#ofList = goesOn ? ofBoot : null;
+    const isThere = ofBoot !== null && !ofBoot.replaced && parseCheckpoint(ofBoot.checkpoint).offset <= this.#kept;
+    this.#ofList = isThere && !this.#anew ? ofBoot : null;
     this.#start = this.#startOf(this.#ofList);
+  }
+
+  /** What is kept behind the start, and what came. */
+  get bytesToRead(): number {
+    const kept = this.#anew ? 0 : this.#kept;
+    return Math.max(0, kept - this.#start.from.offset) + (this.#part?.data.byteLength ?? 0);
   }
 
   async run(): Promise<RuntimeProof> {
@@ -232,10 +232,9 @@ class ListRound {
     const { checkpoint } = list;
     const proven = checkpoint.pcrs.map(({ pcr }) => pcr);
     const pcrs = [...new Set([...proven, ...awaited])].toSorted((left, right) => left - right);
-    const boot = checkBootOfList(tally.bootAggregate, this.#round.proven ?? this.#context.boot);
-    const found = { tally: withFormerFaults(tally, former), entries: checkpoint.entries, boot };
+    const boot = this.#round.proven ?? this.#context.boot;
     return {
-      evidence: evidenceOf(checkpoint, found),
+      evidence: evidenceOf(checkpoint, withFormerFaults(tally, former), boot),
       change: this.#changeTo({ checkpoint: formatCheckpoint(checkpoint), pcrs, tally, former }),
       torn: false,
       askAgain: awaited.length > 0,
@@ -305,7 +304,7 @@ class ListRound {
   #changeTo(parts: Pick<RuntimeState, 'checkpoint' | 'pcrs' | 'tally' | 'former'>): RuntimeChange {
     const before = this.#context.runtime.state;
     const { resetCount, restartCount } = this.#round.verified.quote.clockInfo;
-    const state = makeState({ resetCount, restartCount, judge: this.#judge.digest, ...parts });
+    const state = makeState({ resetCount, restartCount, judge: this.#judge.digest, replaced: false, ...parts });
     const body = JSON.stringify(state);
     const same =
       before !== null &&

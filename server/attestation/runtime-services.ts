@@ -13,20 +13,30 @@ import { readProven } from '../verifier/follow-list.ts';
 import type { ListBytes, ProvenList } from '../verifier/follow-list.ts';
 import { Turns } from './turns.ts';
 
-/** Lists that are followed at once: each keeps one read of the store and one slice in memory. */
+/** Long lists that are followed at once: each keeps one read of the store and one slice in memory. */
 const AT_ONCE = 4;
+/** Bytes that most rounds read of a list at most, and how many such rounds are judged at once: long lists must not stop them. */
+const SHORT = 256 * 1024;
+const SHORT_AT_ONCE = 64;
 
 /** What rounds of hosts share whose policies ask what ran. */
 export class RuntimeServices {
   readonly store: Pick<Store, 'readLog'>;
   readonly judges: RuntimeJudges;
-  readonly turns = new Turns(AT_ONCE);
+  readonly #turns = new Turns(AT_ONCE);
+  readonly #shortTurns = new Turns(SHORT_AT_ONCE);
   readonly breathe = (): Promise<void> => setImmediate();
   readonly #entries = new EntryCache();
+  #verified = 0;
 
   constructor(store: Pick<Store, 'readLog' | 'readReferenceDigests' | 'getKeyring'>) {
     this.store = store;
     this.judges = new RuntimeJudges(store);
+  }
+
+  /** Resolves when so many bytes of the list of a host may be followed; disposal ends it. */
+  takeTurn(hostId: string, bytes: number): Promise<Disposable> {
+    return (bytes <= SHORT ? this.#shortTurns : this.#turns).take(hostId);
   }
 
   /** Judges the entries of a proven part, on top of what those before it came to. */
@@ -39,7 +49,12 @@ export class RuntimeServices {
     const tallier = new RuntimeTallier(before);
     const hostKeys = new HostKeys(judge);
     for await (const entries of readProven(list, bytes)) {
-      for (const entry of entries) tallier.add(entry, this.#judge(entry, hostKeys, tallier));
+      for (const entry of entries) {
+        const before = this.#verified;
+        tallier.add(entry, this.#judge(entry, hostKeys, tallier));
+        // One signature of a large curve takes as long as a slice of what is known.
+        if (this.#verified > before) await this.breathe();
+      }
       await this.breathe();
     }
     return tallier.finish();
@@ -47,11 +62,18 @@ export class RuntimeServices {
 
   #judge(entry: ImaEntry, keys: HostKeys, { hostKeys }: RuntimeTallier): JudgedEntry {
     const { judge } = keys;
+    const { misses } = this.#entries;
     const judged = this.#entries.judge(entry, judge);
+    if (this.#entries.misses > misses) this.#countVerified(judged);
     if (judge.rules.files?.trustHostKeys !== true || judged.signature !== 'unknownKey') return judged;
     // What keys of this host say holds for this host alone, and is not kept.
     const keyring = keys.keyringWith(hostKeys);
-    return keyring === null ? judged : judgeEntry(entry, judge, keyring);
+    return keyring === null ? judged : this.#countVerified(judgeEntry(entry, judge, keyring));
+  }
+
+  #countVerified(judged: JudgedEntry): JudgedEntry {
+    if (judged.signature === 'valid' || judged.signature === 'invalid') this.#verified += 1;
+    return judged;
   }
 }
 

@@ -16,6 +16,7 @@ import type { Hello, Pause, RoundEvidence, ServiceMessage, StreamOptions } from 
 import type { AttestationServices } from './services.ts';
 import { readKnown } from './known.ts';
 import type { Known } from './known.ts';
+import { settleMoved } from './moved-list.ts';
 import { isTornBoot, loadBoot, proveBoot } from './round-boot.ts';
 import { isLaterBoot, judgeRound, proveRound, quoteRequirementsOf, roundHostOf, tornRound, withLogs } from './round.ts';
 import type { RoundContext, RoundHost } from './round.ts';
@@ -203,12 +204,13 @@ class AttestationSession {
   /** Judges, commits, tells. Returns milliseconds until the next challenge. */
   async #judge(context: RoundContext, evidence: RoundEvidence): Promise<number> {
     await this.#services.gathering.join();
-    const outcome = proveRound(context, evidence);
+    const proof = proveRound(context, evidence);
     this.#services.hostLimits.takeRound(context.host.id);
     checkAnnouncements(evidence.logs, context.challenge.logs);
     // Held until the round is committed: its logs are in memory so long.
     using held = this.#services.logBudget.hold([context.host.id], evidence.logs);
     const logs = await this.#takeLogs(evidence, held);
+    const outcome = await settleMoved(this.#services.runtimes, context, { proof, evidence, logs });
     const proven =
       outcome.kind === 'torn'
         ? null

@@ -10,6 +10,7 @@ import { checkHost } from './check-host.ts';
 import type { AgentCaller } from './check-host.ts';
 import { readKnown } from './known.ts';
 import type { Challenge, Hello, Renewal, RoundEvidence } from './messages.ts';
+import { settleMoved } from './moved-list.ts';
 import { isTornBoot, loadBoot, proveBoot } from './round-boot.ts';
 import { judgeRound, proveRound, withLogs } from './round.ts';
 import { loadRuntime, proveRuntime } from './round-runtime.ts';
@@ -107,12 +108,13 @@ export async function submitEvidence(
     runtime: await loadRuntime(store, host.id),
     logs: await store.logStates(host.id),
   };
-  const proof = proveRound(context, evidence);
+  const first = proveRound(context, evidence);
   services.hostLimits.takeRound(host.id);
   checkAnnouncements(evidence.logs, challenge.logs);
   using held = services.logBudget.hold([host.id], evidence.logs);
   using chunks = withinTime(request.nextChunk);
   const logs = await collectLogs(evidence.logs, chunks.next, held);
+  const proof = await settleMoved(services.runtimes, context, { proof: first, evidence, logs });
   if (proof.kind === 'torn') {
     await store.countTorn(host.id, host.round);
     throw new AttestationError('HOST_CHANGED', 'a pcr moved between quote and read: ask for a new challenge');

@@ -177,13 +177,11 @@ function checkList(evidence: RuntimeEvidence, { list }: RuntimeRules, claims: Cl
       if (finding.outcome === 'failed') claims.lower('executables', CONTRAINDICATED);
       return finding;
     }
-    if (list === null) return { ...finding, outcome: 'error' };
-    claims.lower('executables', list.severity === 'warning' ? UNRECOGNISED_AT_RUN_TIME : CONTRAINDICATED);
-    const why = list.message === '' ? '' : ` ${list.message}`;
-    return { ...finding, outcome: 'failed', message: `${finding.message}${why}` };
+    return judgeAbsence(finding, list, claims);
   }
   const unreadable = evidence.tally.faults.IMA_ENTRY_UNREADABLE;
   if (unreadable === undefined) {
+    if (list !== null && isBare(evidence.tally)) return judgeAbsence(NOTHING_MEASURED, list, claims);
     return passed('runtime.list', 'The list of run-time measurements explains the PCR values that the TPM signed.');
   }
   return unevaluated('runtime.list', {
@@ -194,6 +192,26 @@ function checkList(evidence: RuntimeEvidence, { list }: RuntimeRules, claims: Cl
       'The list of run-time measurements holds entries that cannot be read, so that nobody knows what they measured.',
   });
 }
+
+/** There is nothing to judge. */
+function judgeAbsence(finding: Finding, list: RuntimeRules['list'], claims: Claims): Finding {
+  if (list === null) return { ...finding, outcome: 'error' };
+  claims.lower('executables', list.severity === 'warning' ? UNRECOGNISED_AT_RUN_TIME : CONTRAINDICATED);
+  const why = list.message === '' ? '' : ` ${list.message}`;
+  return { ...finding, outcome: 'failed', message: `${finding.message}${why}` };
+}
+
+/** Kernels that have IMA and no policy for it begin a list, and measure nothing into it. */
+function isBare({ counts }: RuntimeTally): boolean {
+  return counts.files === 0 && counts.violations === 0 && counts.buffers === 0;
+}
+
+const NOTHING_MEASURED = unevaluated('runtime.list', {
+  reason: 'RUNTIME_NOTHING_MEASURED',
+  observed: 'boot_aggregate alone',
+  expected: 'files that were measured before they were used',
+  message: 'Nothing was measured since the boot but the boot itself: the kernel runs without a policy for IMA.',
+});
 
 function unproven(id: string): Finding {
   return unevaluated(id, {

@@ -112,7 +112,7 @@ export function judgeEntry(entry: ImaEntry, judge: RuntimeJudge, keyring = judge
     return { ...NOTHING, kind: 'buffer', faults: common, added };
   }
   if (isBootAggregate(measurement) && (measurement.signature?.length ?? 0) === 0) {
-    return { ...NOTHING, kind: 'aggregate', faults: common };
+    return { ...NOTHING, kind: 'aggregate', faults: [...common, forbiddenFile(measurement, judge)].filter(isFault) };
   }
   return judgeFile(examined, measurement, judge, common);
 }
@@ -151,16 +151,25 @@ function violation(measurement: ImaMeasurement | null, { rules, excludes }: Runt
   return excluded ? null : { reason: 'IMA_VIOLATION', detail: 'written while it was measured or in use' };
 }
 
+/** A file of any name, that of boot_aggregate too. */
+function forbiddenFile({ digest }: ImaMeasurement, { forbidden }: RuntimeJudge): EntryFault | null {
+  return forbidden.has(digest.value.toString('hex'))
+    ? { reason: 'FILE_FORBIDDEN', detail: 'its digest is forbidden' }
+    : null;
+}
+
 function isExcluded(excludes: readonly PathPattern[], path: Buffer): boolean {
   return excludes.some((pattern) => matchesPath(pattern, path));
 }
 
 function judgeFile(
   { signature: result }: ExaminedEntry,
-  { digest, nameBytes }: ImaMeasurement,
-  { rules, references, excludes, forbidden }: RuntimeJudge,
+  measurement: ImaMeasurement,
+  judge: RuntimeJudge,
   common: readonly EntryFault[],
 ): JudgedEntry {
+  const { digest, nameBytes } = measurement;
+  const { rules, references, excludes } = judge;
   const rule = rules.files;
   const asked = asksForSignatures(rule);
   const signature = asked ? result.kind : 'unasked';
@@ -168,9 +177,7 @@ function judgeFile(
   // A digest of an fs-verity tree is none of the file's bytes.
   const set =
     digest.of === 'verity' ? undefined : references.sets.find(({ has }) => has(digest.algorithm, digest.value));
-  const faults = [...common];
-  const hex = digest.value.toString('hex');
-  if (forbidden.has(hex)) faults.push({ reason: 'FILE_FORBIDDEN', detail: 'its digest is forbidden' });
+  const faults = [...common, forbiddenFile(measurement, judge)].filter(isFault);
   if (asked && result.kind === 'invalid')
     faults.push({ reason: 'FILE_SIGNATURE_INVALID', detail: SIGNATURE_FAULTS[result.fault] });
   const listed = references.sets.length === 0 || set !== undefined;

@@ -7,7 +7,7 @@ import { EMPTY_TALLY, lostFaults, withFormerFaults } from './runtime-tally.ts';
 import type { RuntimeTally } from './runtime-tally.ts';
 
 /** How an entry is judged, and what is kept of it: another one judges every list anew from its start. */
-const JUDGEMENT_VERSION = 3;
+const JUDGEMENT_VERSION = 4;
 
 /** How far a list is proven and what it came to, as the store keeps it. */
 export interface RuntimeState {
@@ -27,6 +27,8 @@ export interface RuntimeState {
    * judge can look at them, and what was found is not.
    */
   readonly former: RuntimeTally['faults'];
+  /** Another list came from its start since, when no policy asked what ran: nobody has judged the bytes that are kept. */
+  readonly replaced: boolean;
 }
 
 type BootCounts = Pick<RuntimeState, 'resetCount' | 'restartCount'>;

@@ -32,7 +32,7 @@ export async function runtimeReport(
   const tally = withFormerFaults(present.tally, present.former);
   return {
     host: name,
-    state: checkpoint.entries === 0 ? RuntimeListState.UNJUDGED : RuntimeListState.FOLLOWED,
+    state: checkpoint.entries === 0 || present.replaced ? RuntimeListState.UNJUDGED : RuntimeListState.FOLLOWED,
     checkpoint: {
       entries: BigInt(checkpoint.entries),
       offset: BigInt(checkpoint.offset),

@@ -36,8 +36,8 @@ export class OneShotHost {
     return this.machine.id;
   }
 
-  /** One round. */
-  async attest(): Promise<ResultRecord> {
+  /** One round. `afterQuote` runs between quote and reading. */
+  async attest(afterQuote: () => void = () => undefined): Promise<ResultRecord> {
     const { tpm, ak, id, tls } = this.machine;
     const { services, store } = this.house;
     // Else the first round after a change is fenced, and the agent asks again.
@@ -50,7 +50,7 @@ export class OneShotHost {
     const logs = challenge.logs.flatMap(({ kind, offset }) =>
       kind === 'ima' ? [this.kernel.log(offset)] : this.#logs.filter((log) => log.kind === kind),
     );
-    const evidence = answerChallenge(tpm, ak, challenge, { hostId: id, tlsKeySha256, logs });
+    const evidence = answerChallenge(tpm, ak, challenge, { hostId: id, tlsKeySha256, logs, afterQuote });
     const nextChunk = feedOf(logs.flatMap((log) => chunksOf(log)));
     return (await submitEvidence(services, caller, { token, evidence, nextChunk })).result;
   }

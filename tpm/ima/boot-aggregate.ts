@@ -2,7 +2,8 @@
  * boot_aggregate: the first entry of a list, a digest over the PCRs of the boot. It ties the list to the boot log, for the kernel
  * computes it before anything else could extend these PCRs.
  */
-import { hashAlgorithmByName } from '../structures/constants.ts';
+import { HASH_ALGORITHMS } from '../structures/constants.ts';
+import type { HashAlgorithm } from '../structures/constants.ts';
 import { digest, equalDigests } from '../crypto/digest.ts';
 import type { PcrValues } from '../crypto/pcr.ts';
 import type { ImaEntry } from './entry.ts';
@@ -68,7 +69,7 @@ export function checkBootAggregate(
   if (held.value.every((byte) => byte === 0)) {
     return fail('IMA_BOOT_AGGREGATE_EMPTY', 'boot_aggregate is all zeros: the kernel found no TPM when it started');
   }
-  const bank = hashAlgorithmByName(held.hash?.name.replace('-', '_') ?? '');
+  const bank = bankOf(held.hash);
   const values = bank === undefined ? undefined : table.get(bank.alg);
   if (bank === undefined || values === undefined) {
     const message = `boot_aggregate is of ${quoteName(held.algorithm)}, and no values of such a bank are here`;
@@ -82,6 +83,11 @@ export function checkBootAggregate(
   return variants.every(([, key]) => values[key] !== undefined)
     ? fail('IMA_BOOT_AGGREGATE_MISMATCH', `boot_aggregate is no digest over the ${bank.name} pcrs of this boot`)
     : fail('IMA_BOOT_AGGREGATE_UNCHECKED', `boot_aggregate needs the ${bank.name} pcrs 0 to 9`);
+}
+
+/** The bank of a hash: TPMs and kernels name some of them differently, such as `sm3_256` and `sm3`. */
+function bankOf(hash: ImaDigest['hash']): HashAlgorithm | undefined {
+  return [...HASH_ALGORITHMS.values()].find(({ node }) => node === hash?.node);
 }
 
 /** What an entry says about boots by where it stands: the first must be the aggregate, and no other may be. */

@@ -45,23 +45,40 @@ export function checkEvmSignature(
       ? { kind: 'invalid', source, fault: ima === 'missing' ? 'IMA_XATTR_MISSING' : 'IMA_XATTR_MISMATCH', keyId }
       : ima;
   }
+  const values = xattrs.map(({ value }) => value);
   let result: ImaSignatureResult = { kind: 'none' };
-  for (const { ownerAt, size } of miscLayouts) {
-    const misc = Buffer.alloc(size);
-    const numbers = [
-      [uid, ownerAt, 4],
-      [gid, ownerAt + 4, 4],
-      [mode & 0xffff, ownerAt + 8, 2],
-    ] as const;
-    for (const [value, at, length] of numbers) {
-      if (order === 'little') misc.writeUIntLE(value, at, length);
-      else misc.writeUIntBE(value, at, length);
-    }
-    const signed = oneShotHash(node, Buffer.concat([...xattrs.map(({ value }) => value), misc]), 'buffer');
+  for (const misc of metadataForms({ uid, gid, mode }, order)) {
+    const signed = oneShotHash(node, Buffer.concat([...values, misc]), 'buffer');
     result = verifyHeader(source, header, signed, keyring);
     if (result.kind !== 'invalid') return result;
   }
   return result;
+}
+
+/**
+ * `struct h_misc` as kernels may have it. Its numbers are in the byte order of the kernel, which is not that of a little-endian list
+ * where `ima_canonical_fmt` is set.
+ */
+function metadataForms(
+  { uid, gid, mode }: Readonly<Record<'uid' | 'gid' | 'mode', number>>,
+  order: ByteOrder,
+): readonly Buffer[] {
+  const orders: readonly ByteOrder[] = order === 'little' ? ['little', 'big'] : ['big'];
+  return orders.flatMap((written) =>
+    miscLayouts.map(({ ownerAt, size }) => {
+      const misc = Buffer.alloc(size);
+      const numbers = [
+        [uid, ownerAt, 4],
+        [gid, ownerAt + 4, 4],
+        [mode & 0xffff, ownerAt + 8, 2],
+      ] as const;
+      for (const [value, at, length] of numbers) {
+        if (written === 'little') misc.writeUIntLE(value, at, length);
+        else misc.writeUIntBE(value, at, length);
+      }
+      return misc;
+    }),
+  );
 }
 
 /** Is `security.ima` of the measured digest? It holds the digest itself, or a signature that must then verify too. */

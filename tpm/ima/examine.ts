@@ -14,6 +14,7 @@ import type { ImaKey, ImaKeyring } from './keyring.ts';
 import { checkModsig } from './modsig.ts';
 import { SIGNATURE_FAULTS, combineResults } from './signature-result.ts';
 import type { ImaSignatureResult } from './signature-result.ts';
+import { isFixedMeaning } from './templates.ts';
 
 /**
  * `measurement` is absent where the fields cannot be read. `learnedKey` is a key that the host added to a keyring (`keyring` names
@@ -43,6 +44,7 @@ export function examineEntry(entry: ImaEntry, keyring: ImaKeyring): ExaminedEntr
   }
   const findings: (ImaFinding | undefined)[] = [checkBootPlace(entry, read)];
   if (isViolation) findings.push(violation(entry, read));
+  if (!isFixedMeaning(entry.template)) findings.push(ambiguous(entry, read));
   // Nothing was hashed in a violation, so nothing can be signed.
   const signature: ImaSignatureResult = isViolation ? { kind: 'none' } : checkSignatures(entry, read, keyring);
   findings.push(signatureFinding(entry, read, signature));
@@ -109,6 +111,12 @@ function signatureFinding(
     case 'none':
       return undefined;
   }
+}
+
+function ambiguous(entry: ImaEntry, { name }: ImaMeasurement): ImaFinding {
+  const format = quoteName(entry.template.name);
+  const message = `entry ${entry.index} (${quoteName(name)}) is shown by the format ${format}, of which one field may be another in truth`;
+  return imaFinding('IMA_TEMPLATE_AMBIGUOUS', placeOf(entry), message);
 }
 
 function violation(entry: ImaEntry, { name }: ImaMeasurement): ImaFinding {

@@ -113,6 +113,9 @@ export function readMeasurement(entry: ImaEntry): ImaMeasurement | ImaFinding {
   const { name, nameBytes, digest, ...others } = draft.said;
   if (name === undefined || nameBytes === undefined) return malformed(entry, 'the template has no name');
   if (digest === undefined) return malformed(entry, 'the template has no digest');
+  // Of a violation nothing was hashed, and Linux 5.18 lists 20 zeros of whatever hash.
+  const short = entry.isViolation ? undefined : [digest, others.modsigDigest].find(isOfWrongSize);
+  if (short !== undefined) return malformed(entry, `a ${short.algorithm} digest of ${short.value.length} bytes`);
   return { name, nameBytes, digest, ...others, ...(xattrs === undefined ? {} : { xattrs }) };
 }
 
@@ -189,9 +192,11 @@ function readDigest(bytes: Buffer, typed: boolean): ImaDigest | string {
     return 'a digest without the name of its hash';
   }
   const hash = imaHashByName(algorithm);
-  const value = bytes.subarray(terminator + 1);
-  if (hash !== undefined && hash.size !== value.length) return `a ${algorithm} digest of ${value.length} bytes`;
-  return { algorithm, hash, of, value };
+  return { algorithm, hash, of, value: bytes.subarray(terminator + 1) };
+}
+
+function isOfWrongSize(digest: ImaDigest | undefined): boolean {
+  return digest?.hash !== undefined && digest.hash.size !== digest.value.length;
 }
 
 function setNumber(draft: Draft, key: 'uid' | 'gid' | 'mode', bytes: Buffer, order: ByteOrder): string | undefined {

@@ -13,6 +13,7 @@ const severities = {
   IMA_LIST_ENDS_INSIDE_ENTRY: 'warning',
   // One entry
   IMA_TEMPLATE_UNKNOWN: 'error',
+  IMA_TEMPLATE_AMBIGUOUS: 'warning',
   IMA_TEMPLATE_HASH_MISMATCH: 'error',
   IMA_FIELD_MALFORMED: 'error',
   IMA_DIGEST_ALGORITHM_UNKNOWN: 'warning',

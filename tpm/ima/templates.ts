@@ -55,6 +55,9 @@ const known = new Map<string, ImaTemplate>(
   formats.map(([name, format]) => [name, { name, fields: parseFormat(format), fixedForm: name === 'ima' }]),
 );
 
+/** A custom format that is one of these is named by it, and means the same. */
+const knownFormats: ReadonlySet<string> = new Set(formats.map(([, format]) => format));
+
 /** The names of the templates that kernels define. */
 export const IMA_TEMPLATE_NAMES: readonly string[] = [...known.keys()];
 
@@ -64,12 +67,14 @@ export function imaTemplate(name: string): ImaTemplate {
 }
 
 /**
- * Whether the fields of a template mean what its name says, whatever name a list gives its entries: a kernel's own template, or digest,
- * name, signature and owner in the order in which these have them. Under any other name the bytes of one field could be shown as those
- * of another, for the name is covered by no hash.
+ * Whether the fields of a template mean what its name says, whatever name a list gives its entries: a kernel's own template or its
+ * format, or digest, name, signature and owner in the order in which these have them. Under any other name the bytes of one field
+ * could be shown as those of another, for the name is covered by no hash.
  */
 export function isFixedMeaning({ name, fields = [] }: ImaTemplate): boolean {
-  return known.has(name) || (FIXED_ORDER.test(name) && new Set(fields).size === fields.length);
+  return (
+    known.has(name) || knownFormats.has(name) || (FIXED_ORDER.test(name) && new Set(fields).size === fields.length)
+  );
 }
 
 const FIXED_ORDER = /^d(?:-ng(?:v2)?)?\|n(?:-ng)?(?:\|sig(?:\|i(?:uid|gid|mode))*)?$/;

@@ -1,11 +1,13 @@
+import { hash } from 'node:crypto';
 import { readFileSync, readdirSync } from 'node:fs';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { dataIsHere, measuredBootPath } from '../../support/data.ts';
 import { rocaSpki, makeEk } from '../../support/test-ek-pki.ts';
 import { makeLog } from '../../tpm/eventlog/make-log.ts';
-import { makeList } from '../../tpm/ima/list-builder.ts';
+import { digestField, hashedData, makeList, nameField } from '../../tpm/ima/list-builder.ts';
 import { EvidenceBench, EVENTS, userspaceRecord } from '../support/evidence-bench.ts';
 import type { EvidenceJson } from '../support/evidence-bench.ts';
+import { pcrText } from '../support/quote-bench.ts';
 
 let bench: EvidenceBench;
 
@@ -72,6 +74,28 @@ describe('good evidence', () => {
       ...['--ek-certificate', at('ek.der')],
     );
     expect([code, (JSON.parse(shell.out) as EvidenceJson).imaList?.status]).toEqual([0, 'verified']);
+  });
+});
+
+describe('a list in a format whose name could hide what a field is', () => {
+  const signature = Buffer.from([3, 2, 4]);
+  const entry = {
+    template: 'ima-sig',
+    fields: [digestField('sha256', hash('sha256', 'evil', 'buffer')), nameField('/evil'), signature],
+  };
+
+  test.each([
+    ['ima-sig', 'refused', 'IMA_SIGNATURE_INVALID'],
+    ['d-ng|n-ng|xattrvalues', 'partial', 'IMA_TEMPLATE_AMBIGUOUS'],
+  ])('is not called verified: %s', async (template, status, code) => {
+    bench.tpm.extend(10, hash('sha256', hashedData(entry), 'buffer'));
+    bench.quote();
+    bench.files.set('pcrs', pcrText(bench.tpm.read()));
+    bench.files.set('binary_runtime_measurements', makeList([...bench.entries.slice(0, 8), { ...entry, template }]));
+    const [exit, report] = await bench.verify(...anchors);
+    expect([bench.shell.err, exit, report.result]).toEqual(['', 1, 'refused']);
+    expect(report.imaList).toMatchObject({ status, entries: 9 });
+    expect(codesOf(report.imaList)).toContain(code);
   });
 });
 

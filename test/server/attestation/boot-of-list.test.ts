@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { checkBootOfList } from '../../../server/attestation/boot-of-list.ts';
 import type { KnownBoot } from '../../../server/verifier/boot-cache.ts';
 import { unevaluated } from '../../../server/verifier/finding.ts';
-import { TPM_ALG_SHA1, TPM_ALG_SHA256 } from '../../../tpm/structures/constants.ts';
+import { TPM_ALG_SHA1, TPM_ALG_SHA256, TPM_ALG_SHA3_256, TPM_ALG_SM3_256 } from '../../../tpm/structures/constants.ts';
 
 /** The values of PCR 0 to `last` of a bank whose PCRs hold their own index. */
 const values = (size: number, last: number) =>
@@ -40,6 +40,14 @@ describe('boot_aggregate', () => {
     ['sha1', 20, 7, 'sha1 PCR0-7'],
   ])('%s of %i bytes over PCR 0 to %i is of this boot', (name, size, last, observed) => {
     expect(checkBootOfList(aggregate(name, size, last), boot(BOTH))).toMatchObject({ outcome: 'passed', observed });
+  });
+
+  it.each([
+    ['sm3', TPM_ALG_SM3_256, 'sm3_256 PCR0-9'],
+    ['sha3-256', TPM_ALG_SHA3_256, 'sha3_256 PCR0-9'],
+  ])('%s, which kernels and TPMs call differently, is of its bank', (name, algorithm, observed) => {
+    const known = boot([...BOTH, [algorithm, 32]]);
+    expect(checkBootOfList(aggregate(name, 32, 9), known)).toMatchObject({ outcome: 'passed', observed });
   });
 
   it.each([

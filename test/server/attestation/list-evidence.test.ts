@@ -2,14 +2,11 @@ import { expect, it } from 'vitest';
 
 import { evidenceOf } from '../../../server/attestation/list-evidence.ts';
 import { EMPTY_TALLY } from '../../../server/policy/runtime-tally.ts';
-import { passed } from '../../../server/verifier/finding.ts';
 import { hashAlgorithm } from '../../../tpm/crypto/digest.ts';
 import { EMPTY_CHECKPOINT } from '../../../tpm/ima/checkpoint.ts';
 import type { ImaPcrState } from '../../../tpm/ima/checkpoint.ts';
 import type { ImaExtendMode } from '../../../tpm/ima/pcr-chain.ts';
 import { TPM_ALG_SHA1, TPM_ALG_SHA256, TPM_ALG_SHA384 } from '../../../tpm/structures/constants.ts';
-
-const found = { tally: EMPTY_TALLY, entries: 3, boot: passed('runtime.boot-aggregate', '') };
 
 function state(alg: number, pcr: number, ...modes: readonly ImaExtendMode[]): ImaPcrState {
   const bank = hashAlgorithm(alg);
@@ -36,7 +33,7 @@ it.each<[string, readonly ImaPcrState[], 'proven' | 'unproven']>([
     'unproven',
   ],
 ])('a list that %s proves is proven or not', (_name, pcrs, kind) => {
-  const evidence = evidenceOf({ ...EMPTY_CHECKPOINT, entries: 3, pcrs }, found);
+  const evidence = evidenceOf({ ...EMPTY_CHECKPOINT, entries: 3, pcrs }, EMPTY_TALLY, null);
   expect(evidence.kind).toBe(kind);
   // What was found stands either way.
   expect(evidence.tally).toBe(EMPTY_TALLY);

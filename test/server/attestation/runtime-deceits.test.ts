@@ -126,6 +126,16 @@ describe('the name of a template is covered by no hash', () => {
     },
   );
 
+  const none = Buffer.alloc(0);
+  it.each<readonly [string, readonly Buffer[]]>([
+    ['d-ng|n-ng|buf', [none]],
+    ['d-ng|n-ng|sig|d-modsig|modsig', [none, none, none]],
+    ['d-ng|n-ng|evmsig|xattrnames|xattrlengths|xattrvalues|iuid|igid|imode', [none, none, none, none, ...OWNER]],
+  ])('and one that is a kernel’s own template by its format is read: %s', async (template, others) => {
+    const plan = { template, fields: [digestField('sha256', sha256('good')), nameField('/usr/bin/good'), ...others] };
+    expect((await relabelled(plan, template, { files: LISTED })).status).toBe('affirming');
+  });
+
   it('and one that has a field twice is not', async () => {
     const plan = {
       template: 'x',

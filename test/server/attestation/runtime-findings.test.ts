@@ -5,10 +5,10 @@ import { Reappraiser } from '../../../server/attestation/reappraiser.ts';
 import { readState } from '../../../server/policy/runtime-state.ts';
 import type { ResultRecord } from '../../../server/store/records.ts';
 import { failures, MeasuredHost, putRules } from '../../support/measured-host.ts';
-import { filePlan, MeasuringKernel } from '../../support/measuring-kernel.ts';
+import { filePlan, MeasuringKernel, violationPlan } from '../../support/measuring-kernel.ts';
 import { FILES, importFiles } from '../../support/runtime-policy.ts';
 import { caughtUp } from '../../support/stream-agent.ts';
-import { openHouse } from '../../support/test-service.ts';
+import { openHouse, putPolicy } from '../../support/test-service.ts';
 import type { House } from '../../support/test-service.ts';
 import { makeRecord } from '../../tpm/ima/list-builder.ts';
 
@@ -17,6 +17,7 @@ let host: MeasuredHost;
 const good = (path: string) => filePlan(path, 'good');
 const evil = (path = '/tmp/evil') => filePlan(path, 'evil');
 const strict = { ...FILES, referenceSets: ['referenceSets/base'] };
+const violations = { action: 'contraindicated', message: '', applyExcludes: true } as const;
 const INCONSISTENT = 'runtime.list failed IMA_LIST_INCONSISTENT';
 const UNKNOWN = 'runtime.files failed FILE_UNKNOWN';
 
@@ -33,7 +34,7 @@ afterEach(async () => {
   expect(house.faults).toEqual([]);
 });
 
-const ima = (data: Buffer) => ({ logs: [{ kind: 'ima', data, offset: 0 } as const] });
+const ima = (data: Buffer, offset = 0) => ({ logs: [{ kind: 'ima', data, offset } as const] });
 const stateOf = async () => readState(await house.store.getRuntime(host.machine.id));
 
 /** The agent comes anew and says that the TPM was reset, which it was not: it is asked for the whole list. */
@@ -148,6 +149,27 @@ describe('a list that comes anew and hides what was found', () => {
     expect(failures((await show(hidden)).checks)).toContain(UNKNOWN);
   });
 
+  it('hides nothing while no policy asks what ran', async () => {
+    const rules = { files: { ...strict, excludes: ['/var/log/*'] }, violations };
+    await putRules(house, rules);
+    await caughtUp(house);
+    const before = host.kernel.list;
+    host.kernel.measure(violationPlan('/usr/bin/x'));
+    const [failed] = failures((await host.round()).checks);
+    expect(failed).toBe('runtime.violations failed IMA_VIOLATION');
+    await putPolicy(house.store);
+    await caughtUp(house);
+    const hidden = Buffer.concat([before, makeRecord(violationPlan('/var/log/x'))]);
+    expect((await shownAnew(hidden)).status).toBe('affirming');
+    await putRules(house, rules);
+    await caughtUp(house);
+    const next = ima(Buffer.alloc(0), hidden.length);
+    expect(failures((await host.round(next)).checks)).toEqual([failed]);
+    await putRules(house, { ...rules, violations: { ...violations, message: 'other words' } });
+    await caughtUp(house);
+    expect(failures((await host.round(next)).checks)).toEqual([failed]);
+  });
+
   it('ends nothing where it explains nothing', async () => {
     await showInconsistent();
     const { checkpoint } = (await stateOf()) ?? {};
@@ -190,6 +212,22 @@ describe('a list that comes anew as it was', () => {
     expect([state?.former, state?.tally.faults.FILE_UNKNOWN?.count]).toEqual([{}, 1]);
     await allowEvil();
     expect((await shownAnew()).status).toBe('affirming');
+  });
+
+  it('clears the host by other rules also where no policy asked what ran when it came', async () => {
+    host.kernel.measure(evil());
+    expect((await host.round()).status).toBe('contraindicated');
+    await putPolicy(house.store);
+    await caughtUp(house);
+    expect((await shownAnew()).status).toBe('affirming');
+    await allowEvil();
+    host.kernel.measure(good('/usr/bin/b'));
+    expect((await host.round()).status).toBe('affirming');
+    expect((await stateOf())?.former).toEqual({});
+    // What they found stays what it was by the rules of before.
+    await putRules(house, { files: strict });
+    await caughtUp(house);
+    expect(failures((await host.round()).checks)).toEqual([UNKNOWN]);
   });
 
   it('is judged anew also after one that explained nothing', async () => {

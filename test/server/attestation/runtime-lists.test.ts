@@ -7,7 +7,9 @@ import { readState } from '../../../server/policy/runtime-state.ts';
 import type { Store } from '../../../server/store/store.ts';
 import { failures, MeasuredHost, putRules } from '../../support/measured-host.ts';
 import { filePlan, MeasuringKernel } from '../../support/measuring-kernel.ts';
-import { FILES, importFiles } from '../../support/runtime-policy.ts';
+import { makePolicy } from '../../support/make-policy.ts';
+import { FILES, importFiles, NO_RUNTIME_RULES } from '../../support/runtime-policy.ts';
+import { simulated } from '../../support/simulating.ts';
 import { SoftwareTpm } from '../../support/software-tpm.ts';
 import { caughtUp, StreamAgent } from '../../support/stream-agent.ts';
 import { openHouse, openReplica, putPolicy } from '../../support/test-service.ts';
@@ -178,6 +180,29 @@ describe('a host without a list', () => {
     expect(failures(result.checks)).toContain('runtime.list failed RUNTIME_LIST_EMPTY');
   });
 
+  it.each([
+    ['contraindicated', undefined],
+    ['warning', 'warning'],
+  ] as const)(
+    'is %s where the policy asks for one and its kernel measures nothing but the boot',
+    async (status, severity) => {
+      const files = { ...FILES, referenceSets: ['referenceSets/base'] };
+      await putRules(house, { list: { severity, message: '' }, files });
+      const bare = await host.round();
+      expect(bare.status).toBe(status);
+      expect(failures(bare.checks)).toEqual(['runtime.list failed RUNTIME_NOTHING_MEASURED']);
+      // The kept list says so too.
+      const candidate = makePolicy({
+        pcrRules: [],
+        runtime: { ...NO_RUNTIME_RULES, list: { severity, message: 'x' }, files },
+      });
+      const told = (await simulated(house, candidate)).hosts.get(host.machine.id)?.outcome;
+      expect(told).toMatchObject({ kind: 'verdict', verdict: { status } });
+      host.kernel.measure(good('/usr/bin/a'));
+      expect((await host.next()).status).toBe('affirming');
+    },
+  );
+
   it('is asked for it again as soon as it can be read', async () => {
     const unread = await host.round({ logs: [] });
     expect(failures(unread.checks)).toContain('runtime.list error RUNTIME_LIST_UNREADABLE');
@@ -281,7 +306,13 @@ describe('a reset', () => {
     await host.round();
     await putPolicy(house.store);
     await caughtUp(house);
+    // A reset that the host makes up ends nothing.
     await host.reconnect({ boot: { resetCount: 99, restartCount: 0 } });
+    await host.round();
+    expect(await house.store.getRuntime(host.machine.id)).not.toBeNull();
+    host.machine.tpm.reset();
+    host.kernel = new MeasuringKernel(host.machine.tpm);
+    await host.reconnect();
     const challenge = await host.agent.challenge();
     expect(challenge.selection).toBe('all');
     host.answer(challenge);

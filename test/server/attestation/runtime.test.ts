@@ -111,6 +111,17 @@ describe('a host with a list of run-time measurements', () => {
     expect(failures(result.checks)).toEqual(['runtime.kernels failed KERNEL_REPLACED']);
   });
 
+  it('is turned by a forbidden file that is called boot_aggregate', async () => {
+    const ignored = { action: 'ignore', message: '' } as const;
+    const forbiddenFiles = { digests: [sha256('worm').toString('hex')], severity: undefined, message: '' };
+    await putRules(house, { forbiddenFiles, otherKernels: ignored });
+    await using host = await MeasuredHost.enrolled(house);
+    host.kernel.measure(filePlan('boot_aggregate', 'other'));
+    expect((await host.round()).status).toBe('affirming');
+    host.kernel.measure(filePlan('boot_aggregate', 'worm'));
+    expect(failures((await host.next()).checks)).toEqual(['runtime.forbidden-files failed FILE_FORBIDDEN']);
+  });
+
   it('is turned by a forbidden file, also where an exclude covers it', async () => {
     await importFiles(house.store, ['worm']);
     await putRules(house, {

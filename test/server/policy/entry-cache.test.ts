@@ -7,7 +7,7 @@ import { resolveRuntimeRules } from '../../../server/policy/runtime-rules.ts';
 import { bufferPlan, filePlan, violationPlan } from '../../support/measuring-kernel.ts';
 import { FILES, NO_RUNTIME_RULES } from '../../support/runtime-policy.ts';
 import { readOne } from '../../tpm/ima/read-entries.ts';
-import { rsaSigner } from '../../tpm/ima/signing.ts';
+import { ecSigner, rsaSigner } from '../../tpm/ima/signing.ts';
 
 /** A judge whose one set holds everything, or nothing, with a count of how often it was asked. */
 function judgeOf(digest: string, holds: boolean) {
@@ -60,6 +60,22 @@ describe('judged entries', () => {
     expect(asked.count).toBe(3);
     cache.judge(two, judge);
     expect(asked.count).toBe(4);
+  });
+
+  it('are not kept when the keys that they add are too large together, until others are forgotten', () => {
+    const { judge } = judgeOf('a', true);
+    const keys = [1, 2, 3].map(() => ecSigner('P-256').spki);
+    const [, , last = Buffer.alloc(0)] = keys;
+    const cache = new EntryCache(3, 2 * last.length + 1);
+    for (const key of keys) expect(cache.judge(readOne(bufferPlan('.ima', key)), judge).kind).toBe('buffer');
+    expect(cache.size).toBe(2);
+    for (const name of ['1', '2']) cache.judge(readOne(filePlan(name, name)), judge);
+    expect(cache.size).toBe(3);
+    // The first key made room for the second file, and for another key.
+    const third = readOne(bufferPlan('.ima', last));
+    expect(cache.judge(third, judge).added?.der).toEqual(last);
+    expect(cache.size).toBe(3);
+    expect(cache.judge(third, judge)).toBe(cache.judge(third, judge));
   });
 
   it('hold the key that they add, and not the list that it stood in', () => {

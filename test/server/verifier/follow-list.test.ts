@@ -53,17 +53,21 @@ const odd = Array.from({ length: 40 }, (_, index) => {
 });
 const rules = resolveRuntimeRules({ ...NO_RUNTIME_RULES, files: { ...FILES, keyrings: ['keyrings/vendor'] } });
 
+function emptyServices(): RuntimeServices {
+  return new RuntimeServices({
+    readLog: () => Promise.reject(new Error('not kept')),
+    readReferenceDigests: () => Promise.reject(new Error('not kept')),
+    getKeyring: () => Promise.resolve(null),
+  });
+}
+
 /** Follows a list to one value after the other, as so many rounds do. */
 async function account(
   list: Buffer,
   values: readonly Buffer[],
   judge = makeJudge('d', rules, { sets: [], keyring: new ImaKeyring([]) }),
 ) {
-  const services = new RuntimeServices({
-    readLog: () => Promise.reject(new Error('not kept')),
-    readReferenceDigests: () => Promise.reject(new Error('not kept')),
-    getKeyring: () => Promise.resolve(null),
-  });
+  const services = emptyServices();
   let from: ImaCheckpoint = EMPTY_CHECKPOINT;
   let tally: RuntimeTally = EMPTY_TALLY;
   let breaths = 0;
@@ -117,6 +121,36 @@ describe('a first list of 100,000 entries', () => {
     expect(tally.counts.files).toBe(99_999);
     expect(breaths).toBeGreaterThanOrEqual(Math.floor(list.length / LIST_SLICE));
   }, 60_000);
+
+  it('lets others run after each signature that is verified, once', async () => {
+    const list = makeList([...fileEntries(1), ...odd]);
+    const judge = makeJudge('d', rules, { sets: [], keyring: new ImaKeyring([signer.key]) });
+    const services = emptyServices();
+    const followed = await followList({
+      pcrs: proven(valuesOf(list).at(-1) ?? Buffer.alloc(0)),
+      banks: [TPM_ALG_SHA256],
+      indices: [10],
+      from: EMPTY_CHECKPOINT,
+      bytes: bytesOf(list),
+      breathe: services.breathe,
+    });
+    if (followed.kind !== 'proven') throw new Error(followed.kind);
+    const turnsOf = async (): Promise<number> => {
+      let turns = 0;
+      let counts = true;
+      const count = (): void => {
+        turns += 1;
+        if (counts) setImmediate(count);
+      };
+      setImmediate(count);
+      await services.tally(followed.list, { bytes: bytesOf(list), before: EMPTY_TALLY, judge });
+      counts = false;
+      return turns;
+    };
+    const signed = odd.filter(({ violation }) => violation !== true).length;
+    expect(await turnsOf()).toBeGreaterThanOrEqual(signed);
+    expect(await turnsOf()).toBeLessThan(signed / 2);
+  });
 
   it('costs nothing of what was proven before in a round that confirms', async () => {
     const list = makeList(fileEntries(200));

@@ -20,6 +20,8 @@ interface Plan {
   readonly uid?: number;
   readonly mode?: number;
   readonly order?: 'little' | 'big';
+  /** Of the kernel, where its list has another (`ima_canonical_fmt`). */
+  readonly signedOrder?: 'little' | 'big';
   readonly bits?: 32 | 64;
   readonly version?: 2 | 3;
   /** What is listed, where that is not what was signed. */
@@ -35,6 +37,7 @@ const hashed = Buffer.concat([Buffer.from([0x04, 0x04]), digest]);
 
 function evmEntry(plan: Plan) {
   const { signer = rsa, uid = 0, mode = 0o100755, order = 'little', bits = 64, version = 2, listed = {} } = plan;
+  const { signedOrder = order } = plan;
   const ima = 'ima' in plan ? plan.ima : hashed;
   const xattrs = [
     ['security.selinux', Buffer.from('system_u:object_r:bin_t:s0\0')] as const,
@@ -42,9 +45,9 @@ function evmEntry(plan: Plan) {
   ];
   const misc = Buffer.concat([
     Buffer.alloc(bits === 64 ? 12 : 8),
-    number(uid, 4, order),
-    number(0, 4, order),
-    number(mode, 2, order),
+    number(uid, 4, signedOrder),
+    number(0, 4, signedOrder),
+    number(mode, 2, signedOrder),
     Buffer.alloc(2),
   ]);
   const signed = hash('sha256', Buffer.concat([...xattrs.map(([, value]) => value), misc]), 'buffer');
@@ -82,6 +85,7 @@ describe('a portable EVM signature', () => {
     ['in version 3', { version: 3 }],
     ['on a kernel of 32 bits', { bits: 32 }],
     ['on a big-endian kernel', { order: 'big' }],
+    ['on a big-endian kernel whose list is little-endian (ima_canonical_fmt)', { signedOrder: 'big', uid: 1000 }],
     ['of a file of another owner', { uid: 1000, mode: 0o100644 }],
     ['over a file signature', { ima: signV2(ec, 'sha256', digest) }],
   ])('%s is valid with all that it is over', (_, plan) => {

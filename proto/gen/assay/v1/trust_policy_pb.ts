@@ -451,13 +451,13 @@ export const RuntimeRulesSchema: GenMessage<RuntimeRules> = /*@__PURE__*/
   messageDesc(file_assay_v1_trust_policy, 9);
 
 /**
- * There must be a list of run-time measurements.
+ * There must be a list of run-time measurements, with more in it than boot_aggregate.
  *
  * @generated from message assay.v1.RuntimeListRule
  */
 export type RuntimeListRule = Message<"assay.v1.RuntimeListRule"> & {
   /**
-   * Status when there is none, or an empty one; default CONTRAINDICATED.
+   * Status when there is none, or one with nothing in it; default CONTRAINDICATED.
    *
    * @generated from field: assay.v1.RuleSeverity severity = 1;
    */
