@@ -99,10 +99,10 @@ export async function proveRuntime(
   }
   const rules = applicable.kind === 'policy' ? runtimeRulesOf(applicable.policy) : null;
   if (applicable.kind !== 'policy' || rules === null) {
-    // The logs of a round that was asked for all of them replace those that a checkpoint was of.
-    const dropped = challenge.selection === 'all' && runtime.sequence > 0;
-    if (!dropped) return UNASKED;
-    return { ...UNASKED, change: { expected: runtime.sequence, body: bodyOfFormer(runtime.state, quote.clockInfo) } };
+    // What was found in this reset stays with the checkpoint of its list, whoever judges meanwhile: a list that takes its place is
+    // held against it once rules ask what ran.
+    const ended = runtime.sequence > 0 && runtime.state?.resetCount !== quote.clockInfo.resetCount;
+    return ended ? { ...UNASKED, change: { expected: runtime.sequence, body: null } } : UNASKED;
   }
   const outcome = await services.judges.of(applicable, rules);
   if (outcome.kind === 'missing') {
@@ -119,18 +119,6 @@ export async function proveRuntime(
     if (!isDamaged(error)) throw error;
     return list.damaged();
   }
-}
-
-/** What stays where no policy asks what ran: the faults of lists that are gone. Null where there are none. */
-function bodyOfFormer(
-  state: RuntimeState | null,
-  counts: Pick<RuntimeState, 'resetCount' | 'restartCount'>,
-): string | null {
-  const former = formerFaults(state, counts);
-  if (Object.keys(former).length === 0) return null;
-  const { resetCount, restartCount } = counts;
-  const begin = { checkpoint: formatCheckpoint(EMPTY_CHECKPOINT), pcrs: [IMA_PCR], judge: '', tally: EMPTY_TALLY };
-  return JSON.stringify(makeState({ resetCount, restartCount, ...begin, former }));
 }
 
 function isOfWholeList({ logs }: RuntimeRound): boolean {
