@@ -63,7 +63,7 @@ it('reads a log once, and again when it has held another', async () => {
   expect(reads).toBe(3);
 });
 
-it('lets go of the log when nobody has asked for long', async () => {
+it('lets go of the log when nobody has asked for long', { timeout: 30_000 }, async () => {
   await using forgetful = new BootReporter({ short: 0, idle: 1 });
   const ask = async () => {
     using turn = await forgetful.take('ada');
@@ -71,10 +71,13 @@ it('lets go of the log when nobody has asked for long', async () => {
   };
   expect(await ask()).not.toBeNull();
   await expect
-    .poll(async () => {
-      await ask();
-      return reads;
-    })
+    .poll(
+      async () => {
+        await ask();
+        return reads;
+      },
+      { timeout: 20_000 },
+    )
     .toBeGreaterThan(1);
 });
 
