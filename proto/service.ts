@@ -50,16 +50,14 @@ export interface Context {
 export type Handler<M extends Pick<DescMethod, 'methodKind' | 'input' | 'output'>> = M['methodKind'] extends 'unary'
   ? (request: MessageShape<M['input']>, context: Context) => Answer<M>
   : M['methodKind'] extends 'server_streaming'
-    ? (request: MessageShape<M['input']>, context: Context) => AsyncIterable<StreamedMessage<M>>
+    ? (request: MessageShape<M['input']>, context: Context) => AsyncIterable<AnsweredMessage<M>>
     : M['methodKind'] extends 'client_streaming'
       ? (requests: AsyncIterable<MessageShape<M['input']>>, context: Context) => Answer<M>
-      : (requests: AsyncIterable<MessageShape<M['input']>>, context: Context) => AsyncIterable<StreamedMessage<M>>;
+      : (requests: AsyncIterable<MessageShape<M['input']>>, context: Context) => AsyncIterable<AnsweredMessage<M>>;
 
-type Answer<M extends Pick<DescMethod, 'output'>> =
-  | Promise<MessageInitShape<M['output']>>
-  | MessageInitShape<M['output']>;
+type Answer<M extends Pick<DescMethod, 'output'>> = Promise<AnsweredMessage<M>> | AnsweredMessage<M>;
 
-type StreamedMessage<M extends Pick<DescMethod, 'output'>> =
+type AnsweredMessage<M extends Pick<DescMethod, 'output'>> =
   | MessageInitShape<M['output']>
   | EncodedMessage<M['output']>;
 

@@ -26,6 +26,7 @@ import { RoundCommitter } from './result/commit.ts';
 import { ChangeFeed } from './result/feed.ts';
 import { TokenIssuer } from './result/issue-token.ts';
 import { Access } from './rpc/access.ts';
+import { BootReporter } from './rpc/boot-reporter.ts';
 import { translateError } from './rpc/errors.ts';
 import { assayServices, MAX_RECEIVE_BYTES } from './rpc/services.ts';
 import type { Store } from './store/store.ts';
@@ -118,6 +119,7 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
     feed.close();
     await placements.close();
     await bootReplayer[Symbol.asyncDispose]();
+    await rooms.bootReporter[Symbol.asyncDispose]();
   };
   await feed.start();
   const { maxConnectionsPerAddress } = config;
@@ -217,6 +219,7 @@ function servicesOptions(
       now: () => store.now(),
       random,
     }),
+    bootReporter: new BootReporter(),
     placements,
     authorityCertificate: authority.certificate,
     beginner: new EnrollmentBeginner({ ...enrollment, now: () => store.now(), random }),

@@ -95,7 +95,7 @@ export function judgeBootLog(
 
 function statusOf(reading: EventLogReading, pcrs: ProvenPcrValues): PartStatus {
   if (hasErrors(reading.findings) || !reading.log.complete) return 'refused';
-  if (reading.pcrs.every(({ outcome }) => outcome === 'unexplained')) return 'unproven';
+  if (isWeak(pcrs) || reading.pcrs.every(({ outcome }) => outcome === 'unexplained')) return 'unproven';
   return uncoveredPcrs(reading, pcrs).length === 0 ? 'verified' : 'partial';
 }
 
@@ -122,8 +122,13 @@ function uncovered(reading: EventLogReading, pcrs: ProvenPcrValues): readonly Js
   }));
 }
 
+/** No rule of the service rests on that. */
+function isWeak(pcrs: ProvenPcrValues): boolean {
+  return [...pcrs.keys()].every((bank) => bank === TPM_ALG_SHA1);
+}
+
 function weakBanks(pcrs: ProvenPcrValues): readonly JsonObject[] {
-  if ([...pcrs.keys()].some((bank) => bank !== TPM_ALG_SHA1)) return [];
+  if (!isWeak(pcrs)) return [];
   const message = 'the quote covers no bank but sha1: other contents with the same digests can be made';
   return [{ code: 'BANK_SHA1_ONLY', severity: 'warning', message }];
 }

@@ -1,6 +1,7 @@
 import type { ProvenPcrValues } from '../../tpm/crypto/pcr.ts';
 import { checkBootAggregate, isBootAggregate } from '../../tpm/ima/boot-aggregate.ts';
 import type { BootAggregateTable, BootAggregateVariant } from '../../tpm/ima/boot-aggregate.ts';
+import { isProvenByMoreThanSha1 } from '../../tpm/ima/checkpoint.ts';
 import { examineEntry } from '../../tpm/ima/examine.ts';
 import type { ExaminedEntry } from '../../tpm/ima/examine.ts';
 import type { ImaFinding } from '../../tpm/ima/findings.ts';
@@ -36,6 +37,13 @@ export interface ImaJudging {
 
 const IMA_PCR = 10;
 
+/** As the service has it. */
+const WEAK_BANK = offlineFinding(
+  'RUNTIME_BANK_WEAK',
+  'warning',
+  'no quoted bank but such as hold SHA-1 hashes of the entries: other entries with the same hashes can be made',
+);
+
 /** Follows a list to the value of PCR 10 that a quote proved, and looks at the entries up to there. */
 export function judgeImaList(file: Buffer, { pcrs, keyring, bootAggregates }: ImaJudging): ImaEvidence {
   const target = onlyPcr(pcrs, IMA_PCR);
@@ -49,8 +57,11 @@ export function judgeImaList(file: Buffer, { pcrs, keyring, bootAggregates }: Im
   }
   const examined = outcome.entries.map((entry) => examineEntry(entry, keyring));
   const boot = checkBoot(examined[0], bootAggregates);
+  const weak = isProvenByMoreThanSha1(outcome.checkpoint) ? [] : [WEAK_BANK];
   const findings = [...outcome.findings, ...examined.flatMap((entry) => entry.findings), ...boot.findings];
   const doubtful = findings.some(({ code }) => code === 'IMA_PCR_UNCOVERED' || code === 'IMA_TEMPLATE_AMBIGUOUS');
+  // Other entries with these hashes can be made: what the list shows against its host counts, and nothing else.
+  if (weak.length > 0 && !hasErrors(findings)) return nothing('unproven', weak);
   return {
     status: hasErrors(findings) ? 'refused' : doubtful ? 'partial' : 'verified',
     entries: examined.length,
@@ -58,7 +69,7 @@ export function judgeImaList(file: Buffer, { pcrs, keyring, bootAggregates }: Im
     violations: examined.filter(({ isViolation }) => isViolation).length,
     signatures: { ...NO_SIGNATURES, ...count(examined.map(({ signature }) => signature.kind)) },
     bootAggregate: boot.variant,
-    findings: firstOfEach(findings),
+    findings: [...firstOfEach(findings), ...weak],
   };
 }
 

@@ -76,6 +76,20 @@ function asksForList(applicable: ApplicablePolicy): boolean {
   return applicable.kind === 'policy' && runtimeRulesOf(applicable.policy) !== null;
 }
 
+/** Whether one challenge asks for all that another one does. */
+export function asksAtLeast(
+  { selection, logs }: Pick<Challenge, 'selection' | 'logs'>,
+  other: Pick<Challenge, 'selection' | 'logs'>,
+): boolean {
+  if (selection === 'all') return true;
+  if (other.selection === 'all') return false;
+  const asked = new Map(selection.map(({ hash, pcrs }) => [hash, pcrs]));
+  return (
+    other.selection.every(({ hash, pcrs }) => pcrs.every((pcr) => asked.get(hash)?.includes(pcr) === true)) &&
+    other.logs.every(({ kind, offset }) => logs.some((log) => log.kind === kind && log.offset === offset))
+  );
+}
+
 /** What is known of the logs after a round that brought these parts, and said of others why they cannot be read. */
 export function grownLogs(
   logs: readonly LogState[],

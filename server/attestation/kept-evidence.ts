@@ -3,8 +3,10 @@ import type { ProvenPcrValues } from '../../tpm/crypto/pcr.ts';
 import type { ApplicablePolicy } from '../policy/appraise.ts';
 import { readPcrCheckId } from '../policy/appraise.ts';
 import { pcrsOfExpressions } from '../policy/expression-rules.ts';
+import type { TrustPolicy } from '../policy/policy.ts';
 import { selectBootPcrs } from '../policy/select-pcrs.ts';
 import type { HostRecord, ResultRecord } from '../store/records.ts';
+import type { PolicyStore } from '../store/store.ts';
 import type { KnownBoot } from '../verifier/boot-cache.ts';
 import { recordedPcrs } from '../verifier/boot-record.ts';
 import type { Finding } from '../verifier/finding.ts';
@@ -13,7 +15,7 @@ import { explainKept } from './kept-findings.ts';
 /** What is kept of a host between two rounds. */
 export interface KeptEvidence {
   readonly host: HostRecord;
-  /** The present result, as it reads now. */
+  /** The last result that rests on evidence, as it reads now. */
   readonly result: ResultRecord;
   /** What the host proved of its present boot; null when nothing. */
   readonly boot: KnownBoot | null;
@@ -24,6 +26,17 @@ export interface BankPcr {
   /** TPM_ALG_ID. */
   readonly hash: number;
   readonly pcr: number;
+}
+
+export interface ReadPcrs {
+  /** Those of the last quote. */
+  readonly quoted: ProvenPcrValues;
+  /** With those of the first quote of this boot, of PCRs that are not known to have moved since. */
+  readonly values: ProvenPcrValues;
+  /** Which these are. */
+  readonly assumed: readonly BankPcr[];
+  /** Why the value of one is not known; null where none is missing. */
+  readonly finding: Finding | null;
 }
 
 /** What of a verdict is the verifier's, and stands whatever policy judges. */
@@ -49,6 +62,17 @@ export function checkKept({ host, result }: KeptEvidence): Finding | null {
     return explainKept.stale(result);
   }
   return null;
+}
+
+/** The policy that a result is of; null where none judged. What a result names stays readable. */
+export async function judgedBy(
+  store: Pick<PolicyStore, 'getPolicy'>,
+  { policyId, policyVersion }: ResultRecord,
+): Promise<ApplicablePolicy | null> {
+  if (policyId === '') return null;
+  const record = await store.getPolicy(policyId, policyVersion);
+  if (record === null) return null;
+  return { kind: 'policy', policy: JSON.parse(record.body) as TrustPolicy, version: policyVersion, references: [] };
 }
 
 /** PCR values as the rounds of the present boot proved them. */
@@ -84,26 +108,33 @@ export class KeptPcrs {
     }
   }
 
-  /**
-   * The values that a policy needs, and which of them the last quote did not cover; or why one of them is not known. A PCR that moved
-   * in one bank has no known value in another.
-   */
-  read(
-    needed: readonly BankPcr[],
-  ): { readonly values: ProvenPcrValues; readonly assumed: readonly BankPcr[] } | { readonly finding: Finding } {
+  /** The values that a policy needs. A PCR that moved in one bank has no known value in another. */
+  read(needed: readonly BankPcr[]): ReadPcrs {
+    const quoted = new Map<number, Map<number, Buffer>>();
     const values = new Map<number, Map<number, Buffer>>();
     const assumed: BankPcr[] = [];
+    let finding: Finding | null = null;
     for (const each of needed) {
       const { hash, pcr } = each;
       const last = this.#last.get(keyOf(hash, pcr));
       const value = last ?? (this.#moved.has(pcr) ? undefined : this.#first.get(hash)?.get(pcr));
-      if (value === undefined) return { finding: explainKept.unknownPcr(each, this.#moved.has(pcr)) };
-      if (last === undefined) assumed.push(each);
-      values.set(hash, (values.get(hash) ?? new Map<number, Buffer>()).set(pcr, value));
+      if (last !== undefined) put(quoted, each, last);
+      else if (value !== undefined) assumed.push(each);
+      if (value === undefined) finding ??= explainKept.unknownPcr(each, this.#moved.has(pcr));
+      else put(values, each, value);
     }
     // They were proven in the rounds that they were kept from.
-    return { values: values as unknown as ProvenPcrValues, assumed };
+    return {
+      quoted: quoted as unknown as ProvenPcrValues,
+      values: values as unknown as ProvenPcrValues,
+      assumed,
+      finding,
+    };
   }
+}
+
+function put(values: Map<number, Map<number, Buffer>>, { hash, pcr }: BankPcr, value: Buffer): void {
+  values.set(hash, (values.get(hash) ?? new Map<number, Buffer>()).set(pcr, value));
 }
 
 /** What the rules of a policy look at, in banks that are active. Boot rules do where there is a boot that may have moved away. */

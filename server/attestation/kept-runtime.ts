@@ -1,9 +1,10 @@
 import { parseCheckpoint } from '../../tpm/ima/checkpoint.ts';
 import type { ApplicablePolicy } from '../policy/appraise.ts';
+import { NOTHING_YET } from '../policy/appraise-runtime.ts';
 import type { RuntimeEvidence } from '../policy/appraise-runtime.ts';
 import type { RuntimeJudge } from '../policy/judge-entry.ts';
 import { runtimeRulesOf } from '../policy/policy.ts';
-import { faultsBeside } from '../policy/runtime-state.ts';
+import { faultsBeside, formerFaults, tallyOfFaults } from '../policy/runtime-state.ts';
 import type { RuntimeState } from '../policy/runtime-state.ts';
 import { EMPTY_TALLY, withFormerFaults } from '../policy/runtime-tally.ts';
 import type { RuntimeTally } from '../policy/runtime-tally.ts';
@@ -15,11 +16,17 @@ import type { KeptEvidence } from './kept-evidence.ts';
 import { explainKept } from './kept-findings.ts';
 import { followKept, keptBytes } from './kept-list.ts';
 import { evidenceOf } from './list-evidence.ts';
+import { explainFollowed } from './list-findings.ts';
 import { loadRuntime } from './round-runtime.ts';
 import type { RuntimeServices } from './runtime-services.ts';
 
-/** What the kept list of a host comes to under a policy, or why it does not say. */
-export type KeptRuntime = { readonly evidence: RuntimeEvidence | null } | { readonly finding: Finding };
+/** What the kept list of a host comes to under a policy. */
+export interface KeptRuntime {
+  /** Null where the policy asks for none. */
+  readonly evidence: RuntimeEvidence | null;
+  /** Why the kept list does not say what ran; what stands against the host is in the evidence all the same. Null where it does. */
+  readonly finding: Finding | null;
+}
 
 export interface KeptRuntimeServices {
   readonly store: Pick<LogStore, 'getRuntime' | 'readLog'>;
@@ -36,22 +43,32 @@ export async function judgeKeptRuntime(
   applicable: ApplicablePolicy,
 ): Promise<KeptRuntime> {
   const rules = applicable.kind === 'policy' ? runtimeRulesOf(applicable.policy) : null;
-  if (applicable.kind !== 'policy' || rules === null) return { evidence: null };
-  const proven = result.checks.some(isOfProvenList);
+  if (applicable.kind !== 'policy' || rules === null) return { evidence: null, finding: null };
   const { state } = await loadRuntime(services.store, host.id);
-  if (!proven || state === null) return unknownRuntime('no list that the last quote proved');
   const { resetCount, restartCount } = host.clock;
-  if (state.resetCount !== resetCount || state.restartCount !== restartCount)
-    return unknownRuntime('a list of another boot');
+  if (state?.resetCount !== resetCount) return unknownRuntime('no list of this boot');
+  if (state.restartCount !== restartCount)
+    return unknownRuntime('a list of another boot', formerFaults(state, host.clock));
   const outcome = await services.runtimes.judges.of(applicable, rules);
   if (outcome.kind === 'missing') return unknownRuntime(`not there: ${outcome.names.join(', ')}`);
   const tally = await tallyOf(services, { hostId: host.id, state, judge: outcome.judge }).catch((error: unknown) => {
     if (isDamaged(error)) return 'damaged' as const;
     throw error;
   });
-  if (tally === 'damaged') return unknownRuntime('a list that is damaged');
-  if (tally === null) return unknownRuntime('a list that does not lead to the values that were proven');
-  return { evidence: evidenceOf(parseCheckpoint(state.checkpoint), tally, boot) };
+  if (tally === 'damaged') return unknownRuntime('a list that is damaged', state.former);
+  if (tally === null) {
+    // It took the place of the one in which this was found.
+    const { faults } = withFormerFaults(state.tally, state.former);
+    return unknownRuntime('a list that does not lead to the values that were proven', faults);
+  }
+  const checkpoint = parseCheckpoint(state.checkpoint);
+  const { entries } = checkpoint;
+  const said = result.checks.find(({ id }) => id === 'runtime.list');
+  if (said === undefined || !isOfProvenList(said)) {
+    const { finding } = unknownRuntime('no list that the last quote proved');
+    return { evidence: unprovenBy(said, { tally, entries }), finding };
+  }
+  return { evidence: evidenceOf(checkpoint, tally, boot), finding: null };
 }
 
 async function tallyOf(
@@ -59,6 +76,7 @@ async function tallyOf(
   { hostId, state, judge }: { readonly hostId: string; readonly state: RuntimeState; readonly judge: RuntimeJudge },
 ): Promise<RuntimeTally | null> {
   if (state.judge === judge.digest) return withFormerFaults(state.tally, state.former);
+  if (parseCheckpoint(state.checkpoint).entries === 0) return withFormerFaults(EMPTY_TALLY, state.former);
   const bytes = keptBytes(runtimes, hostId, state);
   const list = await followKept(runtimes, { hostId, state }, bytes);
   if (list === null) return null;
@@ -67,8 +85,27 @@ async function tallyOf(
   return withFormerFaults(tally, faultsBeside(state, tally));
 }
 
-function unknownRuntime(observed: string): KeptRuntime {
-  return { finding: explainKept.unknownRuntime(observed) };
+/** `faults`: what was found in lists that are gone. */
+function unknownRuntime(observed: string, faults: RuntimeTally['faults'] = {}) {
+  const evidence: RuntimeEvidence = { ...NOTHING_YET, tally: tallyOfFaults(faults) };
+  return { evidence, finding: explainKept.unknownRuntime(observed) };
+}
+
+/** What the last round said of a list that did not explain its quote, beside what earlier ones proved of it. */
+function unprovenBy(
+  said: CheckRecord | undefined,
+  { tally, entries }: { readonly tally: RuntimeTally; readonly entries: number },
+): RuntimeEvidence {
+  switch (said?.reason) {
+    case 'IMA_LOG_INCOMPLETE':
+      return { kind: 'unproven', finding: said, absent: false, tally };
+    case 'RUNTIME_LIST_EMPTY':
+      return { kind: 'unproven', finding: explainFollowed.empty(), absent: true, tally };
+    case 'RUNTIME_LIST_UNREADABLE':
+      return { kind: 'unproven', finding: explainFollowed.unreadable(said.observed), absent: entries === 0, tally };
+    default:
+      return { ...NOTHING_YET, tally };
+  }
 }
 
 /** What the check of a list says that was followed to the quote. */

@@ -1,7 +1,7 @@
 import { readMeasurement, isFinding } from '../../tpm/ima/fields.ts';
 import type { ImaDigest, ImaMeasurement } from '../../tpm/ima/fields.ts';
 import type { ImaEntry } from '../../tpm/ima/entry.ts';
-import { parseCheckpoint } from '../../tpm/ima/checkpoint.ts';
+import { isProvenByMoreThanSha1, parseCheckpoint } from '../../tpm/ima/checkpoint.ts';
 import { ImaKeyring } from '../../tpm/ima/keyring.ts';
 import { ImaListReader } from '../../tpm/ima/parse.ts';
 import { judgeEntry, makeJudge } from '../policy/judge-entry.ts';
@@ -15,7 +15,6 @@ import type { ListBytes } from '../verifier/follow-list.ts';
 import { AttestationError } from './attestation-error.ts';
 import { followKept, keptBytes } from './kept-list.ts';
 import type { KeptRuntimeServices } from './kept-runtime.ts';
-import { isProvenByMoreThanSha1 } from './list-evidence.ts';
 import { loadRuntime } from './round-runtime.ts';
 
 export interface LearnRequest {

@@ -1,5 +1,5 @@
+import { isProvenByMoreThanSha1 } from '../../tpm/ima/checkpoint.ts';
 import type { ImaCheckpoint } from '../../tpm/ima/checkpoint.ts';
-import { TPM_ALG_SHA1 } from '../../tpm/structures/constants.ts';
 import type { RuntimeEvidence } from '../policy/appraise-runtime.ts';
 import type { RuntimeTally } from '../policy/runtime-tally.ts';
 import type { KnownBoot } from '../verifier/boot-cache.ts';
@@ -18,10 +18,4 @@ export function evidenceOf(checkpoint: ImaCheckpoint, tally: RuntimeTally, boot:
   const format = ambiguousFormat(boot);
   if (format !== null) return unproven(explainFollowed.ambiguousFormat(format));
   return { kind: 'proven', tally, entries: checkpoint.entries, boot: checkBootOfList(tally.bootAggregate, boot) };
-}
-
-/** Every PCR that a list extends needs a bank of another hash, into which the kernel put hashes of that kind. */
-export function isProvenByMoreThanSha1({ pcrs }: ImaCheckpoint): boolean {
-  const strong = pcrs.filter(({ bank, modes }) => bank.alg !== TPM_ALG_SHA1 && modes.includes('bankHash'));
-  return pcrs.every(({ pcr }) => strong.some((state) => state.pcr === pcr));
 }

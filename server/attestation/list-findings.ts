@@ -57,27 +57,33 @@ export const explainFollowed = {
     });
   },
 
+  unreadable(why: string): Finding {
+    return unevaluated(ID, {
+      reason: 'RUNTIME_LIST_UNREADABLE',
+      observed: why,
+      expected: EXPECTED,
+      message: 'The host cannot read its list of run-time measurements, so nothing is known of what ran.',
+    });
+  },
+
+  empty(): Finding {
+    return unevaluated(ID, {
+      reason: 'RUNTIME_LIST_EMPTY',
+      observed: 'PCR 10 at its reset value',
+      expected: EXPECTED,
+      message: 'Nothing was measured since the boot: the kernel runs without IMA.',
+    });
+  },
+
   finding(
     followed: Exclude<FollowedList, { readonly kind: 'proven' }>,
     came: { readonly unreadable: string; readonly nothingCame: boolean },
   ): Finding {
     const { unreadable, nothingCame } = came;
-    if (unreadable !== '' && followed.kind !== 'uncovered') {
-      return unevaluated(ID, {
-        reason: 'RUNTIME_LIST_UNREADABLE',
-        observed: unreadable,
-        expected: EXPECTED,
-        message: 'The host cannot read its list of run-time measurements, so nothing is known of what ran.',
-      });
-    }
+    if (unreadable !== '' && followed.kind !== 'uncovered') return explainFollowed.unreadable(unreadable);
     switch (followed.kind) {
       case 'empty':
-        return unevaluated(ID, {
-          reason: 'RUNTIME_LIST_EMPTY',
-          observed: 'PCR 10 at its reset value',
-          expected: EXPECTED,
-          message: 'Nothing was measured since the boot: the kernel runs without IMA.',
-        });
+        return explainFollowed.empty();
       case 'uncovered':
         return unevaluated(ID, {
           reason: 'RUNTIME_PCRS_UNCOVERED',

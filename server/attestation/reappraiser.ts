@@ -1,16 +1,14 @@
 import { setImmediate, setTimeout } from 'node:timers/promises';
 
 import { verdictDigest } from '../policy/appraise.ts';
-import type { ApplicablePolicy } from '../policy/appraise.ts';
-import type { TrustPolicy } from '../policy/policy.ts';
 import { PolicyResolver } from '../policy/policy-resolver.ts';
 import { inputChangedVerdict } from '../store/own-verdicts.ts';
 import type { DueReappraisal, ReappraisalInput } from '../store/reappraisal-store.ts';
 import type { ResultRecord, Verdict } from '../store/records.ts';
 import { StoreError } from '../store/store.ts';
-import type { PolicyStore } from '../store/store.ts';
 import type { Finding } from '../verifier/finding.ts';
 import { CHALLENGE_LIFETIME } from './challenge.ts';
+import { judgedBy } from './kept-evidence.ts';
 import { explainKept } from './kept-findings.ts';
 import { judgeKeptRuntime } from './kept-runtime.ts';
 import { endorsementOf } from './known.ts';
@@ -137,25 +135,15 @@ export class Reappraiser {
       const kept = { host, result: { ...basis, validUntil }, boot: await loadBoot(store, boots, host.id) };
       const runtime = await judgeKeptRuntime(this.#services, kept, by.applicable);
       const outcome = reappraise(kept, { ...by, judged: await judgedBy(store, basis), runtime });
+      if (outcome.kind !== 'assumed') return outcome;
       // What holds only on a condition is no verdict: a result has no conditions.
-      return outcome.kind === 'assumed' ? { finding: explainKept.assumed(outcome.pcrs) } : outcome;
+      return outcome.against === null ? { finding: explainKept.assumed(outcome.pcrs) } : { verdict: outcome.against };
     } catch (error) {
       if (error instanceof StoreError) throw error;
       this.#onError(error);
       return { finding: explainKept.fault() };
     }
   }
-}
-
-/** The policy that a result is of; null where none judged. What a result names stays readable. */
-async function judgedBy(
-  store: Pick<PolicyStore, 'getPolicy'>,
-  { policyId, policyVersion }: ResultRecord,
-): Promise<ApplicablePolicy | null> {
-  if (policyId === '') return null;
-  const record = await store.getPolicy(policyId, policyVersion);
-  if (record === null) return null;
-  return { kind: 'policy', policy: JSON.parse(record.body) as TrustPolicy, version: policyVersion, references: [] };
 }
 
 /** As when the verdict fell, and why what is kept does not give another. */

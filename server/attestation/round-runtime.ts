@@ -118,13 +118,14 @@ export async function proveRuntime(
 }
 
 /**
- * What of a record stays where no policy asks what ran. A list that comes from its start takes the place of the one that it is of: what
- * was found in that is looked for in the other one, when a policy asks again.
+ * What of a record stays where no policy asks what ran: all of it, until the TPM is reset. A list that comes from its start takes the
+ * place of the one that it is of: what was found in that is looked for in the other one, when a policy asks again.
  */
 function changeUnasked({ sequence, state }: KnownRuntime, round: RuntimeRound): RuntimeChange | undefined {
-  if (state === null || !isOfWholeList(round)) return undefined;
+  if (state === null) return undefined;
   if (state.resetCount !== round.verified.quote.clockInfo.resetCount) return { expected: sequence, body: null };
-  return state.replaced ? undefined : { expected: sequence, body: JSON.stringify({ ...state, replaced: true }) };
+  if (state.replaced || !isOfWholeList(round)) return undefined;
+  return { expected: sequence, body: JSON.stringify({ ...state, replaced: true }) };
 }
 
 function isOfWholeList({ logs }: RuntimeRound): boolean {
@@ -157,6 +158,8 @@ class ListRound {
   /** Bytes of the list of this boot that are kept. */
   readonly #kept: number;
   readonly #start: Start;
+  /** What was kept of the list, by the judge of now. */
+  #again: RuntimeState | null = null;
 
   constructor(services: RuntimeServices, context: RuntimeContext, round: RuntimeRound, judge: RuntimeJudge) {
     this.#services = services;
@@ -188,9 +191,9 @@ class ListRound {
     const banks = verified.banks.length > 0 ? verified.banks : banksOf(context.host);
     const selected = selectRuntimePcrs(context.applicable, banks, this.#start.pcrs);
     if (pcrs === null || selected.length === 0) {
-      const proof = unjudged(explainFollowed.notQuoted(), this.#judgedBefore());
+      const proof = unjudged(explainFollowed.notQuoted(), await this.#judgeBefore());
       // The list that a checkpoint was of is replaced all the same.
-      return this.#anew ? { ...proof, change: this.#unmoved() } : proof;
+      return this.#anew || this.#again !== null ? { ...proof, change: this.#unmoved() } : proof;
     }
     const followed = await followList({
       pcrs,
@@ -200,7 +203,7 @@ class ListRound {
       bytes: this.#bytes,
       breathe: this.#services.breathe,
     });
-    return followed.kind === 'proven' ? this.#judgeProven(followed) : this.#explain(followed);
+    return followed.kind === 'proven' ? this.#judgeProven(followed) : await this.#explain(followed);
   }
 
   /** What is kept of the list is not what the host sent. Nothing of it stays, and the host is asked for all of it at once. */
@@ -256,13 +259,13 @@ class ListRound {
     return faultsBeside(state, await this.#services.tally(begins, options));
   }
 
-  #explain(followed: Exclude<FollowedList, { readonly kind: 'proven' }>): RuntimeProof {
+  async #explain(followed: Exclude<FollowedList, { readonly kind: 'proven' }>): Promise<RuntimeProof> {
     const { evidence } = this.#round;
     const announced = evidence.logs.find(({ kind }) => kind === 'ima');
     const unreadable = announced?.unreadable ?? '';
     const nothingCame = unreadable === '' && (announced?.size ?? 0) === 0;
     const finding = explainFollowed.finding(followed, { unreadable, nothingCame });
-    const tally = this.#judgedBefore();
+    const tally = await this.#judgeBefore();
     const absent = followed.kind === 'empty' || (unreadable !== '' && this.#start.from.entries === 0);
     const proof = { evidence: { kind: 'unproven', finding, absent, tally } as const, torn: false, askAgain: false };
     if (followed.kind === 'uncovered') {
@@ -273,7 +276,8 @@ class ListRound {
     if (followed.kind === 'empty') return { ...proof, change: this.#unmoved() };
     // Bytes that explain nothing are not kept: they are asked for again from where the list was proven.
     const keepBytes = this.#ofList === null ? 0 : parseCheckpoint(this.#ofList.checkpoint).offset;
-    const change = { ...(this.#anew ? this.#unmoved() : this.#fence()), keepBytes };
+    const moves = this.#anew || this.#again !== null;
+    const change = { ...(moves ? this.#unmoved() : this.#fence()), keepBytes };
     return { ...proof, change, torn: unreadable === '' };
   }
 
@@ -283,9 +287,26 @@ class ListRound {
     if (state === null) {
       return this.#changeTo({ checkpoint: formatCheckpoint(EMPTY_CHECKPOINT), pcrs, tally: EMPTY_TALLY, former: {} });
     }
-    const change =
-      pcrs === this.#start.pcrs ? this.#fence() : { ...this.#fence(), body: JSON.stringify({ ...state, pcrs }) };
+    const same = pcrs === this.#start.pcrs && this.#again === null;
+    const body = JSON.stringify({ ...(this.#again ?? state), pcrs });
+    const change = same ? this.#fence() : { ...this.#fence(), body };
     return this.#ofList === null ? { ...change, keepBytes: 0 } : change;
+  }
+
+  /**
+   * What was found in this reset. What is kept of a list as far as it is proven is judged anew where another judge did: it need not be
+   * shown once more for that.
+   */
+  async #judgeBefore(): Promise<RuntimeTally | null> {
+    const state = this.#ofList;
+    if (state === null || state.judge === this.#judge.digest) return this.#judgedBefore();
+    const proven = parseCheckpoint(state.checkpoint).entries > 0;
+    const list = proven ? await followToCheckpoint(this.#services, state, this.#bytes) : null;
+    if (list === null) return tallyOfFaults(withFormerFaults(state.tally, state.former).faults);
+    const tally = await this.#services.tally(list, { bytes: this.#bytes, before: EMPTY_TALLY, judge: this.#judge });
+    const former = faultsBeside(state, tally);
+    this.#again = { ...state, judge: this.#judge.digest, tally, former };
+    return withFormerFaults(tally, former);
   }
 
   /** What was found in this reset, in a list that is here only by this judge; null where that is nothing. */

@@ -5,9 +5,11 @@ import type { ApplicablePolicy } from '../policy/appraise.ts';
 import { changedPolicies, judgeOf, readPolicies } from '../policy/policy-snapshot.ts';
 import type { PolicyChange, PolicySnapshot } from '../policy/policy-snapshot.ts';
 import { matchesLabels } from '../store/attachment.ts';
+import { presentResult } from '../store/own-verdicts.ts';
 import type { HostRecord, Labels, ResultRecord } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 import type { BootCache } from '../verifier/boot-cache.ts';
+import { judgedBy } from './kept-evidence.ts';
 import { judgeKeptRuntime } from './kept-runtime.ts';
 import { endorsementOf } from './known.ts';
 import { reappraise } from './reappraise.ts';
@@ -29,11 +31,14 @@ export interface SimulationServices {
     | 'listHosts'
     | 'findHost'
     | 'listResults'
+    | 'reappraisalBases'
+    | 'getPolicy'
     | 'getBoot'
     | 'getRuntime'
     | 'readLog'
     | 'getReferenceSet'
     | 'getKeyring'
+    | 'now'
   >;
   readonly endorsements: Pick<Endorsements, 'judge'>;
   readonly boots: BootCache;
@@ -75,10 +80,15 @@ export async function* simulate(
   const tally = new SimulationTally();
   for await (const hosts of hostPages(services.store, request)) {
     const results = await resultsOf(services.store, hosts);
+    const bases = await basesOf(services.store, hosts);
     for (const host of hosts) {
       if (request.signal.aborted) return;
       tally.look();
-      const simulated = await simulateHost(services, policies, { host, result: results.get(host.id) });
+      const simulated = await simulateHost(services, policies, {
+        host,
+        result: results.get(host.id),
+        basis: bases.get(host.id),
+      });
       if (simulated !== null) {
         tally.add(simulated);
         yield { kind: 'host', ...simulated };
@@ -91,21 +101,29 @@ export async function* simulate(
   if (!request.signal.aborted) yield { kind: 'summary', summary: tally.summary() };
 }
 
+interface SimulationSubject {
+  readonly host: HostRecord;
+  readonly result: ResultRecord | undefined;
+  /** The last one that rests on evidence, where the verdict has fallen since. */
+  readonly basis: ResultRecord | undefined;
+}
+
 /** Null where the same version of the same policy judges the host as before. */
 async function simulateHost(
   services: SimulationServices,
   { before, after }: Policies,
-  { host, result }: { readonly host: HostRecord; readonly result: ResultRecord | undefined },
+  { host, result, basis }: SimulationSubject,
 ): Promise<SimulatedHost | null> {
   const present = judgeOf(before, host);
   const applicable = judgeOf(after, host);
   // A host that was deleted since its page was read has no result.
   if (result === undefined || isSame(present, applicable)) return null;
-  const kept = { host, result, boot: await loadBoot(services.store, services.boots, host.id) };
+  const last = basis ?? result;
+  const kept = { host, result: last, boot: await loadBoot(services.store, services.boots, host.id) };
   const runtime = await judgeKeptRuntime(services, kept, applicable);
   const { epoch, ...endorsement } = await endorsementOf(services.endorsements, host);
   const outcome: Reappraisal = reappraise(kept, {
-    judged: isOf(result, present) ? present : null,
+    judged: isOf(last, present) ? present : await judgedBy(services.store, last),
     applicable,
     epochs: { policy: after.epochs.policy, endorsement: epoch },
     endorsement,
@@ -139,6 +157,18 @@ async function resultsOf(
   const filter = { hostIds: hosts.map(({ id }) => id), statuses: [], policyIds: [], matchLabels: {}, scope: {} };
   const { items } = await store.listResults({ limit: hosts.length, after: '' }, filter);
   return new Map(items.map((result) => [result.hostId, result]));
+}
+
+/** Of the hosts whose verdict has fallen since their last evidence, the result that rests on it. */
+async function basesOf(
+  store: SimulationServices['store'],
+  hosts: readonly HostRecord[],
+): Promise<ReadonlyMap<string, ResultRecord>> {
+  const bases = await store.reappraisalBases(hosts.map(({ id }) => id));
+  const now = store.now();
+  return new Map(
+    bases.map(({ basis, validUntil }) => [basis.hostId, presentResult({ ...basis, validUntil }, now)] as const),
+  );
 }
 
 function isSame(left: ApplicablePolicy, right: ApplicablePolicy): boolean {

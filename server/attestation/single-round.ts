@@ -5,7 +5,7 @@ import type { ResultRecord } from '../store/records.ts';
 import { checkAnnouncements, collectLogs, withinTime } from '../verifier/collect-logs.ts';
 import type { LogChunk } from '../verifier/collect-logs.ts';
 import { AttestationError } from './attestation-error.ts';
-import { CHALLENGE_LIFETIME, drawChallenge } from './challenge.ts';
+import { asksAtLeast, CHALLENGE_LIFETIME, drawChallenge } from './challenge.ts';
 import { checkHost } from './check-host.ts';
 import type { AgentCaller } from './check-host.ts';
 import { readKnown } from './known.ts';
@@ -45,6 +45,7 @@ export async function createChallenge(
   const { store, policies, boots, random } = services;
   const host = checkHost(await store.getHost(caller.hostId), { ...caller, akName: hello.akName, now: store.now() });
   if (host.state === 'pending') throw new AttestationError('HOST_PENDING', 'the host waits for approval');
+  await policies.catchUp();
   const { applicable } = await policies.resolve(host);
   const challenge = drawChallenge({
     host,
@@ -96,6 +97,7 @@ export async function submitEvidence(
   if (host.state === 'pending') throw new AttestationError('HOST_PENDING', 'the host waits for approval');
   if (host.round !== round)
     throw new AttestationError('HOST_CHANGED', 'the challenge has been answered, or another round came between');
+  await policies.catchUp();
   const { evidence } = request;
   const context: RoundContext = {
     host,
@@ -108,6 +110,11 @@ export async function submitEvidence(
     runtime: await loadRuntime(store, host.id),
     logs: await store.logStates(host.id),
   };
+  if (!isStillAsked(context, services))
+    throw new AttestationError(
+      'HOST_CHANGED',
+      'what is asked of the host has changed meanwhile: ask for a new challenge',
+    );
   const first = proveRound(context, evidence);
   services.hostLimits.takeRound(host.id);
   checkAnnouncements(evidence.logs, challenge.logs);
@@ -133,6 +140,15 @@ export async function submitEvidence(
     throw new AttestationError('HOST_CHANGED', 'the host or its policy changed meanwhile: ask for a new challenge');
   }
   return { result: outcome.result, renewal: renewed === null ? null : { clientCertificate: renewed } };
+}
+
+/** Whether a challenge that is drawn now would ask for nothing that this one did not. */
+function isStillAsked(
+  { host, applicable, challenge, logs, boot, runtime }: RoundContext,
+  { store, random }: Pick<SingleRoundServices, 'store' | 'random'>,
+): boolean {
+  const context = { host, applicable, logs, boot: null, known: boot, runtime, now: store.now(), random };
+  return asksAtLeast(challenge, drawChallenge(context));
 }
 
 function openChallenge(masters: readonly SealingMaster[], token: Buffer, hostId: string): SealedChallenge {

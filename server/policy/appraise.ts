@@ -27,6 +27,7 @@ import {
   UNTRUSTWORTHY,
 } from './claims.ts';
 import type { HostFacts } from './expression-claims.ts';
+import { pcrsOfExpressions } from './expression-rules.ts';
 import { bootRulesOf, hasRules, runtimeRulesOf } from './policy.ts';
 import type { PcrRule, TrustPolicy } from './policy.ts';
 
@@ -89,6 +90,7 @@ export function appraise(input: AppraisalInput): Verdict {
   checks.push(checkPolicy(input.applicable));
   if (policy !== null && input.pcrs !== null) {
     for (const rule of policy.pcrRules) checks.push(checkPcr(rule, input.pcrs, input.banks, claims));
+    checks.push(...tellQuoted(policy, input.pcrs));
   }
   checks.push(...appraiseBoot(input.boot, policy === null ? null : bootRulesOf(policy), claims));
   checks.push(...appraiseRuntime(input.runtime, policy === null ? null : runtimeRulesOf(policy), claims));
@@ -252,9 +254,25 @@ function checkPcr(rule: PcrRule, pcrs: ProvenPcrValues, banks: ReadonlySet<numbe
   return failed(id, { reason: 'PCR_MISMATCH', observed: value, expected, message });
 }
 
-/** Bank and index of the PCR that a check is of; null for every other check. */
+/**
+ * The values of PCRs that expressions alone look at. They decide nothing; but a verdict tells what it rests on, and one that moves is
+ * another verdict.
+ */
+function tellQuoted(policy: TrustPolicy, pcrs: ProvenPcrValues): readonly Finding[] {
+  const told = new Set(policy.pcrRules.map(({ bank, index }) => `${bank}.${index}`));
+  return pcrsOfExpressions(policy).flatMap(({ bank, index }) => {
+    const hash = hashAlgorithmByName(bank);
+    const value = hash === undefined ? undefined : pcrs.get(hash.alg)?.get(index);
+    if (value === undefined || told.has(`${bank}.${index}`)) return [];
+    told.add(`${bank}.${index}`);
+    const message = `PCR ${index} of the ${bank} bank is quoted for an expression.`;
+    return [passed(`quoted.${bank}.${index}`, message, value.toString('hex'))];
+  });
+}
+
+/** Bank and index of the PCR whose quoted value a check tells; null for every other check. */
 export function readPcrCheckId(id: string): { readonly bank: string; readonly pcr: number } | null {
-  const [, bank, pcr] = /^pcr\.([a-z0-9]+)\.(\d{1,2})$/.exec(id) ?? [];
+  const [, bank, pcr] = /^(?:pcr|quoted)\.([a-z0-9]+)\.(\d{1,2})$/.exec(id) ?? [];
   return bank === undefined ? null : { bank, pcr: Number(pcr) };
 }
 

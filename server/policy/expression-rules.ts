@@ -134,3 +134,11 @@ export function looksAtTpm(policy: WithExpressions): boolean {
 export function looksAtHost(policy: WithExpressions): boolean {
   return compiledRules(policy).some(({ expression }) => expression?.roots.has('host') === true);
 }
+
+/** The rules but for those that look at what is not known of a TPM that is not asked: what only a quote says, or one of these PCRs. */
+export function knownRules(policy: WithExpressions, isUnknown: (pcr: NamedPcr) => boolean): readonly ExpressionRule[] {
+  const known = compiledRules(policy).filter(
+    ({ expression }) => expression === null || !(expression.roots.has('tpm') || expression.pcrs.some(isUnknown)),
+  );
+  return known.map(({ rule }) => rule);
+}

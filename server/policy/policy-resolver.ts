@@ -6,10 +6,10 @@ import type { PolicySnapshot } from './policy-snapshot.ts';
 
 /** Which policy judges a host. The policies are read and parsed once per epoch. */
 export class PolicyResolver {
-  readonly #store: Pick<Store, 'allPolicies'>;
+  readonly #store: Pick<Store, 'allPolicies' | 'epochs'>;
   #snapshot: Promise<PolicySnapshot> | null = null;
 
-  constructor(store: Pick<Store, 'allPolicies'>) {
+  constructor(store: Pick<Store, 'allPolicies' | 'epochs'>) {
     this.#store = store;
   }
 
@@ -23,6 +23,14 @@ export class PolicyResolver {
     this.#snapshot ??= this.#read();
     const snapshot = await this.#snapshot;
     return { applicable: judgeOf(snapshot, host), epoch: snapshot.epochs.policy };
+  }
+
+  /** Forgets what the store has other policies than: for whoever is not told when these change. */
+  async catchUp(): Promise<void> {
+    if (this.#snapshot === null) return;
+    const { policy } = await this.#store.epochs();
+    const known = await this.#snapshot;
+    if (known !== null && known.epochs.policy !== policy) this.#snapshot = null;
   }
 
   /** Forgets what was read. */

@@ -10,8 +10,10 @@ import { OpenWatches } from '../result/open-watches.ts';
 import { watchResults } from '../result/watch.ts';
 import type { ResultRecord } from '../store/records.ts';
 import type { Page, Store } from '../store/store.ts';
+import type { BootCache } from '../verifier/boot-cache.ts';
 import type { Access } from './access.ts';
 import { bootReport } from './boot-report.ts';
+import type { BootReporter } from './boot-reporter.ts';
 import { filterFromProto, resultToProto } from './convert-result.ts';
 import { tokenDemandFromProto, tokenToProto } from './convert-token.ts';
 import { encodeWatchEvent } from './encode-watch-event.ts';
@@ -28,6 +30,9 @@ export interface ResultHandlersOptions {
   readonly store: Store;
   readonly feed: ChangeFeed;
   readonly tokens: TokenIssuer;
+  readonly bootReporter: BootReporter;
+  /** What rounds are judged with. */
+  readonly services: { readonly boots: BootCache };
   /** The service's present keys: a rotation replaces `current`. */
   readonly keys: { readonly current: { readonly tokenMasters: readonly SealingMaster[] } };
 }
@@ -37,6 +42,8 @@ export function resultHandlers({
   store,
   feed,
   tokens,
+  bootReporter,
+  services,
   keys,
 }: ResultHandlersOptions): Handlers<typeof AttestationResultService> {
   const watches = new OpenWatches();
@@ -75,7 +82,8 @@ export function resultHandlers({
       const hostId = idOf(host, { collection: 'hosts', field: 'host', isId: isHostId });
       if ((await store.findResult({ hostId }, access.scope(context))) === null)
         throw new StatusError({ code: 'NOT_FOUND', reason: 'NOT_FOUND', message: `${host} is not known` });
-      return bootReport(store, hostId, request);
+      const caller = access.actor(context).actor;
+      return bootReport({ store, boots: services.boots, reporter: bootReporter }, { hostId, caller, ...request });
     },
 
     async getRuntimeReport({ host }, context) {

@@ -1,13 +1,17 @@
 import type { Epochs } from './epochs.ts';
 import type { HostRecord, ResultRecord, Verdict } from './records.ts';
 
-/** A host whose verdict fell because what it was judged by has changed, and the verdict before that. */
-export interface DueReappraisal {
-  readonly host: HostRecord;
+/** What a host whose verdict fell, because what it was judged by has changed, is judged anew from. */
+export interface ReappraisalBasis {
   /** The last result that rests on evidence; as long as it is kept here, nothing drops it. */
   readonly basis: ResultRecord;
   /** When that evidence ends: no verdict on it may hold longer. */
   readonly validUntil: number;
+}
+
+/** A host that is to be judged anew. */
+export interface DueReappraisal extends ReappraisalBasis {
+  readonly host: HostRecord;
 }
 
 /** A verdict from kept evidence, to be written if nothing changed that it was judged from. */
@@ -38,6 +42,11 @@ export interface ReappraisalStore {
    * when it fell before a time.
    */
   dueReappraisals(limit: number, connectedBefore: number): Promise<readonly DueReappraisal[]>;
+  /**
+   * What those of these hosts would be judged anew from whose verdict has fallen since their last evidence, whether they were judged
+   * anew by now or not.
+   */
+  reappraisalBases(hostIds: readonly string[]): Promise<readonly ReappraisalBasis[]>;
   /** Checks every fence and writes all that hold in one transaction; false for each that does not. */
   commitReappraisals(inputs: readonly ReappraisalInput[]): Promise<readonly boolean[]>;
 }

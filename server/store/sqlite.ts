@@ -136,6 +136,7 @@ class SqliteStore implements Store {
   readonly formerBoots = this.#operation('formerBoots');
   readonly readFormerLog = this.#operation('readFormerLog');
   readonly dueReappraisals = this.#operation('dueReappraisals');
+  readonly reappraisalBases = this.#operation('reappraisalBases');
   readonly commitReappraisals = this.#operation('commitReappraisals');
   readonly epochs = this.#operation('epochs');
   readonly allPolicies = this.#operation('allPolicies');

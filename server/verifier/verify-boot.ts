@@ -42,13 +42,11 @@ export type BootOutcome =
  * in whole: one difference, and there is no boot. Null where the logs are not those of the record.
  */
 export function verifyBoot(record: BootRecord, logs: BootLogs): BootOutcome | null {
-  const { bootLog, userspaceLog } = record;
+  const { bootLog } = record;
   if (bootLog.sha256 === '') return { kind: 'missing', finding: missingLog(bootLog) };
-  const boot = logOf(bootLog, logs.boot);
-  const userspace = userspaceLog.sha256 === '' ? null : logOf(userspaceLog, logs.userspace);
-  if (boot === undefined || userspace === undefined) return null;
+  const reading = readBootLogs(record, logs);
+  if (reading === null) return null;
   const pcrs = recordedPcrs(record);
-  const reading = readBootLog(boot, userspace, pcrs);
   const falsehood = findFalsehood(reading);
   if (falsehood !== null) return falsehood;
   const judged = {
@@ -59,8 +57,12 @@ export function verifyBoot(record: BootRecord, logs: BootLogs): BootOutcome | nu
   return { kind: 'verified', boot: readClaims(reading, judged) as VerifiedBoot };
 }
 
-/** Reads logs beside proven values as they are judged here, for whoever shows them. */
-export function readBootLog(boot: Uint8Array, userspace: Uint8Array | null, pcrs: PcrValues): EventLogReading {
+/** Reads the logs of a record beside its proven values, as they are judged here; null where the bytes are others. */
+export function readBootLogs(record: BootRecord, logs: BootLogs): EventLogReading | null {
+  const boot = logOf(record.bootLog, logs.boot);
+  const userspace = record.userspaceLog.sha256 === '' ? null : logOf(record.userspaceLog, logs.userspace);
+  if (boot === undefined || userspace === undefined) return null;
+  const pcrs = recordedPcrs(record);
   return readEventLog(boot, {
     banks: [...pcrs.keys()],
     pcrs,

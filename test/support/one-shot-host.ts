@@ -40,8 +40,6 @@ export class OneShotHost {
   async attest(afterQuote: () => void = () => undefined): Promise<ResultRecord> {
     const { tpm, ak, id, tls } = this.machine;
     const { services, store } = this.house;
-    // Else the first round after a change is fenced, and the agent asks again.
-    services.policies.refresh();
     const tlsKeySha256 = tls.sha256.toString('hex');
     const caller = { hostId: id, tlsKeySha256, expires: store.now() + 86_400_000 };
     const { resetCount, restartCount } = tpm.clockInfo;

@@ -1,5 +1,5 @@
 /** How far a list has been followed: enough to go on with its next bytes, and small enough to keep for every host. */
-import { hashAlgorithmByName } from '../structures/constants.ts';
+import { hashAlgorithmByName, TPM_ALG_SHA1 } from '../structures/constants.ts';
 import type { HashAlgorithm } from '../structures/constants.ts';
 import type { ImaListLayout } from './entry.ts';
 import { IMA_EXTEND_MODES } from './pcr-chain.ts';
@@ -27,6 +27,12 @@ export interface ImaCheckpoint {
 
 /** The state before the first entry. */
 export const EMPTY_CHECKPOINT: ImaCheckpoint = { entries: 0, offset: 0, layout: undefined, pcrs: [], uncovered: [] };
+
+/** Every PCR that a list extends needs a bank of another hash, into which the kernel put hashes of that kind. */
+export function isProvenByMoreThanSha1({ pcrs }: ImaCheckpoint): boolean {
+  const strong = pcrs.filter(({ bank, modes }) => bank.alg !== TPM_ALG_SHA1 && modes.includes('bankHash'));
+  return pcrs.every(({ pcr }) => strong.some((state) => state.pcr === pcr));
+}
 
 /** The one error of the checkpoint's text form: what was stored is not what this code stores. */
 export class ImaCheckpointError extends Error {

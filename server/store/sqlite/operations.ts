@@ -14,7 +14,7 @@ import { findInventory, listInventory, putInventory, removeInventory } from './i
 import { deleteKeyring, getKeyring, listKeyrings, putKeyring, removeKeyringKey } from './keyrings.ts';
 import { placementsSince, resultTimes } from './placements.ts';
 import { allPolicies, deletePolicy, getPolicy, listPolicies, putPolicy } from './policies.ts';
-import { commitReappraisals, dueReappraisals } from './reappraisals.ts';
+import { commitReappraisals, dueReappraisals, reappraisalBases } from './reappraisals.ts';
 import {
   addReferenceEntries,
   commitReferenceDraft,
@@ -120,6 +120,7 @@ const TABLE: Operations = {
   formerBoots: (database, _now, hostId) => formerBoots(database, hostId),
   readFormerLog: (database, _now, boot, kind, offset, limit) => readFormerLog(database, boot, kind, offset, limit),
   dueReappraisals: (database, _now, limit, connectedBefore) => dueReappraisals(database, limit, connectedBefore),
+  reappraisalBases: (database, _now, hostIds) => reappraisalBases(database, hostIds),
   commitReappraisals,
   readLog: (database, _now, hostId, kind, offset, limit) => readLog(database, hostId, kind, offset, limit),
 

@@ -1,4 +1,4 @@
-import type { DueReappraisal, ReappraisalInput } from '../reappraisal-store.ts';
+import type { DueReappraisal, ReappraisalBasis, ReappraisalInput } from '../reappraisal-store.ts';
 import { StoreError } from '../store.ts';
 import { type Basis, readBasis, settleBasis } from './bases.ts';
 import { type Database, integer, text } from './database.ts';
@@ -17,7 +17,9 @@ import { type Transaction, writeEach } from './transaction.ts';
 export function dueReappraisals(database: Database, limit: number, connectedBefore: number): readonly DueReappraisal[] {
   const rows = database.all(
     `SELECT r.host_id, r.basis, r.valid_until FROM reappraisals r JOIN host_rounds k ON k.host_id = r.host_id
-      WHERE r.due = 1 AND (k.connected = 0 OR r.since <= ?) ORDER BY r.since, r.host_id LIMIT ?`,
+      JOIN results p ON p.host_id = r.host_id
+      WHERE r.due = 1 AND p.confirmations = 0 AND (k.connected = 0 OR r.since <= ?)
+      ORDER BY r.since, r.host_id LIMIT ?`,
     connectedBefore,
     limit,
   );
@@ -26,6 +28,17 @@ export function dueReappraisals(database: Database, limit: number, connectedBefo
     const basis = database.get(`${CHANGES_SQL} WHERE c.revision = ?`, integer(row, 'basis'));
     if (host === null || basis === undefined) throw new StoreError('corrupt', 'a basis has no host or no result');
     return { host, basis: toResult(basis), validUntil: integer(row, 'valid_until') };
+  });
+}
+
+export function reappraisalBases(database: Database, hostIds: readonly string[]): readonly ReappraisalBasis[] {
+  return hostIds.flatMap((hostId) => {
+    const basis = readBasis(database, hostId);
+    const present = basis === null ? null : readPresentHead(database, hostId);
+    // What confirmed a verdict that was made anew is other evidence than it was made from.
+    if (basis === null || present === null || present.result.confirmations > 0) return [];
+    const row = database.get(`${CHANGES_SQL} WHERE c.revision = ?`, basis.revision);
+    return row === undefined ? [] : [{ basis: toResult(row), validUntil: basis.validUntil }];
   });
 }
 

@@ -170,7 +170,10 @@ function writeChange(
   verdict: string,
   present: Present<ResultHead> | null,
 ): ResultHead {
-  if (present !== null && present.result.confirmations > 0) keepConfirmations(tx, present.result);
+  if (present !== null && present.result.confirmations > 0) {
+    keepConfirmations(tx, present.result);
+    dropConfirmedBasis(tx, present.result);
+  }
   const result: ResultHead = {
     ...next.result,
     revision: tx.nextRevision(),
@@ -200,6 +203,11 @@ function writeChange(
   );
   basisAfter(tx, result.hostId, next.cause);
   return result;
+}
+
+/** What confirmed a verdict that was made anew is other evidence than it was made from, and newer. */
+function dropConfirmedBasis(tx: Transaction, { hostId, confirmations }: ResultHead): void {
+  if (confirmations > 0) dropBasis(tx, hostId);
 }
 
 /** What confirmations moved stays with the revision when another takes its place. */
@@ -255,6 +263,7 @@ export function dropVerdict(
   present: Present,
   options: Partial<Pick<ResultRecord, 'nodeName' | 'labels'>> & { readonly whenNone?: boolean } = {},
 ): boolean {
+  dropConfirmedBasis(tx, present.result);
   if (present.result.status === 'none' && options.whenNone !== true) {
     dueAgain(tx, present.result.hostId);
     return false;
@@ -274,8 +283,6 @@ export function dropVerdict(
   const lapseTime = lapsed ? null : present.lapseTime;
   writeRevision(tx, { result, cause: 'input_changed', digest: '', lapseTime }, present);
   const rests = present.result.challengeTime > 0 && lapseTime !== null;
-  // What confirmed a verdict was other evidence than that of before.
-  if (present.result.confirmations > 0) dropBasis(tx, result.hostId);
   if (!dueAgain(tx, result.hostId) && rests) setBasis(tx, result.hostId, present.result.revision, lapseTime);
   if (lapsed) markUnreachable(tx, result.hostId);
   return true;

@@ -3,6 +3,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { dataIsHere, measuredBootPath } from '../../support/data.ts';
 import { rocaSpki, makeEk } from '../../support/test-ek-pki.ts';
+import { TPM_ALG_SHA1 } from '../../../tpm/structures/constants.ts';
 import { makeLog } from '../../tpm/eventlog/make-log.ts';
 import { digestField, hashedData, makeList, nameField } from '../../tpm/ima/list-builder.ts';
 import { EvidenceBench, EVENTS, userspaceRecord } from '../support/evidence-bench.ts';
@@ -251,6 +252,33 @@ describe('an IMA list', () => {
     const [exit, report] = await bench.verify();
     expect([exit, report.imaList?.status, report.imaList?.bootAggregate]).toEqual([0, 'verified', null]);
     expect(codesOf(report.imaList)).toEqual(['IMA_BOOT_AGGREGATE_UNCHECKED']);
+  });
+});
+
+describe('evidence that SHA-1 alone proves', () => {
+  test('is proven in no log', async () => {
+    bench = await EvidenceBench.open({ bank: TPM_ALG_SHA1 });
+    const [exit, report] = await bench.verify();
+    expect([bench.shell.err, exit, report.result, report.quote.result]).toEqual(['', 1, 'refused', 'verified']);
+    expect(report.bootLog).toMatchObject({ status: 'unproven', secureBoot: null, kernelCommandLines: [] });
+    expect(codesOf(report.bootLog)).toContain('BANK_SHA1_ONLY');
+    expect(report.imaList).toMatchObject({ status: 'unproven', entries: 0, bootAggregate: null });
+    expect(codesOf(report.imaList)).toEqual(['RUNTIME_BANK_WEAK']);
+  });
+
+  test('is a list in a bank of padded hashes, too', async () => {
+    bench = await EvidenceBench.open({ padded: true });
+    const [exit, report] = await bench.verify();
+    expect([exit, report.result, report.bootLog?.status]).toEqual([1, 'refused', 'verified']);
+    expect([report.imaList?.status, codesOf(report.imaList)]).toEqual(['unproven', ['RUNTIME_BANK_WEAK']]);
+  });
+
+  test('is refused where it speaks against its host', async () => {
+    bench = await EvidenceBench.open({ bank: TPM_ALG_SHA1 });
+    bench.files.set('binary_runtime_measurements', makeList(bench.entries.slice(1)));
+    bench.files.set('binary_bios_measurements', makeLog(EVENTS.slice(1)));
+    const [, report] = await bench.verify();
+    expect([report.bootLog?.status, report.imaList?.status]).toEqual(['refused', 'refused']);
   });
 });
 

@@ -1,11 +1,11 @@
 import { hash } from 'node:crypto';
-import { TPM_ALG_SHA256 } from '../../../tpm/structures/constants.ts';
+import { TPM_ALG_SHA1, TPM_ALG_SHA256 } from '../../../tpm/structures/constants.ts';
 import type { PcrBankSelection } from '../../../tpm/structures/pcr-selection.ts';
 import { encodeSizedPublicArea } from '../../../tpm/structures/public-area.ts';
 import { SoftwareTpm } from '../../support/software-tpm.ts';
 import type { QuoteFields, SoftwareAk } from '../../support/software-tpm.ts';
 import { makeEk, makeIntermediate, makeRoot, NOW } from '../../support/test-ek-pki.ts';
-import { makeLog, sha256 } from '../../tpm/eventlog/make-log.ts';
+import { makeLog } from '../../tpm/eventlog/make-log.ts';
 import type { MadeEvent } from '../../tpm/eventlog/make-log.ts';
 import { digestField, fileEntries, hashedData, makeList, nameField } from '../../tpm/ima/list-builder.ts';
 import type { EntryPlan } from '../../tpm/ima/list-builder.ts';
@@ -55,29 +55,37 @@ const PHASE = 'enter-initrd';
 /** A host of which everything is known: its TPM, and what was measured into it. */
 export class EvidenceBench {
   readonly shell: Shell;
-  readonly tpm = new SoftwareTpm();
+  readonly tpm: SoftwareTpm;
   readonly ak: SoftwareAk;
   /** Boot aggregate first. */
   readonly entries: readonly EntryPlan[];
   /** Of the folder `host`. */
   readonly files = new Map<string, Buffer | string>();
 
-  private constructor(shell: Shell) {
+  private constructor(shell: Shell, bank: number, padded: boolean) {
     this.shell = shell;
+    this.tpm = new SoftwareTpm({ banks: [bank] });
     shell.time = NOW;
+    const digestOf = (data: Buffer) => hash(bank === TPM_ALG_SHA1 ? 'sha1' : 'sha256', data, 'buffer');
+    const entryDigest = (data: Buffer) =>
+      padded ? Buffer.concat([hash('sha1', data, 'buffer'), Buffer.alloc(12)]) : digestOf(data);
     this.ak = this.tpm.createAk('ecdsa');
-    for (const { pcr, data, measured = data } of EVENTS) this.tpm.extend(pcr, Buffer.from(sha256(measured)));
-    const values = this.tpm.read().get(TPM_ALG_SHA256) ?? new Map<number, Buffer>();
-    const aggregate = hash('sha256', Buffer.concat([...values.values()].slice(0, 10)), 'buffer');
-    this.tpm.extend(11, Buffer.from(sha256(Buffer.from(PHASE))));
+    for (const { pcr, data, measured = data } of EVENTS) this.tpm.extend(pcr, digestOf(measured), bank);
+    const values = [...(this.tpm.read().get(bank) ?? new Map<number, Buffer>()).values()];
+    const aggregate = digestOf(Buffer.concat(values.slice(0, bank === TPM_ALG_SHA1 ? 8 : 10)));
+    this.tpm.extend(11, digestOf(Buffer.from(PHASE)), bank);
     this.entries = [
       {
         template: 'ima-sig',
-        fields: [digestField('sha256', aggregate), nameField('boot_aggregate'), Buffer.alloc(0)],
+        fields: [
+          digestField(bank === TPM_ALG_SHA1 ? 'sha1' : 'sha256', aggregate),
+          nameField('boot_aggregate'),
+          Buffer.alloc(0),
+        ],
       },
       ...fileEntries(10).slice(1),
     ];
-    for (const entry of this.entries.slice(0, 8)) this.tpm.extend(10, hash('sha256', hashedData(entry), 'buffer'));
+    for (const entry of this.entries.slice(0, 8)) this.tpm.extend(10, entryDigest(hashedData(entry)), bank);
     this.files
       .set('ak.pub', encodeSizedPublicArea(this.ak.publicArea))
       .set('pcrs', pcrText(this.tpm.read()))
@@ -89,8 +97,9 @@ export class EvidenceBench {
     this.quote();
   }
 
-  static async open(): Promise<EvidenceBench> {
-    return new EvidenceBench(await Shell.open());
+  /** `bank`: the one that is active. `padded`: its kernel extends it by SHA-1 hashes and zeros. */
+  static async open({ bank = TPM_ALG_SHA256, padded = false } = {}): Promise<EvidenceBench> {
+    return new EvidenceBench(await Shell.open(), bank, padded);
   }
 
   /** Quotes anew, over everything unless told otherwise. */
@@ -135,7 +144,10 @@ export class EvidenceBench {
 
 /** A record as systemd-pcrextend writes it. */
 export function userspaceRecord(text: string, measured = text): string {
-  const digests = [{ hashAlg: 'sha256', digest: sha256(Buffer.from(measured)).toString('hex') }];
+  const digests = ['sha1', 'sha256'].map((hashAlg) => ({
+    hashAlg,
+    digest: hash(hashAlg, Buffer.from(measured), 'hex'),
+  }));
   const content = { eventType: 'phase', string: text, bootId: '0'.repeat(32), timestamp: 1_000_000 };
   return `\u001e${JSON.stringify({ pcr: 11, digests, content_type: 'systemd', content })}\n`;
 }

@@ -280,6 +280,22 @@ describe('evidence that confirmed a verdict which was made anew', () => {
     expect((await host.attest()).status).toBe('contraindicated');
   });
 
+  it('is so also where that verdict was none', async () => {
+    await putPolicy(house.store, narrow);
+    const host = await OneShotHost.enrolled(house);
+    expect((await host.attest()).status).toBe('affirming');
+    await house.store.deletePolicy('base', ANY);
+    await settle();
+    host.machine.tpm.extend(7);
+    const confirmed = await host.attest();
+    expect(failures(confirmed.checks)).toEqual(['policy error POLICY_MISSING']);
+    expect(confirmed.confirmations).toBe(1);
+    await putPolicy(house.store, narrow);
+    await settle();
+    expect((await host.result())?.status).toBe('none');
+    expect((await host.attest()).status).toBe('contraindicated');
+  });
+
   it('counts as long as it is valid, however old the first one is', async () => {
     await putPolicy(house.store, wide);
     const host = await OneShotHost.enrolled(house);

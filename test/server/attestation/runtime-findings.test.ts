@@ -8,7 +8,7 @@ import { failures, MeasuredHost, putRules } from '../../support/measured-host.ts
 import { filePlan, MeasuringKernel, violationPlan } from '../../support/measuring-kernel.ts';
 import { FILES, importFiles } from '../../support/runtime-policy.ts';
 import { caughtUp } from '../../support/stream-agent.ts';
-import { openHouse, putPolicy } from '../../support/test-service.ts';
+import { openHouse, OPERATOR, putPolicy } from '../../support/test-service.ts';
 import type { House } from '../../support/test-service.ts';
 import { makeRecord } from '../../tpm/ima/list-builder.ts';
 
@@ -238,6 +238,84 @@ describe('a list that comes anew as it was', () => {
     await allowEvil();
     // Rules of now say nothing of a list that is not there.
     expect(failures((await host.next()).checks)).toEqual([]);
+  });
+});
+
+describe('a while in which nothing asks what ran', () => {
+  const pauses = [
+    ['another policy', () => putPolicy(house.store)],
+    ['no policy', () => house.store.deletePolicy('base', { ...OPERATOR, expected: 'any' })],
+  ] as const;
+  const returns = [
+    ['the same rules', strict],
+    ['other rules', { ...strict, message: 'other words' }],
+  ] as const;
+  const shown = [
+    ['shows another list, as after a reset', (hidden: Buffer) => shownAnew(hidden)],
+    [
+      'shows another list after a suspend',
+      async (hidden: Buffer) => {
+        await resume();
+        return host.round(ima(hidden));
+      },
+    ],
+    ['shows none, as after a reset', () => shownAnew(Buffer.alloc(0))],
+    ['goes on with its list', () => host.round()],
+  ] as const;
+  const cases = pauses.flatMap(([pause, begin]) =>
+    returns.flatMap(([rules, files]) =>
+      shown.map(([name, show]) => ({ pause, rules, name, begin: begin as () => Promise<unknown>, files, show })),
+    ),
+  );
+
+  it.each(cases)('($pause, then $rules) ends nothing where the host $name', async ({ begin, files, show }) => {
+    await showInconsistent();
+    await begin();
+    await caughtUp(house);
+    // The hash that the data yields takes the place of the false one.
+    await show(host.kernel.list);
+    await putRules(house, { files });
+    await caughtUp(house);
+    const result = await host.round();
+    expect(result.status).toBe('contraindicated');
+    expect(failures(result.checks)).toContain(INCONSISTENT);
+    // Nor do clean rounds.
+    host.kernel.measure(good('/usr/bin/b'));
+    expect(failures((await host.next()).checks)).toContain(INCONSISTENT);
+  });
+
+  it('hides no file', async () => {
+    const hidden = await hideEvil();
+    await putPolicy(house.store);
+    await caughtUp(house);
+    await shownAnew(hidden);
+    await putRules(house, { files: strict });
+    await caughtUp(house);
+    expect(failures((await host.round()).checks)).toContain(UNKNOWN);
+  });
+
+  it.each(shown.slice(0, 2))('is over where rules allow what the host ran, which %s', async (_name, show) => {
+    host.kernel.measure(evil());
+    expect((await host.round()).status).toBe('contraindicated');
+    await putPolicy(house.store);
+    await caughtUp(house);
+    await show(host.kernel.list);
+    await allowEvil();
+    expect((await host.round()).status).toBe('affirming');
+  });
+
+  it('is over with the reset', async () => {
+    await showInconsistent();
+    await putPolicy(house.store);
+    await caughtUp(house);
+    await host.round();
+    host.machine.tpm.reset();
+    host.kernel = new MeasuringKernel(host.machine.tpm);
+    await host.next({ logs: [] });
+    await host.round();
+    await putRules(house, { files: strict });
+    await caughtUp(house);
+    expect((await host.round()).status).toBe('affirming');
   });
 });
 

@@ -23,6 +23,8 @@ beforeEach(async () => {
 });
 afterEach(() => house[Symbol.asyncDispose]());
 
+const ZERO = { bank: 'sha256', allowed: ['00'.repeat(32)], severity: undefined, message: '' } as const;
+
 const callerOf = ({ id, tls }: Machine): AgentCaller => ({
   hostId: id,
   tlsKeySha256: tls.sha256.toString('hex'),
@@ -197,15 +199,48 @@ describe('evidence without a stream', () => {
     expect(await house.store.getHost(machine.id)).toMatchObject({ round: 0, torn: 1 });
   });
 
-  it('judged under a policy that has changed meanwhile is fenced', async () => {
+  it('is judged by the policy of now at the first try, whenever that changed', async () => {
+    // Whoever read the policies before does not hold them for this host.
+    await house.services.policies.resolve({ labels: {}, trustPolicy: '' });
+    await putPolicy(house.store, { description: 'before the challenge' });
     const drawn = await draw();
-    await putPolicy(house.store, { description: 'new' });
-    await expect(submit(drawn.token, evidenceFor(drawn))).rejects.toMatchObject({ code: 'HOST_CHANGED' });
+    await putPolicy(house.store, { description: 'before the evidence' });
+    expect((await submit(drawn.token, evidenceFor(drawn))).result).toMatchObject({
+      status: 'affirming',
+      policyVersion: 3,
+    });
+  });
+
+  it('is asked for anew where the policy of now asks for more', async () => {
+    const first = await draw();
+    await submit(first.token, evidenceFor(first));
+    const drawn = await draw();
+    await putPolicy(house.store, { pcrRules: [7, 8].map((index) => ({ ...ZERO, index })) });
+    await refusedUnchanged(() => submit(drawn.token, evidenceFor(drawn)), 'HOST_CHANGED');
     const again = await draw();
     expect((await submit(again.token, evidenceFor(again))).result).toMatchObject({
       status: 'affirming',
       policyVersion: 2,
     });
+    await importFiles(house.store, ['good']);
+    const listless = await draw();
+    await putRules(house, { files: { ...FILES, referenceSets: ['referenceSets/base'] } });
+    await refusedUnchanged(() => submit(listless.token, evidenceFor(listless)), 'HOST_CHANGED');
+  });
+
+  it('is fenced where the policy changes while it is judged', async () => {
+    const drawn = await draw();
+    const logs = [{ kind: 'boot', data: Buffer.alloc(100, 7) }] as const;
+    const chunks = feedOf(logs.flatMap((log) => chunksOf(log)));
+    const nextChunk = async () => {
+      await putPolicy(house.store, { description: 'new' });
+      return chunks();
+    };
+    const evidence = evidenceFor(drawn, { logs });
+    await expect(
+      submitEvidence(house.services, callerOf(machine), { token: drawn.token, evidence, nextChunk }),
+    ).rejects.toMatchObject({ code: 'HOST_CHANGED' });
+    expect((await house.store.getHost(machine.id))?.round).toBe(0);
   });
 
   it('of a host that waits or is banned is refused', async () => {
@@ -227,7 +262,6 @@ describe('a round without a stream over a list of run-time measurements', () => 
   beforeEach(async () => {
     await importFiles(house.store, ['good']);
     await putRules(house, { files: { ...FILES, referenceSets: ['referenceSets/base'] } });
-    house.services.policies.refresh();
     kernel = new MeasuringKernel(machine.tpm);
   });
 

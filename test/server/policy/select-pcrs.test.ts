@@ -118,6 +118,7 @@ describe('which policy judges a host', () => {
           ],
         });
       },
+      epochs: () => Promise.resolve({ policy: calls.epoch, endorsement: 9 }),
     };
     return { calls, resolver: new PolicyResolver(store) };
   };
@@ -153,6 +154,20 @@ describe('which policy judges a host', () => {
     expect(calls.count).toBe(2);
   });
 
+  it('is read again by whoever catches up, where the store has another', async () => {
+    const { calls, resolver } = counting();
+    const host = { labels: {}, trustPolicy: '' };
+    await resolver.catchUp();
+    await resolver.resolve(host);
+    await resolver.catchUp();
+    expect((await resolver.resolve(host)).epoch).toBe(1);
+    expect(calls.count).toBe(1);
+    calls.epoch = 2;
+    await resolver.catchUp();
+    expect((await resolver.resolve(host)).epoch).toBe(2);
+    expect(calls.count).toBe(2);
+  });
+
   it('is read again after a store that failed', async () => {
     let broken = true;
     const store = {
@@ -160,6 +175,7 @@ describe('which policy judges a host', () => {
         broken
           ? Promise.reject(new StoreError('failed', 'disk'))
           : Promise.resolve({ epochs: { policy: 1, endorsement: 1 }, policies: [], references: [] }),
+      epochs: () => Promise.resolve({ policy: 1, endorsement: 1 }),
     };
     const resolver = new PolicyResolver(store);
     const host = { labels: {}, trustPolicy: '' };

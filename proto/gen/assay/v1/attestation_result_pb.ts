@@ -1494,7 +1494,8 @@ export const AttestationResultService: GenService<{
     output: typeof ListAttestationResultsResponseSchema;
   },
   /**
-   * What a host booted, from its kept boot log and the PCR values that it proved for its present boot.
+   * What a host booted, from its kept boot log and the PCR values that it proved for its present boot. Reports are made one after
+   * another: an identity has four under way at most, the service 32 (RESOURCE_EXHAUSTED, REPORT_BUSY, with RetryInfo).
    *
    * @generated from rpc assay.v1.AttestationResultService.GetBootReport
    */

@@ -219,6 +219,47 @@ export function describeReappraisals(given: Given): void {
       expect(await dueOne()).toMatchObject({ host: { id: host.id }, basis: { revision: basis.revision } });
     });
 
+    it('is told by hosts, as long as it is the last evidence of each', async () => {
+      await submitted('a');
+      await submitted('b');
+      await enrolled(given.store, 'silent');
+      const hosts = ['h-a', 'h-b', 'h-silent', 'h-none'];
+      expect(await given.store.reappraisalBases(hosts)).toEqual([]);
+      await change();
+      const [one] = await due();
+      const { basis, validUntil } = one ?? {};
+      expect(await given.store.reappraisalBases(hosts)).toHaveLength(2);
+      expect(await given.store.reappraisalBases(['h-a'])).toEqual([{ basis, validUntil }]);
+      // Also where it was judged anew.
+      const input = await judged((await due()).find(({ host }) => host.id === 'h-a') as DueReappraisal);
+      await write(input);
+      expect(await given.store.reappraisalBases(['h-a'])).toEqual([{ basis, validUntil }]);
+      const same = { streamEpoch: 0, verdict: input.verdict, verdictDigest: input.verdictDigest };
+      expect(await commit(given.store, await round(given.store, 'h-a', same))).toMatchObject({ outcome: 'confirmed' });
+      expect(await given.store.reappraisalBases(['h-a'])).toEqual([]);
+    });
+
+    it.each<[string, 'none' | 'warning', () => Promise<unknown>]>([
+      ['and which is NONE', 'none', () => Promise.resolve()],
+      ['before its names changed', 'warning', rename],
+      ['before its stream was lost', 'warning', () => given.store.streamLost('h-a', 7, MINUTE)],
+    ])('is never older than what confirmed a verdict that was made anew %s', async (_name, status, act) => {
+      await affirmed(given.store, 'a');
+      await change();
+      const one = await dueOne();
+      const input = await judged(one, { verdict: verdict(one.host, { status, policyVersion: 2 }) });
+      expect(await write(input)).toBe(true);
+      const same = { verdict: input.verdict, verdictDigest: input.verdictDigest };
+      expect(await commit(given.store, await round(given.store, 'h-a', same))).toMatchObject({ outcome: 'confirmed' });
+      await act();
+      await change();
+      expect((await due()).map(({ basis }) => basis.revision)).not.toContain(one.basis.revision);
+    });
+
+    function rename(): Promise<unknown> {
+      return given.store.updateHost('h-a', { nodeName: 'other' }, { ...OPERATOR, version: null });
+    }
+
     it('is due again when its labels let another policy judge it', async () => {
       await submitted('a');
       await given.store.putPolicy(policy('north', { matchLabels: { zone: 'north' }, precedence: 1 }), {

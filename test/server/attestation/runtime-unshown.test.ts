@@ -1,0 +1,79 @@
+/** What is kept of a list, where its host shows no more of it. */
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { readState } from '../../../server/policy/runtime-state.ts';
+import type { ResultRecord } from '../../../server/store/records.ts';
+import { failures, MeasuredHost, putRules } from '../../support/measured-host.ts';
+import { filePlan } from '../../support/measuring-kernel.ts';
+import { FILES, importFiles } from '../../support/runtime-policy.ts';
+import { caughtUp } from '../../support/stream-agent.ts';
+import { openHouse } from '../../support/test-service.ts';
+import type { House } from '../../support/test-service.ts';
+
+let house: House;
+let host: MeasuredHost;
+const good = (path: string) => filePlan(path, 'good');
+const evil = () => filePlan('/tmp/evil', 'evil');
+const strict = { ...FILES, referenceSets: ['referenceSets/base'] };
+const UNKNOWN = 'runtime.files failed FILE_UNKNOWN';
+
+beforeEach(async () => {
+  house = await openHouse();
+  await importFiles(house.store, ['good']);
+  await importFiles(house.store, ['good', 'evil'], 'wide');
+  await putRules(house, { files: strict });
+  host = await MeasuredHost.enrolled(house);
+});
+afterEach(async () => {
+  await host[Symbol.asyncDispose]();
+  await house[Symbol.asyncDispose]();
+  expect(house.faults).toEqual([]);
+});
+
+const stateOf = async () => readState(await house.store.getRuntime(host.machine.id));
+
+describe('rules that change while the list explains nothing', () => {
+  const UNREADABLE = 'runtime.list error RUNTIME_LIST_UNREADABLE';
+  /** The TPM has another value, and nothing of the list leads to it. */
+  const unread = async (): Promise<ResultRecord> => {
+    host.kernel.measure(good('/usr/bin/a'));
+    return host.round({ logs: [] });
+  };
+
+  it('find in what was proven what they forbid, and nothing in what they allow', async () => {
+    host.kernel.measure(evil());
+    expect((await host.round()).status).toBe('contraindicated');
+    await putRules(house, { files: { ...strict, message: 'other words' } });
+    await caughtUp(house);
+    const result = await unread();
+    expect(result.status).toBe('contraindicated');
+    expect(failures(result.checks)).toEqual(expect.arrayContaining([UNREADABLE, UNKNOWN]));
+    // Once, and the checkpoint is where it was.
+    expect((await stateOf())?.tally.faults.FILE_UNKNOWN?.count).toBe(1);
+    const { sequence } = (await house.store.getRuntime(host.machine.id)) ?? {};
+    expect((await host.next({ logs: [] })).revision).toBe(result.revision);
+    expect((await house.store.getRuntime(host.machine.id))?.sequence).toBe(sequence);
+    await putRules(house, { files: { ...FILES, referenceSets: ['referenceSets/wide'] } });
+    await caughtUp(house);
+    expect((await unread()).status).toBe('none');
+    expect((await host.next()).status).toBe('affirming');
+    await putRules(house, { files: strict });
+    await caughtUp(house);
+    expect(failures((await unread()).checks)).toEqual(expect.arrayContaining([UNREADABLE, UNKNOWN]));
+  });
+
+  it('find it beside other bytes, too', async () => {
+    host.kernel.measure(evil());
+    expect((await host.round()).status).toBe('contraindicated');
+    await putRules(house, { files: { ...strict, message: 'other words' } });
+    await caughtUp(house);
+    const offset = host.kernel.list.length;
+    host.kernel.measure(good('/usr/bin/a'));
+    const garbage = { logs: [{ kind: 'ima', data: Buffer.alloc(400, 0xee), offset } as const] };
+    const result = await host.torn(await host.agent.challenge(), garbage);
+    expect(failures(result.checks)).toEqual(
+      expect.arrayContaining(['runtime.list failed IMA_LOG_INCOMPLETE', UNKNOWN]),
+    );
+    expect(failures((await host.next()).checks)).toEqual([UNKNOWN]);
+  });
+});
