@@ -66,8 +66,7 @@ export async function located<T>(document: PolicyDocument, call: () => Promise<T
   try {
     return await call();
   } catch (error) {
-    if (!(error instanceof RpcError) || error.code !== 'INVALID_ARGUMENT' || error.fieldViolations.length === 0)
-      throw error;
+    if (!(error instanceof RpcError) || error.fieldViolations.length === 0) throw error;
     const problems = error.fieldViolations.map(({ field, description }) =>
       document.locate({ field: field.replace(/^trust_policy\./, ''), message: description }),
     );

@@ -84,9 +84,10 @@ export function addReferenceCommands(context: Context, program: Command): void {
     .action((set: string, host: string, options: LearnCommandOptions) =>
       withService(context, options, async (client) => {
         const { exclude: excludes = [], add = false } = options;
+        // Before: a set that judges this very host takes its verdict away.
+        const result = await client.results.get(host, { signal: context.signal });
         const imported = await client.referenceSets.learn(set, host, { excludes, add, signal: context.signal });
         tellImported(context, options, { set, imported, verb: 'learned' });
-        const result = await client.results.get(host, { signal: context.signal });
         if (result.status === 'AFFIRMING') return;
         const found = `${result.status} (${reasonsOf(result)})`;
         tell(context, options, `look at what was learned: the host is ${found}, and the set has all that ran on it`);

@@ -6,8 +6,8 @@ import type { RuntimeRules } from './runtime-rules.ts';
 import { EMPTY_TALLY, lostFaults, withFormerFaults } from './runtime-tally.ts';
 import type { RuntimeTally } from './runtime-tally.ts';
 
-/** How an entry is judged, and what is kept of it: another one judges every list anew from its start. */
-const JUDGEMENT_VERSION = 3;
+/** How an entry is judged, and what is kept of it: another one judges every list anew from its start. ENGINE_VERSION goes up with it. */
+const JUDGEMENT_VERSION = 4;
 
 /** How far a list is proven and what it came to, as the store keeps it. */
 export interface RuntimeState {

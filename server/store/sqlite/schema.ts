@@ -303,6 +303,10 @@ UPDATE results SET status_time = coalesce(
   0
 );
 `,
+  // The appraisal that made the verdicts; of before it is not known.
+  `
+ALTER TABLE counter ADD COLUMN engine INTEGER NOT NULL DEFAULT 0;
+`,
 ];
 
 /** Version of the schema that this program writes. */
