@@ -20,6 +20,8 @@ export interface PolicyDocument {
 export const MAX_POLICY_BYTES = 1024 * 1024;
 /** Policies of one file. */
 const MAX_POLICIES = 100;
+/** How the library says that a file nests deeper than it can read. */
+const STACK_FULL = /call stack|Stack overflow/;
 /** Problems that are named; a person mends some and tries again. */
 const MAX_PROBLEMS = 100;
 
@@ -35,8 +37,11 @@ export function parsePolicyFile(file: string, text: string): readonly PolicyDocu
     const { line, col } = lines.linePos(offset);
     return `${file}:${line}:${col}`;
   };
-  const syntax = documents.flatMap(({ errors }) => errors.map(({ pos, message }) => `${place(pos[0])}: ${message}`));
-  refuseFor(`${file} is not YAML`, syntax);
+  const errors = documents.flatMap((document) => document.errors);
+  const [deep] = errors.filter(({ message }) => STACK_FULL.test(message));
+  const syntax = errors.map(({ pos, message }) => `${place(pos[0])}: ${message}`);
+  // What else is said of such a file comes of that.
+  refuseFor(`${file} is not YAML`, deep === undefined ? syntax : [`${place(deep.pos[0])}: nested too deeply`]);
   const filled = documents.filter(
     (document): document is Document.Parsed => 'contents' in document && document.contents !== null,
   );

@@ -26,5 +26,5 @@ const DIGEST = /^(?:sha\d{1,3}:)?((?:[0-9a-f]{2}){20,64})$/;
 function digestProblem(text: string): string | null {
   const [, digest] = DIGEST.exec(text.toLowerCase().replaceAll(/[: ](?=[0-9a-f]{2}(?:[: ]|$))/g, '')) ?? [];
   if (digest === undefined || digest === text) return null;
-  return `digests are hexadecimal digits in lower case: write "${digest}"`;
+  return `a digest is its hexadecimal digits in lower case alone: ${digest.slice(0, 8)}…`;
 }

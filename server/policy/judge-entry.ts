@@ -190,9 +190,11 @@ function judgeFile(
   const asked = asksForSignatures(rule);
   const signature = asked ? result.kind : 'unasked';
   const signed = asked && result.kind === 'valid';
-  // A digest of an fs-verity tree is none of the file's bytes.
+  // A digest of an fs-verity tree is none of the file's bytes, and zeros are what a kernel lists of a file that it could not read.
   const set =
-    digest.of === 'verity' ? undefined : references.sets.find(({ has }) => has(digest.algorithm, digest.value));
+    digest.of === 'verity' || !digest.value.some(Boolean)
+      ? undefined
+      : references.sets.find(({ has }) => has(digest.algorithm, digest.value));
   const faults = [...common, forbiddenDigest(measurement, judge) ?? otherHash(measurement, judge)].filter(isFault);
   if (asked && result.kind === 'invalid')
     faults.push({ reason: 'FILE_SIGNATURE_INVALID', detail: SIGNATURE_FAULTS[result.fault] });

@@ -171,7 +171,10 @@ function identityProblems(policy: TrustPolicy): readonly PolicyProblem[] {
     });
   }
   if (policy.selector?.allHosts === true && labels.length > 0) {
-    problems.push({ field: 'selector.all_hosts', message: 'stands beside match_labels, which would count for nothing' });
+    problems.push({
+      field: 'selector.all_hosts',
+      message: 'stands beside match_labels, which would count for nothing',
+    });
   }
   return problems;
 }

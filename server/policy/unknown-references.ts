@@ -10,10 +10,7 @@ export async function unknownReferences(
   const { referenceSets = [], keyrings = [] } = runtime?.files ?? {};
   const sets = await Promise.all(referenceSets.map((name) => store.getReferenceSet(idOf(name), null)));
   const keys = await Promise.all(keyrings.map((name) => store.getKeyring(idOf(name), null)));
-  return [
-    ...problemsOf('reference_sets', referenceSets, sets),
-    ...problemsOf('keyrings', keyrings, keys),
-  ];
+  return [...problemsOf('reference_sets', referenceSets, sets), ...problemsOf('keyrings', keyrings, keys)];
 }
 
 function problemsOf(field: string, names: readonly string[], found: readonly unknown[]): readonly PolicyProblem[] {

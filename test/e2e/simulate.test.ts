@@ -108,7 +108,9 @@ describe('a policy that is simulated before it is applied', () => {
     const unknown = await written(policy('base', { runtime: { files: { keyrings: ['keyrings/gone'] } } }));
     const unnamed = await deployment.assay('policy', 'simulate', '-f', unknown);
     expect(unnamed.code).toBe(2);
-    expect(unnamed.stderr).toMatch(/candidate\.yaml:\d+:\d+: runtime\.files\.keyrings\[0\]: keyrings\/gone is not known/);
+    expect(unnamed.stderr).toMatch(
+      /candidate\.yaml:\d+:\d+: runtime\.files\.keyrings\[0\]: keyrings\/gone is not known/,
+    );
     const gone = await deployment.assay('policy', 'simulate', '--delete', 'gone');
     expect(gone.code).toBe(2);
     expect(gone.stderr).toContain('trustPolicies/gone is not known');

@@ -129,6 +129,7 @@ test.each([
     text: good.replace('{ all_hosts: true }', '{match_labels: {role: }}'),
     says: /^p\.yaml:2:\d+: selector\.match_labels/,
   },
+  { name: 'brackets without end', text: '['.repeat(100_000), says: /^p\.yaml:1:\d+: nested too deeply$/ },
   { name: 'no fields at all', text: 'policy\n', says: 'p.yaml:1:1: expected fields of TrustPolicy' },
   { name: 'broken YAML', text: 'name: [a\nquote: {\n', says: /^p\.yaml:\d+:\d+: / },
   { name: 'a field twice', text: 'name: a\nname: b\n', says: 'p.yaml:2:1: name stands here twice' },

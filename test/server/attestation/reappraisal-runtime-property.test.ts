@@ -137,7 +137,8 @@ describe('what ran, judged by what is kept', () => {
         if (random.below(6) === 0) hosts[random.below(3)] = await OneShotHost.enrolled(house);
         house.clock.advance(random.below(HOUR));
       }
-      expect([...seen.keys()].toSorted()).toEqual(['affirming', 'contraindicated', 'none', 'warning']);
+      for (const status of ['affirming', 'contraindicated', 'warning'])
+        expect(seen.get(status) ?? 0).toBeGreaterThan(0);
     },
     120_000,
   );

@@ -152,6 +152,17 @@ describe('a host with a list of run-time measurements', () => {
     expect(failures((await host.round()).checks)).toEqual(['runtime.forbidden-files failed FILE_FORBIDDEN']);
   });
 
+  it('is turned by a file that its kernel could not read, also where a set holds a digest of zeros', async () => {
+    const draft = await house.store.openReferenceDraft('base', { expected: 'any', from: 'nothing' });
+    await house.store.addReferenceEntries(draft, [{ algorithm: 'sha256', digest: '00'.repeat(32), path: '/x' }]);
+    await house.store.commitReferenceDraft(draft, { ...OPERATOR, detail: '' });
+    await putRules(house, { files: { ...FILES, referenceSets: ['referenceSets/base'] } });
+    await using host = await MeasuredHost.enrolled(house);
+    const fields = [digestField('sha256', Buffer.alloc(32)), nameField('/x'), Buffer.alloc(0)];
+    host.kernel.measure({ template: 'ima-sig', fields });
+    expect(failures((await host.round()).checks)).toEqual(['runtime.files failed FILE_UNKNOWN']);
+  });
+
   it('is turned by a forbidden file under the name of an aggregate', async () => {
     const ignored = { action: 'ignore', message: '' } as const;
     const forbiddenFiles = { digests: [sha256('worm').toString('hex')], severity: undefined, message: '' };

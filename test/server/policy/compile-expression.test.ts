@@ -63,18 +63,22 @@ describe('an expression that is refused when it is applied', () => {
     [
       'a PCR value in capitals',
       `pcrs.sha256[0] != "${'AB'.repeat(32)}"`,
-      `line 1, column 19: digests are hexadecimal digits in lower case: write "${'ab'.repeat(32)}"`,
+      `line 1, column 19: a digest is its hexadecimal digits in lower case alone: abababab…`,
     ],
-    ['a signer as openssl writes it', `!("${Array.from({ length: 32 }, () => 'AB').join(':')}" in boot.authorities)`, 'digests are'],
+    [
+      'a signer as openssl writes it',
+      `!("${Array.from({ length: 32 }, () => 'AB').join(':')}" in boot.authorities)`,
+      'a digest is its',
+    ],
     [
       'a digest with its hash in front',
       `!boot.images.exists(i, i.digests.exists(d, d in ["sha256:${'ab'.repeat(32)}"]))`,
-      `write "${'ab'.repeat(32)}"`,
+      'lower case alone: abababab…',
     ],
     [
       'the digest of a filtered image in capitals',
       `boot.images.filter(i, i.pcr == 4).all(i, i.digests[0] != "${'Ab'.repeat(32)}")`,
-      'digests are',
+      'a digest is its',
     ],
     [
       'the id of a maker, whose claim is its text',

@@ -65,7 +65,7 @@ export function describePolicies(given: Given): void {
       expect(await given.store.judgeBy(2)).toBe(1);
       const fallen = await given.store.getResult(host.id);
       expect(fallen).toMatchObject({ status: 'none', validUntil: null });
-      expect(reasons(fallen)).toEqual(['APPRAISAL_INPUT_CHANGED']);
+      expect(await reasons(given.store, host.id)).toEqual(['APPRAISAL_INPUT_CHANGED']);
       expect(await given.store.dueReappraisals(9, given.store.now())).toMatchObject([{ host: { id: host.id } }]);
       expect((await commit(given.store, inFlight)).outcome).toBe('fenced');
       expect(await given.store.judgeBy(2)).toBe(0);
