@@ -221,8 +221,9 @@ function sourceOf(context: Context, files: readonly string[], options: ImportOpt
 
 /** The service has seen one file, and has counted through. */
 function placed(error: unknown, lines: SentLines): unknown {
-  const message = error instanceof RpcError ? lines.locate(error.message) : undefined;
-  return message === undefined ? error : new RpcError({ ...(error as RpcError), message }, { cause: error });
+  if (!(error instanceof RpcError)) return error;
+  const message = lines.locate(error.message);
+  return message === undefined ? error : error.reworded(message);
 }
 
 async function* bytesOf(context: Context, file: string, options: ImportOptions): AsyncGenerator<Buffer> {

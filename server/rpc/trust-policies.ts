@@ -135,11 +135,12 @@ function resolved(given: ProtoPolicy): TrustPolicy {
 /** The store looks again when it writes; here each name gets its place. */
 async function checkReferences(store: Store, policy: TrustPolicy): Promise<void> {
   const problems = await unknownReferences(store, policy);
-  if (problems.length === 0) return;
+  const [first, ...others] = problems;
+  if (first === undefined) return;
   throw new StatusError({
     code: 'FAILED_PRECONDITION',
     reason: 'REFERENCE_UNKNOWN',
-    message: 'the policy names what is not there',
+    message: `${first.message}${others.length > 0 ? `, and ${others.length} more` : ''}`,
     fieldViolations: violationsOf(problems),
   });
 }

@@ -130,7 +130,7 @@ describe('a file of several policies', () => {
     const missing = 'name: second\nruntime:\n  files:\n    reference_sets: [referenceSets/gone]\n';
     const first = `name: first\npcr_rules: [{bank: sha256, index: 16, allowed: ["${'00'.repeat(32)}"]}]\n`;
     const file = await deployment.file('several.yaml', `${first}---\n${missing}`);
-    const place = `${file}:6:22: runtime.files.reference_sets[0]: referenceSets/gone is not known: import it first\n`;
+    const place = `${file}:7:22: runtime.files.reference_sets[0]: referenceSets/gone is not known: import it first\n`;
     const applied = await deployment.assay('policy', 'apply', '-f', file);
     expect(applied.code).toBe(2);
     expect(applied.stderr).toContain(place);
