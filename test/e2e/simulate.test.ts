@@ -111,6 +111,9 @@ describe('a policy that is simulated before it is applied', () => {
     expect(unnamed.stderr).toMatch(
       /candidate\.yaml:\d+:\d+: runtime\.files\.keyrings\[0\]: keyrings\/gone is not known/,
     );
+    const noHost = await deployment.assay('policy', 'simulate', '-f', await written(STRICT), '--host', 'h-none');
+    expect(noHost).toMatchObject({ code: 2, stderr: expect.stringMatching(/^assay: INVALID_FIELD: hosts\[0\]: /) });
+    expect(noHost.stderr).not.toContain('candidate.yaml');
     const gone = await deployment.assay('policy', 'simulate', '--delete', 'gone');
     expect(gone.code).toBe(2);
     expect(gone.stderr).toContain('trustPolicies/gone is not known');
