@@ -1,4 +1,5 @@
 /** What an expression may look at: every name, its type, what it means and when it is not there. docs/policy.md shows this table. */
+import { DEVIATION } from '../../tpm/endorsement/deviation.ts';
 import { HASH_ALGORITHMS } from '../../tpm/structures/constants.ts';
 
 /** A type as CEL writes it; a name with a capital is a row of {@link CLAIM_TYPES}. */
@@ -51,6 +52,7 @@ export const CLAIM_TYPES: Readonly<Record<string, ClaimType>> = {
       type: 'list<string>',
       meaning: 'in what the EK certificates differ from the profile, by code',
       absent: 'no trust anchor certifies the EKs',
+      texts: Object.keys(DEVIATION),
     },
   },
   Tpm: {

@@ -60,6 +60,7 @@ describe('an expression that is refused when it is applied', () => {
     ['a bank in capitals', '!("SHA1" in tpm.active_banks)', '"SHA1" is none of sha1, sha256'],
     ['a bank in capitals, of each', 'tpm.active_banks.all(b, b != "SHA1")', '"SHA1" is none of sha1'],
     ['an admission that there is not', 'identity.admission != "manual"', '"manual" is none of certificate'],
+    ['a deviation that there is not', '!("CRL_OLD" in identity.deviations)', '"CRL_OLD" is none of NV_HEADER'],
     [
       'a PCR value in capitals',
       `pcrs.sha256[0] != "${'AB'.repeat(32)}"`,
