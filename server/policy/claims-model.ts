@@ -82,6 +82,14 @@ export const CLAIM_TYPES: Readonly<Record<string, ClaimType>> = {
       absent: 'none was measured',
       pcrs: [7, 14],
     },
+    dbx: {
+      type: 'list<string>',
+      meaning:
+        "what the firmware's dbx revokes: digests of images, SHA-256 of certificates, digests of their signed parts",
+      absent: '',
+      pcrs: [7],
+      texts: 'digests',
+    },
     images: {
       type: 'list<BootImage>',
       meaning: 'boot applications (PCR 4) and drivers (PCR 2)',
