@@ -107,6 +107,11 @@ export async function openFile(path: string): Promise<AsyncIterable<Buffer>> {
   return file.createReadStream({ highWaterMark: READ_BYTES }) as AsyncIterable<Buffer>;
 }
 
+/** From the working directory on. */
+export function absolutePath(path: string): string {
+  return resolve(path);
+}
+
 /**
  * The regular files below a directory in the order of their names, as absolute paths. Links are not followed, and other file
  * systems, such as /proc, not entered.

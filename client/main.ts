@@ -14,6 +14,7 @@ import type { AgentLog, World } from './agent/world.ts';
 import type { Context, JoinOptions } from './commands/context.ts';
 import { makeProgram } from './commands/program.ts';
 import {
+  absolutePath,
   exists,
   fileSize,
   listFiles,
@@ -77,7 +78,7 @@ function makeContext(environment: Environment, setExitCode: (code: number) => vo
     signal: ending.signal,
     defaults: { ...environment, logs: DEFAULT_LOG_PATHS },
     readFile: (path, limit) => (path === '-' ? readStandardInput(limit) : readPart(path, { offset: 0, limit })),
-    files: { openFile, listFiles, unpackDeb },
+    files: { openFile, absolutePath, listFiles, unpackDeb },
     listFolder,
     exists,
     writeSecretFile,

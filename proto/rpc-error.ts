@@ -32,6 +32,13 @@ export class RpcError extends Error {
     return RpcError.local('INTERNAL', error instanceof Error ? error.message : 'call failed', error);
   }
 
+  /** The same failure in other words. */
+  reworded(message: string): RpcError {
+    const { code, reason, metadata, fieldViolations, retryDelayMillis, requestId } = this;
+    const details = { code, reason, message, metadata, fieldViolations, retryDelayMillis, requestId };
+    return new RpcError(details, { cause: this });
+  }
+
   /** A failure that happened on this side. */
   static local(code: StatusCode, message: string, cause?: unknown): RpcError {
     return new RpcError(

@@ -18,6 +18,7 @@ import { loadServiceKeys } from './identity/service-keys.ts';
 import type { KeyOptions, ServiceKeys } from './identity/service-keys.ts';
 import { TokenKeys } from './identity/token-keys.ts';
 import { PlacementFeed } from './placement/placement-feed.ts';
+import { ENGINE_VERSION } from './policy/appraise.ts';
 import { PolicyResolver } from './policy/policy-resolver.ts';
 import { SharedParts } from './policy/shared-parts.ts';
 import { HostLimits } from './attestation/host-limits.ts';
@@ -121,6 +122,8 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
     await bootReplayer[Symbol.asyncDispose]();
     await rooms.bootReporter[Symbol.asyncDispose]();
   };
+  const dropped = await store.judgeBy(ENGINE_VERSION);
+  if (dropped > 0) log.info({ verdicts: dropped }, 'this release judges anew what another one judged');
   await feed.start();
   const { maxConnectionsPerAddress } = config;
   placements.start();

@@ -20,6 +20,10 @@ export interface PolicyDocument {
 export const MAX_POLICY_BYTES = 1024 * 1024;
 /** Policies of one file. */
 const MAX_POLICIES = 100;
+/** Before a field of the policy, as the service names it. */
+const POLICY_FIELD = 'trust_policy.';
+/** How the library says that a file nests deeper than it can read. */
+const STACK_FULL = /call stack|Stack overflow/;
 /** Problems that are named; a person mends some and tries again. */
 const MAX_PROBLEMS = 100;
 
@@ -35,8 +39,11 @@ export function parsePolicyFile(file: string, text: string): readonly PolicyDocu
     const { line, col } = lines.linePos(offset);
     return `${file}:${line}:${col}`;
   };
-  const syntax = documents.flatMap(({ errors }) => errors.map(({ pos, message }) => `${place(pos[0])}: ${message}`));
-  refuseFor(`${file} is not YAML`, syntax);
+  const errors = documents.flatMap((document) => document.errors);
+  const [deep] = errors.filter(({ message }) => STACK_FULL.test(message));
+  const syntax = errors.map(({ pos, message }) => `${place(pos[0])}: ${message}`);
+  // What else is said of such a file comes of that.
+  refuseFor(`${file} is not YAML`, deep === undefined ? syntax : [`${place(deep.pos[0])}: nested too deeply`]);
   const filled = documents.filter(
     (document): document is Document.Parsed => 'contents' in document && document.contents !== null,
   );
@@ -66,10 +73,12 @@ export async function located<T>(document: PolicyDocument, call: () => Promise<T
   try {
     return await call();
   } catch (error) {
-    if (!(error instanceof RpcError) || error.code !== 'INVALID_ARGUMENT' || error.fieldViolations.length === 0)
-      throw error;
-    const problems = error.fieldViolations.map(({ field, description }) =>
-      document.locate({ field: field.replace(/^trust_policy\./, ''), message: description }),
+    if (!(error instanceof RpcError)) throw error;
+    // Other fields are of the call, and stand in no file.
+    const ofPolicy = error.fieldViolations.filter(({ field }) => field.startsWith(POLICY_FIELD));
+    if (ofPolicy.length === 0) throw error;
+    const problems = ofPolicy.map(({ field, description }) =>
+      document.locate({ field: field.slice(POLICY_FIELD.length), message: description }),
     );
     throw new UsageError(`${error.reason}: ${error.message}`, { cause: error, problems });
   }

@@ -1,9 +1,11 @@
 import { InvalidArgumentError, Option } from 'commander';
 import type { Command } from 'commander';
+import { RpcError } from '../../proto/rpc-error.ts';
 import { UsageError } from '../failure.ts';
 import { formatFields, formatTable, formatTime, idOf } from '../output.ts';
 import { hashDeb, HASHES, hashTree } from '../references/hash-files.ts';
 import type { HashName } from '../references/hash-files.ts';
+import { SentLines } from '../references/sent-lines.ts';
 import type { ReferenceSet } from '../sdk/convert-references.ts';
 import type { ImportedSet, ReferenceFileFormat } from '../sdk/reference-sets.ts';
 import { collect, operatorCommand, tell, tellDone, withService, writeJson } from './context.ts';
@@ -67,7 +69,7 @@ export function addReferenceCommands(context: Context, program: Command): void {
           .import(set, source.bytes(), { format, add: options.add ?? false, signal: context.signal })
           .catch((error: unknown) => {
             // A file that cannot be read breaks the call off; why it could not is what counts.
-            throw source.failure() ?? error;
+            throw source.failure() ?? placed(error, source.lines);
           });
         tellImported(context, options, { set, imported, verb: 'imported' });
       }),
@@ -84,9 +86,10 @@ export function addReferenceCommands(context: Context, program: Command): void {
     .action((set: string, host: string, options: LearnCommandOptions) =>
       withService(context, options, async (client) => {
         const { exclude: excludes = [], add = false } = options;
+        // Before: a set that judges this very host takes its verdict away.
+        const result = await client.results.get(host, { signal: context.signal });
         const imported = await client.referenceSets.learn(set, host, { excludes, add, signal: context.signal });
         tellImported(context, options, { set, imported, verb: 'learned' });
-        const result = await client.results.get(host, { signal: context.signal });
         if (result.status === 'AFFIRMING') return;
         const found = `${result.status} (${reasonsOf(result)})`;
         tell(context, options, `look at what was learned: the host is ${found}, and the set has all that ran on it`);
@@ -189,24 +192,38 @@ function addShowCommand(context: Context, reference: Command): void {
     );
 }
 
+interface Source {
+  readonly bytes: () => AsyncGenerator<Buffer>;
+  readonly lines: SentLines;
+  readonly failure: () => UsageError | undefined;
+}
+
 /** What the named files come to, one behind the other, and why they could not be read where they could not. */
-function sourceOf(
-  context: Context,
-  files: readonly string[],
-  options: ImportOptions,
-): { readonly bytes: () => AsyncGenerator<Buffer>; readonly failure: () => UsageError | undefined } {
+function sourceOf(context: Context, files: readonly string[], options: ImportOptions): Source {
+  const lines = new SentLines();
   let failure: UsageError | undefined;
   const bytes = async function* (): AsyncGenerator<Buffer> {
     for (const file of files) {
+      lines.begin(file);
       try {
-        yield* bytesOf(context, file, options);
+        for await (const part of bytesOf(context, file, options)) {
+          lines.count(part);
+          yield part;
+        }
       } catch (cause) {
         failure = new UsageError(`${file}: ${fileReason(cause)}`, { cause });
         throw failure;
       }
     }
   };
-  return { bytes, failure: () => failure };
+  return { bytes, lines, failure: () => failure };
+}
+
+/** The service has seen one file, and has counted through. */
+function placed(error: unknown, lines: SentLines): unknown {
+  if (!(error instanceof RpcError)) return error;
+  const message = lines.locate(error.message);
+  return message === undefined ? error : error.reworded(message);
 }
 
 async function* bytesOf(context: Context, file: string, options: ImportOptions): AsyncGenerator<Buffer> {

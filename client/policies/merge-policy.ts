@@ -34,6 +34,7 @@ export function mergePolicy(
   const wanted = (part: LearnedPart): boolean => choice.parts?.has(part) ?? true;
   let added = 0;
   const root = document.contents;
+  refuseMissingRules(root, choice);
   if (wanted('pcrs')) {
     for (const { list, bank, index } of pcrListsOf(root)) {
       if (choice.pcrs?.includes(index) === false) continue;
@@ -62,6 +63,32 @@ export function mergePolicy(
   refuseForbidden(report, rules, boot);
   if (wanted('sbat')) refuseLowSbat(report, field(field(rules, 'sbat_level'), 'minimum'), boot);
   return { text: added === 0 ? text : document.toString({ lineWidth: 0 }), added };
+}
+
+/** Where a part that was named has its rule. */
+const PLACES: Readonly<Record<Exclude<LearnedPart, 'pcrs'>, readonly [string, string?]>> = {
+  secureBoot: ['secure_boot'],
+  signers: ['allowed_signers', 'certificates'],
+  images: ['allowed_images', 'digests'],
+  sbat: ['sbat_level', 'minimum'],
+  commandLine: ['command_line', 'allowed'],
+};
+
+/** What was named and has no place in the policy would be left out without a word. */
+function refuseMissingRules(root: unknown, { parts, pcrs = [] }: MergeChoice): void {
+  const boot = field(root, 'boot');
+  for (const part of parts ?? []) {
+    if (part === 'pcrs') continue;
+    const [rule, list] = PLACES[part];
+    const found = list === undefined ? field(boot, rule) : field(field(boot, rule), list);
+    if (found === undefined) throw noRule(`boot.${[rule, ...(list === undefined ? [] : [list])].join('.')}`);
+  }
+  const missing = pcrs.find((pcr) => pcrListsOf(root).every(({ index }) => index !== pcr));
+  if (missing !== undefined) throw noRule(`pcr_rules for PCR ${missing}`);
+}
+
+function noRule(rule: string): LearnError {
+  return new LearnError('NOT_LEARNABLE', `the policy has no ${rule}, and a merge makes none`);
 }
 
 function differs({ host }: BootReport, rule: string, why: string): LearnError {

@@ -9,6 +9,7 @@ export type HashName = (typeof HASHES)[number];
 export interface FileSource {
   /** Bytes of a file; `-` is standard input. Rejects where it cannot be opened. */
   readonly openFile: (path: string) => Promise<AsyncIterable<Buffer>>;
+  readonly absolutePath: (path: string) => string;
   /** Absolute paths of the regular files below a directory, in order. Links are not followed. */
   readonly listFiles: (directory: string) => AsyncIterable<string>;
   /** What a Debian package installs, as a tar archive. */
@@ -21,7 +22,8 @@ export async function* hashTree(
   directory: string,
   { hash, root }: { readonly hash: HashName; readonly root: string },
 ): AsyncGenerator<Buffer> {
-  const prefix = root.endsWith('/') ? root.slice(0, -1) : root;
+  const base = source.absolutePath(root);
+  const prefix = base.endsWith('/') ? base.slice(0, -1) : base;
   for await (const path of source.listFiles(directory)) {
     const digest = await hashOf(await source.openFile(path), hash);
     const shown = path.startsWith(`${prefix}/`) ? path.slice(prefix.length) : path;

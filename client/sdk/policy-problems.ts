@@ -60,8 +60,8 @@ function suggest(schema: DescMessage, key: string): string {
 }
 
 function inField(schema: DescMessage, field: DescField, value: JsonValue, path: JsonPath): readonly JsonProblem[] {
-  // Null means unset (protobuf JSON).
-  if (value === null) return [];
+  // Null is unset to protobuf JSON: a rule that somebody wrote, and left empty, would not be one.
+  if (value === null) return [{ path, message: withoutValue(field) }];
   if (field.fieldKind === 'list') {
     if (!isList(value)) return [{ path, message: 'expected a list' }];
     return value.flatMap((item, index) => {
@@ -71,6 +71,11 @@ function inField(schema: DescMessage, field: DescField, value: JsonValue, path: 
   }
   if (field.fieldKind === 'message' && isOurs(field.message)) return inMessage(field.message, value, path);
   return tryDecode(schema, field, value, path);
+}
+
+function withoutValue(field: DescField): string {
+  const holdsFields = field.fieldKind === 'message' && isOurs(field.message);
+  return `has no value: ${holdsFields ? 'write {} where nothing else is said, or leave it out' : 'give one, or leave it out'}`;
 }
 
 /** What the library says of this one field. */

@@ -62,10 +62,18 @@ export const NOTHING_YET: RuntimeEvidence & { readonly kind: 'unproven' } = {
   }),
 };
 
+interface Doubt {
+  readonly reason: RuntimeReason;
+  readonly expected: string;
+  readonly message: string;
+}
+
 /** One kind of fault: where it shows in a result, and what it means. */
 interface FaultCheck {
   readonly id: string;
   readonly reason: RuntimeReason;
+  /** Without a fault: what keeps the check from being passed. */
+  readonly doubt?: Doubt;
   readonly action: RuntimeAction;
   readonly message: string;
   /** Sentences for what holds and what does not. */
@@ -100,6 +108,12 @@ function checksOf(rules: RuntimeRules): readonly FaultCheck[] {
           {
             id: 'runtime.forbidden-files',
             reason: 'FILE_FORBIDDEN',
+            doubt: {
+              reason: 'FILE_INCOMPARABLE',
+              expected: 'forbidden digests of every hash that files were measured by',
+              message:
+                'Files were measured by a hash that no forbidden digest is of, so that a forbidden one may be among them.',
+            },
             action: forbiddenFiles.severity,
             message: forbiddenFiles.message,
             good: 'No forbidden file was used.',
@@ -143,6 +157,10 @@ function checkFaults(check: FaultCheck, evidence: RuntimeEvidence, claims: Claim
   const faults = evidence.tally?.faults[reason];
   if (faults === undefined || action === 'ignore') {
     if (evidence.kind === 'unproven') return unproven(id);
+    const { doubt } = check;
+    const doubtful = doubt && evidence.tally.faults[doubt.reason];
+    if (doubt !== undefined && doubtful !== undefined)
+      return unevaluated(id, { ...doubt, observed: describeFaults(doubtful) });
     const ignored = faults === undefined ? '' : `${magnitude(faults.count)}, which the policy ignores`;
     return faults === undefined
       ? passed(id, check.good)

@@ -157,6 +157,9 @@ function sbatProblems(rule: BootRulesDraft['sbatLevel']): readonly PolicyProblem
   return problems;
 }
 
+/** An argument that nobody gives, written by who means every value of it: `init=`, `init=*`, `systemd.*`. */
+const ANY_VALUE = /=\*?$|^[^=]*\*/;
+
 function commandLineProblems(rule: BootRulesDraft['commandLine']): readonly PolicyProblem[] {
   if (rule === undefined) return [];
   const field = 'boot.command_line';
@@ -173,6 +176,8 @@ function commandLineProblems(rule: BootRulesDraft['commandLine']): readonly Poli
         problems.push({ field: at, message: `must have 1 to ${MAX_LINE_BYTES} bytes` });
       else if (name !== 'allowed' && /[\s"]/.test(line))
         problems.push({ field: at, message: 'is one argument, without white space and quotes' });
+      else if (name === 'forbidden' && ANY_VALUE.test(line))
+        problems.push({ field: at, message: 'is no pattern: the name alone, without "=", forbids every value' });
     }
   }
   return problems;

@@ -1,4 +1,6 @@
 /** What an expression may look at: every name, its type, what it means and when it is not there. docs/policy.md shows this table. */
+import { DEVIATION } from '../../tpm/endorsement/deviation.ts';
+import { HASH_ALGORITHMS } from '../../tpm/structures/constants.ts';
 
 /** A type as CEL writes it; a name with a capital is a row of {@link CLAIM_TYPES}. */
 export interface ClaimField {
@@ -8,6 +10,8 @@ export interface ClaimField {
   readonly absent: string;
   /** PCRs that a claim of the boot log rests on: each round proves that they have not moved. */
   readonly pcrs?: readonly number[];
+  /** The texts that it, or an element of it, can be; or that it is a digest, in lower-case hex. Left out where it may be any text. */
+  readonly texts?: readonly string[] | 'digests';
 }
 
 export type ClaimType = Readonly<Record<string, ClaimField>>;
@@ -16,6 +20,7 @@ const pcrs = (bank: string): ClaimField => ({
   type: 'map<int, string>',
   meaning: `PCRs of the ${bank} bank, lower-case hex, by their number: \`pcrs.${bank}[7]\``,
   absent: 'the TPM has no active bank of it, or the bank no such PCR',
+  texts: 'digests',
 });
 
 export const CLAIM_TYPES: Readonly<Record<string, ClaimType>> = {
@@ -30,6 +35,7 @@ export const CLAIM_TYPES: Readonly<Record<string, ClaimType>> = {
       type: 'string',
       meaning: 'how the host was admitted: `certificate`, `inventory` or `approval`',
       absent: '',
+      texts: ['certificate', 'inventory', 'approval'],
     },
     ek_algorithms: { type: 'list<string>', meaning: 'of each EK, such as `RSA-2048`', absent: '' },
     manufacturer: {
@@ -46,13 +52,19 @@ export const CLAIM_TYPES: Readonly<Record<string, ClaimType>> = {
       type: 'list<string>',
       meaning: 'in what the EK certificates differ from the profile, by code',
       absent: 'no trust anchor certifies the EKs',
+      texts: Object.keys(DEVIATION),
     },
   },
   Tpm: {
     firmware_version: { type: 'int', meaning: 'firmwareVersion of the quote, 64 bits', absent: '' },
     reset_count: { type: 'int', meaning: 'resetCount of the quote', absent: '' },
     restart_count: { type: 'int', meaning: 'restartCount of the quote', absent: '' },
-    active_banks: { type: 'list<string>', meaning: 'PCR banks, proven since the last reset', absent: '' },
+    active_banks: {
+      type: 'list<string>',
+      meaning: 'PCR banks, proven since the last reset',
+      absent: '',
+      texts: [...HASH_ALGORITHMS.values()].map(({ name }) => name),
+    },
   },
   Pcrs: { sha1: pcrs('sha1'), sha256: pcrs('sha256'), sha384: pcrs('sha384'), sha512: pcrs('sha512') },
   Boot: {
@@ -62,12 +74,21 @@ export const CLAIM_TYPES: Readonly<Record<string, ClaimType>> = {
       meaning: 'SHA-256 of each certificate or hash that an image was verified with',
       absent: 'none was measured',
       pcrs: [7, 14],
+      texts: 'digests',
     },
     sbat_level: {
       type: 'map<string, int>',
       meaning: "shim's revocation level: generation by component",
       absent: 'none was measured',
       pcrs: [7, 14],
+    },
+    dbx: {
+      type: 'list<string>',
+      meaning:
+        "what the firmware's dbx revokes: digests of images, SHA-256 of certificates, digests of their signed parts",
+      absent: '',
+      pcrs: [7],
+      texts: 'digests',
     },
     images: {
       type: 'list<BootImage>',
@@ -95,7 +116,12 @@ export const CLAIM_TYPES: Readonly<Record<string, ClaimType>> = {
     },
   },
   SecureBoot: {
-    mode: { type: 'string', meaning: '`enabled`, `disabled` or `unset`', absent: '' },
+    mode: {
+      type: 'string',
+      meaning: '`enabled`, `disabled` or `unset`',
+      absent: '',
+      texts: ['enabled', 'disabled', 'unset'],
+    },
     setup_mode: { type: 'bool', meaning: 'anybody may enrol keys', absent: '' },
     audit_mode: { type: 'bool', meaning: 'what is not signed is only logged', absent: '' },
     debug_mode: { type: 'bool', meaning: 'a firmware debugger was on', absent: '' },
@@ -109,6 +135,7 @@ export const CLAIM_TYPES: Readonly<Record<string, ClaimType>> = {
       type: 'list<string>',
       meaning: 'Authenticode digests, one for each active bank that has it',
       absent: '',
+      texts: 'digests',
     },
   },
   Runtime: {

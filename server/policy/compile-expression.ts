@@ -6,6 +6,7 @@
 import { CLAIM_ROOTS, CLAIM_TYPES, shapeOf } from './claims-model.ts';
 import { compileCall, compileMethod, SCALAR } from './expression-calls.ts';
 import type { Compiler, Part, Scope } from './expression-calls.ts';
+import { foreignTexts } from './foreign-text.ts';
 import { placeIn, ExpressionProblem, parseExpression } from './expression-syntax.ts';
 import type { ASTNode } from './expression-syntax.ts';
 import {
@@ -44,11 +45,13 @@ export interface Expression {
   readonly pcrs: readonly NamedPcr[];
   /** PCRs that its claims of the boot rest on; null where it does not look at the boot. */
   readonly bootPcrs: readonly number[] | null;
+  /** Texts beside claims that never have them. */
+  readonly foreign: readonly ExpressionProblem[];
 }
 
 /** Throws {@link ExpressionProblem}. */
 export function compileExpression(text: string): Expression {
-  const found: Found = { claims: new Map(), roots: new Set(), pcrs: new Map(), bootPcrs: new Set() };
+  const found: Found = { claims: new Map(), roots: new Set(), pcrs: new Map(), bootPcrs: new Set(), foreign: [] };
   const compiler: Compiler = { compile: (node, scope) => compile(node, scope, found, compiler) };
   const { run } = compiler.compile(parseExpression(text), new Map());
   if (found.roots.size === 0) throw new ExpressionProblem('names no claim, so it says nothing of a host', 0);
@@ -58,15 +61,17 @@ export function compileExpression(text: string): Expression {
     roots: found.roots,
     pcrs: [...found.pcrs.values()],
     bootPcrs: found.roots.has('boot') ? [...found.bootPcrs].toSorted((left, right) => left - right) : null,
+    foreign: found.foreign,
   };
 }
 
 /** What is wrong with an expression and where; null for a good one. */
 export function expressionProblem(text: string): string | null {
   try {
-    compileExpression(text);
+    const [foreign] = compileExpression(text).foreign;
     // Only of what is applied anew: a policy that is kept is judged as it was.
     checkVendorLiterals(parseExpression(text));
+    if (foreign !== undefined) throw foreign;
     return null;
   } catch (error) {
     if (!(error instanceof ExpressionProblem)) throw error;
@@ -79,6 +84,7 @@ interface Found {
   readonly roots: Set<string>;
   readonly pcrs: Map<string, NamedPcr>;
   readonly bootPcrs: Set<number>;
+  readonly foreign: ExpressionProblem[];
 }
 
 function compile(node: ASTNode, scope: Scope, found: Found, compiler: Compiler): Part {
@@ -124,7 +130,7 @@ function compileNode(node: ASTNode, scope: Scope, found: Found, compiler: Compil
       return scalar((frame) => (needBoolean(condition(frame)) ? then(frame) : otherwise(frame)));
     }
     default:
-      return compileBinary(node, part);
+      return compileBinary(node, part, found);
   }
 }
 
@@ -137,8 +143,8 @@ function compileLiteral(node: ASTNode & { readonly op: 'value' }): Part {
 function compileName(node: ASTNode, name: string, scope: Scope, found: Found): Part {
   const variable = scope.get(name);
   if (variable !== undefined) {
-    const { position } = variable;
-    return { shape: variable.shape, run: (frame) => needValue(frame.variables[position], name) };
+    const { position, ...known } = variable;
+    return { ...known, run: (frame) => needValue(frame.variables[position], name) };
   }
   const type = Object.hasOwn(CLAIM_ROOTS, name) ? CLAIM_ROOTS[name] : undefined;
   if (type === undefined) throw new ExpressionProblem(`unknown variable: ${name}`, node.start);
@@ -163,6 +169,7 @@ function compileField(
   const at = path === undefined ? name : `${path}.${name}`;
   return {
     shape: shapeOf(field.type),
+    claim: field,
     ...(path === undefined ? {} : { path: at }),
     peek: (frame) => needMap(run(frame)).get(name),
     run: (frame) => needValue(needMap(run(frame)).get(name), at),
@@ -180,8 +187,9 @@ function compileIndex(
   compiler: Compiler,
   found: Found,
 ): Part {
-  const { run, shape, path } =
+  const { run, shape, path, claim } =
     target.op === '.' ? compileField(target, target.args, scope, compiler, found) : compiler.compile(target, scope);
+  const known = claim === undefined ? {} : { claim };
   const index = compiler.compile(key, scope).run;
   const bank = BANK.exec(path ?? '')?.[1];
   const literal = key.op === 'value' ? key.args : undefined;
@@ -195,12 +203,13 @@ function compileIndex(
   const shown = `${path ?? ''}${at ?? '[…]'}`;
   if (shape.kind === 'map') {
     const peek = (frame: Frame): ClaimValue | undefined => needMap(run(frame)).get(needKey(index(frame)));
-    return { shape: SCALAR, ...whole, peek, run: (frame) => needValue(peek(frame), shown) };
+    return { shape: SCALAR, ...known, ...whole, peek, run: (frame) => needValue(peek(frame), shown) };
   }
   if (shape.kind !== 'list') throw new ExpressionProblem('only lists and maps have elements', node.start);
   const elements = shape.element === null ? SCALAR : shapeOf(shape.element);
   return {
     shape: elements,
+    ...known,
     ...whole,
     run: (frame) => needValue(needList(run(frame)).at(positionOf(needInteger(index(frame)))), shown),
   };
@@ -256,7 +265,7 @@ function isIn(value: ClaimValue, among: ClaimValue, frame: Frame): boolean {
   return list.some((element) => areEqual(element, value));
 }
 
-function compileBinary(node: ASTNode, part: (child: ASTNode) => Part): Part {
+function compileBinary(node: ASTNode, part: (child: ASTNode) => Part, found: Found): Part {
   const binary = Object.hasOwn(BINARY, node.op) ? BINARY[node.op] : undefined;
   const [first, second] = binary !== undefined && Array.isArray(node.args) ? (node.args as readonly ASTNode[]) : [];
   if (binary === undefined || first === undefined || second === undefined) throw refused(node);
@@ -266,6 +275,9 @@ function compileBinary(node: ASTNode, part: (child: ASTNode) => Part): Part {
   const inSet = node.op === 'in' && (right.shape.kind === 'list' || right.shape.kind === 'map');
   if (left.shape.kind !== 'scalar' || (right.shape.kind !== 'scalar' && !inSet))
     throw new ExpressionProblem(`${node.op} compares single values`, node.start);
+  // Keys of a map are none of its texts.
+  if (right.shape.kind !== 'map')
+    found.foreign.push(...foreignTexts(left.claim ?? {}, second), ...foreignTexts(right.claim ?? {}, first));
   return scalar(binary(left.run, right.run));
 }
 

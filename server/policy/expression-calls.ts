@@ -1,6 +1,6 @@
 /** The functions and macros of expressions, a row for each. */
 import { CLAIM_ROOTS, shapeOf } from './claims-model.ts';
-import type { ClaimShape } from './claims-model.ts';
+import type { ClaimField, ClaimShape } from './claims-model.ts';
 import { ExpressionProblem } from './expression-syntax.ts';
 import type { ASTNode } from './expression-syntax.ts';
 import { needBoolean, needList, needText, needValue } from './expression-value.ts';
@@ -10,6 +10,8 @@ import type { ClaimValue, Frame } from './expression-value.ts';
 export interface Part {
   readonly run: (frame: Frame) => ClaimValue;
   readonly shape: ClaimShape;
+  /** Whose text it is, or that of its elements, where that is one claim. */
+  readonly claim?: ClaimField;
   /** The whole name of a claim, where it is one: `boot.images`. */
   readonly path?: string;
   /** What `has` looks at: undefined where what it is in is there, and it is not. */
@@ -17,7 +19,7 @@ export interface Part {
 }
 
 /** The variables around a part: where each stands among them, and what it is. */
-export type Scope = ReadonlyMap<string, { readonly position: number; readonly shape: ClaimShape }>;
+export type Scope = ReadonlyMap<string, { readonly position: number } & Pick<Part, 'shape' | 'claim'>>;
 
 export interface Compiler {
   readonly compile: (node: ASTNode, scope: Scope) => Part;
@@ -124,14 +126,20 @@ function compileMacro(
     throw new ExpressionProblem(`${variable.args} has a meaning here: take another name`, variable.start);
   const { element } = target.shape;
   const position = scope.size;
-  const inner = new Map(scope).set(variable.args, { position, shape: element === null ? SCALAR : shapeOf(element) });
+  const shape = element === null ? SCALAR : shapeOf(element);
+  const claim = target.claim === undefined ? {} : { claim: target.claim };
+  const inner = new Map(scope).set(variable.args, { position, shape, ...claim });
   const { run } = compiler.compile(body, inner);
   const result = (frame: Frame): ClaimValue =>
     macro.result(needList(target.run(frame)), (item) => {
       frame.variables[position] = item;
       return run(frame);
     });
-  return { run: result, shape: { scalar: SCALAR, same: target.shape, list: LIST }[macro.shape] };
+  return {
+    run: result,
+    shape: { scalar: SCALAR, same: target.shape, list: LIST }[macro.shape],
+    ...(macro.shape === 'same' ? claim : {}),
+  };
 }
 
 function noFunction(name: string, node: ASTNode): ExpressionProblem {

@@ -11,6 +11,7 @@ import { keptCommandLine, looseArguments, splitCommandLine } from './command-lin
 import type { NamedPcr } from './compile-expression.ts';
 import { message, Unproven } from './expression-value.ts';
 import type { ClaimValue } from './expression-value.ts';
+import { revokedBy } from './revoked-by.ts';
 import { runtimeClaims } from './runtime-claims.ts';
 import type { RuntimeRules } from './runtime-rules.ts';
 
@@ -162,6 +163,7 @@ function readBoot(boot: VerifiedBoot): Record<string, ClaimValue | undefined> {
     }),
     authorities: ifVerified(secureBoot.authorities.length === 0 ? undefined : secureBoot.authorities),
     sbat_level: ifVerified(secureBoot.sbatLevel === null ? undefined : generationsOf(secureBoot.sbatLevel)),
+    dbx: secureBoot.dbx === null ? new Unproven('no verified dbx variable') : revokedBy(secureBoot.dbx),
     images: ifVerified(
       images.some(({ pcr }) => pcr === 4)
         ? images.map(({ pcr, digests }) => message({ pcr: BigInt(pcr), digests }))

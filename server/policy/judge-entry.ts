@@ -12,6 +12,7 @@ import { isBootAggregate } from '../../tpm/ima/boot-aggregate.ts';
 import { isFixedMeaning } from '../../tpm/ima/templates.ts';
 import { matchesPath, parsePathPattern } from './path-pattern.ts';
 import type { PathPattern } from './path-pattern.ts';
+import { REFERENCE_ALGORITHMS } from '../store/reference-store.ts';
 import { asksForSignatures } from './runtime-rules.ts';
 import type { RuntimeRules } from './runtime-rules.ts';
 
@@ -35,7 +36,8 @@ export interface RuntimeJudge {
   readonly rules: RuntimeRules;
   readonly references: RuntimeReferences;
   readonly excludes: readonly PathPattern[];
-  readonly forbidden: ReadonlySet<string>;
+  /** Digests in lower-case hex, and the hashes that they are of: what was measured by another cannot be told from them. */
+  readonly forbidden: { readonly digests: ReadonlySet<string>; readonly hashes: ReadonlySet<string> };
 }
 
 export function makeJudge(digest: string, rules: RuntimeRules, references: RuntimeReferences): RuntimeJudge {
@@ -44,14 +46,22 @@ export function makeJudge(digest: string, rules: RuntimeRules, references: Runti
     rules,
     references,
     excludes: (rules.files?.excludes ?? []).map(parsePathPattern),
-    forbidden: new Set(rules.forbiddenFiles?.digests),
+    forbidden: forbiddenOf(rules.forbiddenFiles?.digests ?? []),
   };
+}
+
+function forbiddenOf(digests: readonly string[]): RuntimeJudge['forbidden'] {
+  const hashes = Object.entries(REFERENCE_ALGORITHMS).filter(([, size]) =>
+    digests.some(({ length }) => length === size * 2),
+  );
+  return { digests: new Set(digests), hashes: new Set(hashes.map(([name]) => name)) };
 }
 
 /** Of what kind the fault of an entry is. */
 export const RUNTIME_REASONS = [
   'FILE_UNKNOWN',
   'FILE_FORBIDDEN',
+  'FILE_INCOMPARABLE',
   'FILE_SIGNATURE_INVALID',
   'IMA_VIOLATION',
   'KERNEL_REPLACED',
@@ -112,7 +122,8 @@ export function judgeEntry(entry: ImaEntry, judge: RuntimeJudge, keyring = judge
     return { ...NOTHING, kind: 'buffer', faults: common, added };
   }
   if (isBootAggregate(measurement) && (measurement.signature?.length ?? 0) === 0) {
-    return { ...NOTHING, kind: 'aggregate', faults: [...common, forbiddenFile(measurement, judge)].filter(isFault) };
+    // A file may bear that name, too.
+    return { ...NOTHING, kind: 'aggregate', faults: [...common, forbiddenDigest(measurement, judge)].filter(isFault) };
   }
   return judgeFile(examined, measurement, judge, common);
 }
@@ -151,15 +162,20 @@ function violation(measurement: ImaMeasurement | null, { rules, excludes }: Runt
   return excluded ? null : { reason: 'IMA_VIOLATION', detail: 'written while it was measured or in use' };
 }
 
-/** A file of any name, that of boot_aggregate too. */
-function forbiddenFile({ digest }: ImaMeasurement, { forbidden }: RuntimeJudge): EntryFault | null {
-  return forbidden.has(digest.value.toString('hex'))
+function isExcluded(excludes: readonly PathPattern[], path: Buffer): boolean {
+  return excludes.some((pattern) => matchesPath(pattern, path));
+}
+
+function forbiddenDigest({ digest }: ImaMeasurement, { forbidden }: RuntimeJudge): EntryFault | null {
+  return forbidden.digests.has(digest.value.toString('hex'))
     ? { reason: 'FILE_FORBIDDEN', detail: 'its digest is forbidden' }
     : null;
 }
 
-function isExcluded(excludes: readonly PathPattern[], path: Buffer): boolean {
-  return excludes.some((pattern) => matchesPath(pattern, path));
+function otherHash({ digest }: ImaMeasurement, { forbidden }: RuntimeJudge): EntryFault | null {
+  return forbidden.digests.size === 0 || forbidden.hashes.has(digest.algorithm)
+    ? null
+    : { reason: 'FILE_INCOMPARABLE', detail: 'measured by a hash that no forbidden digest is of' };
 }
 
 function judgeFile(
@@ -174,10 +190,12 @@ function judgeFile(
   const asked = asksForSignatures(rule);
   const signature = asked ? result.kind : 'unasked';
   const signed = asked && result.kind === 'valid';
-  // A digest of an fs-verity tree is none of the file's bytes.
+  // A digest of an fs-verity tree is none of the file's bytes, and zeros are what a kernel lists of a file that it could not read.
   const set =
-    digest.of === 'verity' ? undefined : references.sets.find(({ has }) => has(digest.algorithm, digest.value));
-  const faults = [...common, forbiddenFile(measurement, judge)].filter(isFault);
+    digest.of === 'verity' || !digest.value.some(Boolean)
+      ? undefined
+      : references.sets.find(({ has }) => has(digest.algorithm, digest.value));
+  const faults = [...common, forbiddenDigest(measurement, judge) ?? otherHash(measurement, judge)].filter(isFault);
   if (asked && result.kind === 'invalid')
     faults.push({ reason: 'FILE_SIGNATURE_INVALID', detail: SIGNATURE_FAULTS[result.fault] });
   const listed = references.sets.length === 0 || set !== undefined;

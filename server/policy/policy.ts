@@ -170,6 +170,12 @@ function identityProblems(policy: TrustPolicy): readonly PolicyProblem[] {
       message: 'selects no host: give match_labels, or all_hosts, or leave the selector out',
     });
   }
+  if (policy.selector?.allHosts === true && labels.length > 0) {
+    problems.push({
+      field: 'selector.all_hosts',
+      message: 'stands beside match_labels, which would count for nothing',
+    });
+  }
   return problems;
 }
 

@@ -29,6 +29,7 @@ function claimsOfList({ tally, entries, boot }: ProvenRuntime, rules: RuntimeRul
   const faults = (reason: RuntimeReason): bigint => BigInt(tally.faults[reason]?.count ?? 0);
   const judged = (count: number): bigint | undefined => (rules.files === null ? undefined : BigInt(count));
   const signed = asksForSignatures(rules.files);
+  const incomparable = tally.faults.FILE_INCOMPARABLE && new Unproven('files were measured by another hash');
   return message({
     entries: BigInt(entries),
     files: BigInt(counts.files),
@@ -38,7 +39,7 @@ function claimsOfList({ tally, entries, boot }: ProvenRuntime, rules: RuntimeRul
     allowed_files: judged(counts.allowed),
     excluded_files: judged(counts.excluded),
     unknown_files: rules.files === null ? undefined : faults('FILE_UNKNOWN'),
-    forbidden_files: rules.forbiddenFiles === null ? undefined : faults('FILE_FORBIDDEN'),
+    forbidden_files: rules.forbiddenFiles === null ? undefined : (incomparable ?? faults('FILE_FORBIDDEN')),
     valid_signatures: signed ? BigInt(counts.validSignatures) : undefined,
     unknown_key_signatures: signed ? BigInt(counts.unknownKeySignatures) : undefined,
     invalid_signatures: signed ? faults('FILE_SIGNATURE_INVALID') : undefined,

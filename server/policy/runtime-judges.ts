@@ -28,6 +28,8 @@ export class RuntimeJudges {
   readonly #store: ReferenceReader;
   readonly #judges = new Map<string, Promise<JudgeOutcome>>();
   readonly #sets = new Map<string, Promise<DigestSet | null>>();
+  /** What the judges that are kept rest on. */
+  readonly #named = new Map<string, readonly ReferenceVersion[]>();
 
   constructor(store: ReferenceReader) {
     this.#store = store;
@@ -35,11 +37,29 @@ export class RuntimeJudges {
 
   of({ references }: Judged, rules: RuntimeRules): Promise<JudgeOutcome> {
     const digest = judgeDigest(rules, references);
+    if (!this.#judges.has(digest)) {
+      this.#dropFormer(references);
+      this.#named.set(digest, references);
+    }
     return remember(this.#judges, digest, {
       limit: MAX_JUDGES,
       load: () => this.#make(digest, rules, references),
       isWhole: ({ kind }) => kind === 'ready',
     });
+  }
+
+  /** Each version of a large set that changes often would stay in memory; what is judged by a former one is fenced. */
+  #dropFormer(references: readonly ReferenceVersion[]): void {
+    const newest = new Map(references.map(({ name, version }) => [name, version]));
+    const isFormer = ({ name, version }: ReferenceVersion): boolean => version < (newest.get(name) ?? 0);
+    for (const [digest, named] of this.#named) {
+      if (named.some(isFormer)) this.#judges.delete(digest);
+      if (!this.#judges.has(digest)) this.#named.delete(digest);
+    }
+    for (const key of this.#sets.keys()) {
+      const [id = '', version = ''] = key.split('/');
+      if (isFormer({ name: `referenceSets/${id}`, version: Number(version) })) this.#sets.delete(key);
+    }
   }
 
   async #make(digest: string, rules: RuntimeRules, references: readonly ReferenceVersion[]): Promise<JudgeOutcome> {

@@ -59,7 +59,7 @@ export const NO_RUNTIME_RULES: RuntimeRules = {
 };
 
 /** Signatures are asked for where keys are named. */
-export function asksForSignatures(files: FileRule | null): boolean {
+export function asksForSignatures(files: Pick<FileRule, 'keyrings' | 'trustHostKeys'> | null): boolean {
   return files !== null && (files.keyrings.length > 0 || files.trustHostKeys);
 }
 
@@ -133,6 +133,9 @@ export function runtimeRuleProblems(draft: RuntimeRulesDraft): readonly PolicyPr
     ...commonProblems('other_kernels', otherKernels),
     ...fileProblems(files),
     ...digestProblems(forbiddenFiles),
+    ...(invalidSignatures !== undefined && !asksForSignatures(files ?? null)
+      ? [{ field: 'runtime.invalid_signatures', message: 'has no effect: the files rule names no keys' }]
+      : []),
     ...(violations?.applyExcludes === true && (files?.excludes.length ?? 0) === 0
       ? [{ field: 'runtime.violations.apply_excludes', message: 'has no effect: the files rule excludes nothing' }]
       : []),

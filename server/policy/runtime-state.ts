@@ -6,8 +6,10 @@ import type { RuntimeRules } from './runtime-rules.ts';
 import { EMPTY_TALLY, lostFaults, withFormerFaults } from './runtime-tally.ts';
 import type { RuntimeTally } from './runtime-tally.ts';
 
-/** How an entry is judged, and what is kept of it: another one judges every list anew from its start. */
+/** How an entry is judged: another one judges every list anew from its start. ENGINE_VERSION goes up with it. */
 const JUDGEMENT_VERSION = 4;
+/** Form of what is kept. It goes on over another judgement, for what was found in lists that are gone must not go with it. */
+const STATE_VERSION = 3;
 
 /** How far a list is proven and what it came to, as the store keeps it. */
 export interface RuntimeState {
@@ -59,15 +61,16 @@ export function tallyOfFaults(faults: RuntimeTally['faults']): RuntimeTally | nu
 }
 
 export function makeState(state: Omit<RuntimeState, 'version'>): RuntimeState {
-  return { version: JUDGEMENT_VERSION, ...state };
+  return { version: STATE_VERSION, ...state };
 }
 
-/** Null where nothing is kept, or what another version of this program judged. */
+/** Null where nothing is kept, or in another form. */
 export function readState(record: RuntimeRecord | null): RuntimeState | null {
   if (record === null) return null;
   // Written from this very shape; the store gives back what it was given.
-  const state = JSON.parse(record.body) as RuntimeState;
-  return state.version === JUDGEMENT_VERSION ? state : null;
+  const state = JSON.parse(record.body) as Omit<RuntimeState, 'replaced'> & Partial<RuntimeState>;
+  // Earlier releases had no word for a list that was replaced, and dropped its record.
+  return state.version === STATE_VERSION ? { ...state, replaced: state.replaced ?? false } : null;
 }
 
 /** SHA-256 (hex) over all that the judgement of an entry rests on besides the entry. */

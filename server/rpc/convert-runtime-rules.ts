@@ -6,6 +6,7 @@ import type {
   RuntimeRulesSchema,
 } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
 import type { RuntimeAction, RuntimeRules, RuntimeRulesDraft } from '../policy/runtime-rules.ts';
+import { asksForSignatures } from '../policy/runtime-rules.ts';
 import { severityFromProto, severityToProto } from './convert-severity.ts';
 
 const ACTIONS: Readonly<Record<RuntimeAction, ProtoAction>> = {
@@ -75,7 +76,9 @@ export function runtimeRulesToProto(rules: RuntimeRules): MessageInitShape<typeo
             message: forbiddenFiles.message,
           },
         }),
-    invalidSignatures: { ...invalidSignatures, action: ACTIONS[invalidSignatures.action] },
+    ...(asksForSignatures(files)
+      ? { invalidSignatures: { ...invalidSignatures, action: ACTIONS[invalidSignatures.action] } }
+      : {}),
     violations: { ...violations, action: ACTIONS[violations.action] },
     otherKernels: { ...otherKernels, action: ACTIONS[otherKernels.action] },
   };

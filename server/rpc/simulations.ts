@@ -25,6 +25,8 @@ export interface SimulationsOptions {
   readonly services: Omit<SimulationServices, 'store'>;
   /** Makes a policy of what was written; throws with every problem. */
   readonly resolve: (policy: ProtoPolicy) => TrustPolicy;
+  /** Throws where it names a set or keyring that is not there. */
+  readonly checkReferences: (policy: TrustPolicy) => Promise<void>;
 }
 
 /** Runs simulations: one for each caller, a few in all. */
@@ -93,7 +95,8 @@ export class Simulations {
     hostIds,
     scope,
   }: Pick<SimulationRequest, 'change' | 'hostIds' | 'scope'>): Promise<void> {
-    const { store } = this.#options;
+    const { store, checkReferences } = this.#options;
+    if (change.kind === 'apply') await checkReferences(change.policy);
     if (change.kind === 'delete' && (await store.getPolicy(change.id, null)) === null)
       throw notFound(`trustPolicies/${change.id}`);
     const hosts = await Promise.all(hostIds.map((id) => store.findHost(id, scope)));

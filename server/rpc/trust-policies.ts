@@ -2,6 +2,7 @@ import { TrustPolicySchema } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
 import type { TrustPolicy as ProtoPolicy, TrustPolicyService } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
 import type { Handlers } from '../../proto/service.ts';
 import { StatusError } from '../../proto/status.ts';
+import type { FieldViolation } from '../../proto/status.ts';
 import { attachmentOf } from '../policy/attachment.ts';
 import { isHostId } from '../../proto/certificate-profile.ts';
 import { explainHost } from '../attestation/explain-host.ts';
@@ -9,6 +10,8 @@ import type { SimulationServices } from '../attestation/simulate.ts';
 import { readPolicies } from '../policy/policy-snapshot.ts';
 import { isPolicyId, referencesOf, resolvePolicyDraft } from '../policy/policy.ts';
 import type { TrustPolicy } from '../policy/policy.ts';
+import type { PolicyProblem } from '../policy/policy-problem.ts';
+import { unknownReferences } from '../policy/unknown-references.ts';
 import type { PolicyRecord } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 import type { Access } from './access.ts';
@@ -36,8 +39,10 @@ export function trustPolicyHandlers({
     store,
     services,
     resolve: resolved,
+    checkReferences: (policy) => checkReferences(store, policy),
   });
   const put = async (policy: TrustPolicy, options: Parameters<Store['putPolicy']>[1]): Promise<PolicyRecord> => {
+    await checkReferences(store, policy);
     const attachment = attachmentOf(policy);
     const references = referencesOf(policy);
     return store.putPolicy({ id: policy.id, attachment, references, body: JSON.stringify(policy) }, options);
@@ -92,9 +97,10 @@ export function trustPolicyHandlers({
       return {};
     },
 
-    validateTrustPolicy({ trustPolicy }) {
+    async validateTrustPolicy({ trustPolicy }) {
       const outcome = resolvePolicyDraft(policyDraftFromProto(required(trustPolicy, 'trust_policy')));
-      return { problems: 'problems' in outcome ? outcome.problems.map((problem) => ({ ...problem })) : [] };
+      const problems = 'problems' in outcome ? outcome.problems : await unknownReferences(store, outcome.policy);
+      return { problems: problems.map((problem) => ({ ...problem })) };
     },
 
     simulateTrustPolicy: (request, context) => simulations.run(request, context),
@@ -122,9 +128,23 @@ function resolved(given: ProtoPolicy): TrustPolicy {
     code: 'INVALID_ARGUMENT',
     reason: 'POLICY_INVALID',
     message: `the policy has ${outcome.problems.length} ${outcome.problems.length === 1 ? 'problem' : 'problems'}`,
-    fieldViolations: outcome.problems.map(({ field, message }) => ({
-      field: `trust_policy.${field}`,
-      description: message,
-    })),
+    fieldViolations: violationsOf(outcome.problems),
   });
+}
+
+/** The store looks again when it writes; here each name gets its place. */
+async function checkReferences(store: Store, policy: TrustPolicy): Promise<void> {
+  const problems = await unknownReferences(store, policy);
+  const [first, ...others] = problems;
+  if (first === undefined) return;
+  throw new StatusError({
+    code: 'FAILED_PRECONDITION',
+    reason: 'REFERENCE_UNKNOWN',
+    message: `${first.message}${others.length > 0 ? `, and ${others.length} more` : ''}`,
+    fieldViolations: violationsOf(problems),
+  });
+}
+
+function violationsOf(problems: readonly PolicyProblem[]): readonly FieldViolation[] {
+  return problems.map(({ field, message }) => ({ field: `trust_policy.${field}`, description: message }));
 }

@@ -144,6 +144,7 @@ class SqliteStore implements Store {
   readonly listPolicies = this.#operation('listPolicies');
   readonly putPolicy = this.#operation('putPolicy');
   readonly deletePolicy = this.#operation('deletePolicy');
+  readonly judgeBy = this.#operation('judgeBy');
   readonly getReferenceSet = this.#operation('getReferenceSet');
   readonly listReferenceSets = this.#operation('listReferenceSets');
   readonly addReferenceEntries = this.#operation('addReferenceEntries');

@@ -228,6 +228,11 @@ export interface PolicyStore {
     options: Actor & { readonly expected: number | null | 'any' },
   ): Promise<PolicyRecord>;
   deletePolicy(id: string, options: Actor & { readonly expected: number | 'any' }): Promise<void>;
+  /**
+   * Who opens the store judges by this version of the appraisal: where that is another than before, all verdicts are dropped as by a
+   * change of their policy. Returns how many.
+   */
+  judgeBy(engine: number): Promise<number>;
 }
 
 /** What a store promises. Every method is atomic and durable when it resolves; every failure is a StoreError. */

@@ -35,6 +35,8 @@ export interface BootClaims {
     /** SHA-256 of each certificate or hash that an image was verified with. */
     readonly authorities: readonly string[];
     readonly sbatLevel: string | null;
+    /** The variable, its lists checked; null where the log does not hold it. Its hundreds of entries are made for who asks. */
+    readonly dbx: Uint8Array | null;
     /** shim was told to verify nothing. */
     readonly shimOff: boolean;
     /** Names of what shim measured of its owner's lists: the log's word. */
@@ -70,6 +72,7 @@ export function readClaims(
       unused: has('SECURE_BOOT_AUTHORITY_MISSING'),
       authorities: [...new Set(secureBoot.authorities.map(({ sha256 }) => sha256))],
       sbatLevel: secureBoot.sbatLevel ?? null,
+      dbx: secureBoot.databases.dbx.state === 'read' ? new Uint8Array(secureBoot.databases.dbx.lists.bytes) : null,
       // What old releases of shim say in PCR 14 alone: a name without its value.
       shimOff: secureBoot.shimOff ?? mokMeasurements.includes('MokSBState'),
       mokMeasurements,

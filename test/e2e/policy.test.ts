@@ -125,6 +125,24 @@ describe('a policy', () => {
   });
 });
 
+describe('a file of several policies', () => {
+  it('is not applied in part where a later one names what is not there; the place is named', async () => {
+    const missing = 'name: second\nruntime:\n  files:\n    reference_sets: [referenceSets/gone]\n';
+    const first = `name: first\npcr_rules: [{bank: sha256, index: 16, allowed: ["${'00'.repeat(32)}"]}]\n`;
+    const file = await deployment.file('several.yaml', `${first}---\n${missing}`);
+    const place = `${file}:7:22: runtime.files.reference_sets[0]: referenceSets/gone is not known: import it first\n`;
+    const applied = await deployment.assay('policy', 'apply', '-f', file);
+    expect(applied.code).toBe(2);
+    expect(applied.stderr).toContain(place);
+    await expect(deployment.operator.policies.get('first')).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    const alone = await deployment.assay('policy', 'apply', '-f', await deployment.file('alone.yaml', missing));
+    expect(alone.stderr).toContain('alone.yaml:4:22: runtime.files.reference_sets[0]: ');
+    expect(alone.stderr).toContain('REFERENCE_UNKNOWN');
+    const validated = await deployment.assay('policy', 'validate', '-f', file);
+    expect(validated).toMatchObject({ code: 1, stdout: place });
+  });
+});
+
 describe('a watch for a label', () => {
   it('sees a host when it gets the label, and its removal when it loses it', async () => {
     await using watch = follow({ matchLabels: { zone: 'a' } });

@@ -1,3 +1,6 @@
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { AttestedHost } from '../support/attested-host.ts';
@@ -42,6 +45,21 @@ describe('a host whose agent is gone', () => {
     expect(back).toMatchObject({ connectivity: 'UNREACHABLE', challengeTime: gone.challengeTime });
     expect(back.validUntil?.getTime()).toBeLessThanOrEqual(gone.validUntil?.getTime() ?? 0);
     expect(await deployment.assay('placement', 'select')).toMatchObject({ code: 0 });
+
+    // As if another release had judged it.
+    await deployment.stop();
+    const database = new DatabaseSync(join(deployment.directory, 'data', 'assay.db'));
+    database.exec('UPDATE counter SET engine = engine - 1');
+    database.close();
+    await deployment.serve();
+    const anew = await deployment.result(
+      host.id,
+      'verdict of this release',
+      ({ status, revision }) => status === 'AFFIRMING' && revision > back.revision,
+    );
+    expect(anew).toMatchObject({ challengeTime: gone.challengeTime });
+    const history = await deployment.operator.results.page({ hosts: [host.id] }, { history: true });
+    expect(history.items.slice(0, 3).map(({ status }) => status)).toEqual(['AFFIRMING', 'NONE', 'AFFIRMING']);
 
     await deployment.operator.policies.delete('base');
     const none = await deployment.result(host.id, 'no policy', (found) => reasons(found).includes('POLICY_MISSING'));

@@ -105,6 +105,15 @@ describe('a policy that is simulated before it is applied', () => {
     const refused = await deployment.assay('policy', 'simulate', '-f', file);
     expect(refused.code).toBe(2);
     expect(refused.stderr).toMatch(/candidate\.yaml:\d+:\d+: pcr_rules\[0\]\.allowed\[0\]/);
+    const unknown = await written(policy('base', { runtime: { files: { keyrings: ['keyrings/gone'] } } }));
+    const unnamed = await deployment.assay('policy', 'simulate', '-f', unknown);
+    expect(unnamed.code).toBe(2);
+    expect(unnamed.stderr).toMatch(
+      /candidate\.yaml:\d+:\d+: runtime\.files\.keyrings\[0\]: keyrings\/gone is not known/,
+    );
+    const noHost = await deployment.assay('policy', 'simulate', '-f', await written(STRICT), '--host', 'h-none');
+    expect(noHost).toMatchObject({ code: 2, stderr: expect.stringMatching(/^assay: INVALID_FIELD: hosts\[0\]: /) });
+    expect(noHost.stderr).not.toContain('candidate.yaml');
     const gone = await deployment.assay('policy', 'simulate', '--delete', 'gone');
     expect(gone.code).toBe(2);
     expect(gone.stderr).toContain('trustPolicies/gone is not known');

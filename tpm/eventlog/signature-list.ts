@@ -63,11 +63,14 @@ interface SignatureList {
  * readers want to know of db alone.
  */
 export class SignatureLists {
+  /** The variable as it was read. */
+  readonly bytes: Buffer;
   readonly #lists: readonly SignatureList[];
   #signatures: readonly Signature[] | undefined;
   #known: ReadonlySet<string> | undefined;
 
-  private constructor(lists: readonly SignatureList[]) {
+  private constructor(bytes: Buffer, lists: readonly SignatureList[]) {
+    this.bytes = bytes;
     this.#lists = lists;
   }
 
@@ -85,7 +88,7 @@ export class SignatureLists {
       }
       lists.push(list);
     }
-    return new SignatureLists(lists);
+    return new SignatureLists(bytes, lists);
   }
 
   /** SignatureTypes that are not known here. */

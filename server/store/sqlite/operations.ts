@@ -13,7 +13,7 @@ import { platform } from './platform.ts';
 import { findInventory, listInventory, putInventory, removeInventory } from './inventory.ts';
 import { deleteKeyring, getKeyring, listKeyrings, putKeyring, removeKeyringKey } from './keyrings.ts';
 import { placementsSince, resultTimes } from './placements.ts';
-import { allPolicies, deletePolicy, getPolicy, listPolicies, putPolicy } from './policies.ts';
+import { allPolicies, deletePolicy, getPolicy, judgeBy, listPolicies, putPolicy } from './policies.ts';
 import { commitReappraisals, dueReappraisals, reappraisalBases } from './reappraisals.ts';
 import {
   addReferenceEntries,
@@ -130,6 +130,7 @@ const TABLE: Operations = {
   listPolicies: (database, _now, page) => listPolicies(database, page),
   putPolicy,
   deletePolicy,
+  judgeBy,
 
   getReferenceSet: (database, _now, id, version) => getReferenceSet(database, id, version),
   listReferenceSets: (database, _now, page) => listReferenceSets(database, page),

@@ -89,6 +89,19 @@ export function deletePolicy(
   });
 }
 
+/** What makes verdicts is an input of theirs, too: it changes with a release, while nothing runs. */
+export function judgeBy(database: Database, now: number, engine: number): number {
+  return write(database, now, (tx) => {
+    const counter = tx.database.get('SELECT engine FROM counter WHERE id = 1');
+    if (counter === undefined || integer(counter, 'engine') === engine) return 0;
+    tx.run('UPDATE counter SET engine = ? WHERE id = 1', engine);
+    const dropped = dropJudged(tx, () => true);
+    const detail = `version ${engine}, ${dropped} verdicts dropped`;
+    if (dropped > 0) tx.audit('service', 'appraisal.change', 'appraisal', detail);
+    return dropped;
+  });
+}
+
 interface Head {
   readonly version: number;
   readonly deleted: boolean;

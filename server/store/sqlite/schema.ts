@@ -2,6 +2,7 @@ import { StoreError } from '../store.ts';
 import { type Database, integer } from './database.ts';
 import { ENDORSEMENT_VERSIONS } from './endorsement-versions.ts';
 import { keepEvidence } from './keep-evidence.ts';
+import { STATUS_TIMES } from './status-times.ts';
 
 /**
  * Forward migrations; the position is the schema's version, from 1. A released one is never edited.
@@ -293,15 +294,10 @@ CREATE INDEX hosts_pending ON hosts (create_time) WHERE state = 'pending';
 `,
   ENDORSEMENT_VERSIONS,
   keepEvidence,
-  // Since when a present result has its status: of before, as far back as changes are kept.
+  STATUS_TIMES,
+  // The appraisal that made the verdicts; of before it is not known.
   `
-ALTER TABLE results ADD COLUMN status_time INTEGER NOT NULL DEFAULT 0;
-UPDATE results SET status_time = coalesce(
-  (SELECT c.time FROM changes c WHERE c.host_id = results.host_id AND c.revision <= results.revision
-    AND (c.prior_status IS NULL OR c.prior_status <> c.status) ORDER BY c.revision DESC LIMIT 1),
-  (SELECT min(c.time) FROM changes c WHERE c.host_id = results.host_id),
-  0
-);
+ALTER TABLE counter ADD COLUMN engine INTEGER NOT NULL DEFAULT 0;
 `,
 ];
 

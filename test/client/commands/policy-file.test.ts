@@ -104,6 +104,32 @@ test.each([
     text: 'name: x\nquote: often\n',
     says: 'p.yaml:2:1: quote: expected fields of QuoteRequirements',
   },
+  {
+    name: 'a rule that is written and left empty',
+    text: 'name: x\nboot:\n  secure_boot:\n    # message: off\n  command_line: {required: [a]}\n',
+    says: 'p.yaml:3:3: boot.secure_boot: has no value: write {} where nothing else is said, or leave it out',
+  },
+  {
+    name: 'a list that is left empty',
+    text: good.replace('{ all_hosts: true }', '\n  match_labels:'),
+    says: 'p.yaml:3:3: selector.match_labels: has no value: give one, or leave it out',
+  },
+  {
+    name: 'a null, in JSON',
+    text: '{"name": "x", "runtime": {"list": {}, "forbidden_files": null}}',
+    says: /^p\.yaml:1:39: runtime\.forbidden_files: has no value/,
+  },
+  {
+    name: 'an entry of a list that is left empty',
+    text: good.replace(`['${digest}']`, '\n      -'),
+    says: /^p\.yaml:\d+:\d+: pcr_rules\[0\]\.allowed\[0\]: /,
+  },
+  {
+    name: 'a label that is left empty',
+    text: good.replace('{ all_hosts: true }', '{match_labels: {role: }}'),
+    says: /^p\.yaml:2:\d+: selector\.match_labels/,
+  },
+  { name: 'brackets without end', text: '['.repeat(100_000), says: /^p\.yaml:1:\d+: nested too deeply$/ },
   { name: 'no fields at all', text: 'policy\n', says: 'p.yaml:1:1: expected fields of TrustPolicy' },
   { name: 'broken YAML', text: 'name: [a\nquote: {\n', says: /^p\.yaml:\d+:\d+: / },
   { name: 'a field twice', text: 'name: a\nname: b\n', says: 'p.yaml:2:1: name stands here twice' },

@@ -104,6 +104,23 @@ describe('assay reference', () => {
     );
     await shell.assay('reference', 'import', 'base', '/img/bin', '--format', 'tree', '--hash', 'sha384');
     expect(sent?.text).toBe(`${hashed('sha384', 'shell')}  /img/bin/sh\n\n`);
+    await shell.assay('reference', 'import', 'base', '/img/bin', '--format', 'tree', '--root', './img/');
+    expect(sent?.text).toBe(`${hashed('sha256', 'shell')}  /bin/sh\n\n`);
+  });
+
+  test('import names the file of several in which something is wrong, and its own line there', async () => {
+    shell.files.set('/one', `${A}  /a`).set('/two', `${A}  /b\nbad\n`);
+    const { import: keep } = shell.client.referenceSets as { import: (...args: unknown[]) => Promise<unknown> };
+    const refused = (...args: unknown[]) =>
+      keep(...args).then(() =>
+        Promise.reject(RpcError.local('INVALID_ARGUMENT', 'line 3, column 1: neither', undefined)),
+      );
+    shell.client = { ...shell.client, referenceSets: { import: refused } };
+    expect(await shell.assay('reference', 'import', 'base', '/one', '/two', '--format', 'sha256sum')).toBe(1);
+    expect(shell.err).toContain('/two: line 2, column 1: neither');
+    shell.err = '';
+    expect(await shell.assay('reference', 'import', 'base', '/two', '--format', 'sha256sum')).toBe(1);
+    expect(shell.err).toContain(': line 3, column 1: neither');
   });
 
   test('import says which file it could not read', async () => {

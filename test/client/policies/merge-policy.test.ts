@@ -46,6 +46,16 @@ test('of the parts that are named, and of their PCRs', () => {
   expect(merge(POLICY, REPORT, { parts: new Set(['pcrs']), pcrs: [4] }).added).toBe(1);
 });
 
+test.each<[string, MergeChoice, RegExp]>([
+  ['signers', { parts: new Set(['signers']) }, /no boot\.allowed_signers\.certificates, and a merge makes none/],
+  ['a command line', { parts: new Set(['images', 'commandLine']) }, /no boot\.command_line\.allowed/],
+  ['Secure Boot', { parts: new Set(['secureBoot']) }, /no boot\.secure_boot/],
+  ['a revocation level', { parts: new Set(['sbat']) }, /no boot\.sbat_level\.minimum/],
+  ['a PCR', { parts: new Set(['pcrs']), pcrs: [4, 7] }, /no pcr_rules for PCR 7/],
+])('what is named and has no rule is no success: %s', (_name, choice, says) => {
+  expect(() => merge(POLICY, REPORT, choice)).toThrow(says);
+});
+
 test('JSON stays JSON', () => {
   const json = JSON.stringify({
     name: 'trustPolicies/p',

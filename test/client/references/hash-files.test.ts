@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { listFiles, openFile } from '../../../client/config.ts';
+import { absolutePath, listFiles, openFile } from '../../../client/config.ts';
 import { digestLine } from '../../../client/references/digest-line.ts';
 import { hashDeb, hashTree } from '../../../client/references/hash-files.ts';
 import { readTar, TarError } from '../../../client/references/tar.ts';
@@ -32,6 +32,7 @@ async function* inParts(bytes: Buffer, size: number): AsyncGenerator<Buffer> {
 
 const source = (archive: string, size = 700) => ({
   openFile,
+  absolutePath,
   listFiles,
   unpackDeb: () => inParts(readFileSync(archive), size),
 });

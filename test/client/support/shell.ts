@@ -1,3 +1,5 @@
+import { posix } from 'node:path';
+
 import { CommanderError } from 'commander';
 import { DEFAULT_LOG_PATHS } from '../../../client/agent/collect.ts';
 import { makeTlsKey, publicKeyDer } from '../../../client/agent/tls-key.ts';
@@ -84,6 +86,7 @@ export class Shell {
       },
       files: {
         openFile: async (path) => this.#file(path),
+        absolutePath: (path) => posix.resolve('/', path),
         listFiles: (directory) => this.#below(directory),
         unpackDeb: (path) => this.#file(path),
       },

@@ -348,3 +348,13 @@ describe('a host that is not there', () => {
 function closing(reappraiser: Reappraiser): Reappraiser & AsyncDisposable {
   return Object.assign(reappraiser, { [Symbol.asyncDispose]: () => reappraiser.close() });
 }
+
+it('what was found in a list that is gone stays over a release that judges otherwise', async () => {
+  await showInconsistent();
+  await shownAnew();
+  const former = (await stateOf())?.former;
+  expect(former?.IMA_LIST_INCONSISTENT?.count).toBe(1);
+  // The form of before, by another judgement.
+  const body = JSON.stringify({ ...(await stateOf()), version: 3, judge: 'of another release' });
+  expect(readState({ sequence: 1, updateTime: 0, body })?.former).toEqual(former);
+});

@@ -1,3 +1,5 @@
+import { hash } from 'node:crypto';
+
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { TPM_ALG_SHA256 } from '../../../tpm/structures/constants.ts';
@@ -7,6 +9,7 @@ import { FILES, importFiles, importKeys } from '../../support/runtime-policy.ts'
 import { caughtUp } from '../../support/stream-agent.ts';
 import { openHouse, OPERATOR } from '../../support/test-service.ts';
 import type { House } from '../../support/test-service.ts';
+import { digestField, nameField } from '../../tpm/ima/list-builder.ts';
 import { ecSigner, rsaSigner, signV2, vouchedFor } from '../../tpm/ima/signing.ts';
 
 let house: House;
@@ -139,6 +142,45 @@ describe('a host with a list of run-time measurements', () => {
       message: 'A forbidden file was used. Call security.',
       observed: `1: /tmp/worm (sha256:${sha256('worm').toString('hex')}): its digest is forbidden`,
     });
+  });
+
+  it('is not judged by digests of another hash than its files were measured by', async () => {
+    const forbiddenFiles = { digests: [sha256('worm').toString('hex')], severity: undefined, message: '' };
+    await putRules(house, { list: { severity: undefined, message: '' }, forbiddenFiles });
+    await using host = await MeasuredHost.enrolled(house);
+    host.kernel.measure(filePlan('/usr/bin/good', 'good'));
+    expect((await host.round()).status).toBe('affirming');
+    const worm = hash('sha512', 'worm', 'buffer');
+    const fields = [digestField('sha512', worm), nameField('/tmp/worm'), Buffer.alloc(0)];
+    host.kernel.measure({ template: 'ima-sig', fields });
+    const { status, checks } = await host.next();
+    expect(status).toBe('none');
+    expect(failures(checks)).toEqual(['runtime.forbidden-files error FILE_INCOMPARABLE']);
+    expect(checks[0]?.observed).toContain(`/tmp/worm (sha512:${worm.toString('hex')})`);
+    const both = { ...forbiddenFiles, digests: [...forbiddenFiles.digests, worm.toString('hex')] };
+    await putRules(house, { list: { severity: undefined, message: '' }, forbiddenFiles: both });
+    host.house.services.policies.refresh();
+    expect(failures((await host.round()).checks)).toEqual(['runtime.forbidden-files failed FILE_FORBIDDEN']);
+  });
+
+  it('is turned by a file that its kernel could not read, also where a set holds a digest of zeros', async () => {
+    const draft = await house.store.openReferenceDraft('base', { expected: 'any', from: 'nothing' });
+    await house.store.addReferenceEntries(draft, [{ algorithm: 'sha256', digest: '00'.repeat(32), path: '/x' }]);
+    await house.store.commitReferenceDraft(draft, { ...OPERATOR, detail: '' });
+    await putRules(house, { files: { ...FILES, referenceSets: ['referenceSets/base'] } });
+    await using host = await MeasuredHost.enrolled(house);
+    const fields = [digestField('sha256', Buffer.alloc(32)), nameField('/x'), Buffer.alloc(0)];
+    host.kernel.measure({ template: 'ima-sig', fields });
+    expect(failures((await host.round()).checks)).toEqual(['runtime.files failed FILE_UNKNOWN']);
+  });
+
+  it('is turned by a forbidden file under the name of an aggregate', async () => {
+    const ignored = { action: 'ignore', message: '' } as const;
+    const forbiddenFiles = { digests: [sha256('worm').toString('hex')], severity: undefined, message: '' };
+    await putRules(house, { forbiddenFiles, otherKernels: ignored });
+    await using host = await MeasuredHost.enrolled(house);
+    host.kernel.measure(filePlan('boot_aggregate', 'worm'));
+    expect(failures((await host.round()).checks)).toEqual(['runtime.forbidden-files failed FILE_FORBIDDEN']);
   });
 
   it('needs a signature where the policy says so, whatever a set says', async () => {

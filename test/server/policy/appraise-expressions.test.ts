@@ -1,3 +1,5 @@
+import { hash } from 'node:crypto';
+
 import { describe, expect, it } from 'vitest';
 
 import { TPM_ALG_SHA256, TPM_ALG_SHA384 } from '../../../tpm/structures/constants.ts';
@@ -192,6 +194,8 @@ describe.skipIf(!dataIsHere('measured-boot'))('an expression over a verified boo
     ['the signers', `boot.authorities.all(a, a in ${JSON.stringify(SIGNERS)})`],
     ['the images', `boot.images.filter(i, i.pcr == 4).all(i, i.digests.exists(d, d in ${JSON.stringify(IMAGES)}))`],
     ['the revocation level', 'boot.sbat_level["shim"] >= 4 && "grub" in boot.sbat_level'],
+    // Of the firmware's own list, which holds one entry.
+    ['the revoked', `size(boot.dbx) == 1 && "${hash('sha256', '')}" in boot.dbx`],
     ['the command line', `boot.command_line == ${JSON.stringify(COMMAND_LINE)}`],
     [
       'an argument',
@@ -227,6 +231,9 @@ describe.skipIf(!dataIsHere('measured-boot'))('an expression over a verified boo
     ['an ambiguous line', 'boot.command_line != "a"', bootOf(() => ({ commandLineAmbiguous: true }))],
     ['signers where Secure Boot is off', 'size(boot.authorities) > 0', secureBoot({ mode: 'disabled' })],
     ['has() of signers where Secure Boot is off', '!has(boot.authorities)', secureBoot({ mode: 'disabled' })],
+    ['revocations that are not in the log', '!("00" in boot.dbx)', secureBoot({ dbx: null })],
+    ['has() of such', '!has(boot.dbx)', secureBoot({ dbx: null })],
+    ['revocations that a PCR hides', 'size(boot.dbx) < 9', bootOf(() => ({ unexplained: [7] }))],
     ['images where Secure Boot is off', 'size(boot.images) > 0', secureBoot({ mode: 'unset' })],
     ['images where Secure Boot did not hold', 'size(boot.images) > 0', secureBoot({ setupMode: true })],
     ['a level where shim verifies nothing', 'boot.sbat_level["shim"] > 1', secureBoot({ shimOff: true })],

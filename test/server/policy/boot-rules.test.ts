@@ -94,6 +94,11 @@ describe('boot rules', () => {
     ['a command line rule that asks nothing', commandLine({}), ['boot.command_line']],
     ['an empty argument', commandLine({ required: ['a', ''] }), ['boot.command_line.required[1]']],
     ['two arguments in one', commandLine({ forbidden: ['init=/bin/sh debug'] }), ['boot.command_line.forbidden[0]']],
+    [
+      'arguments that are meant with every value',
+      commandLine({ forbidden: ['init=', 'init=*', 'systemd.*', 'a*=b', 'x=*y', 'init'] }),
+      [0, 1, 2, 3].map((index) => `boot.command_line.forbidden[${index}]`),
+    ],
     ['a quoted argument', commandLine({ required: ['"a"'] }), ['boot.command_line.required[0]']],
     ['a whole line with white space', commandLine({ allowed: ['/vmlinuz quiet'] }), []],
     ['65 arguments', commandLine({ required: list(65, 'a') }), ['boot.command_line.required']],

@@ -52,6 +52,36 @@ describe('an expression that is refused when it is applied', () => {
     ['a bank that no TPM has', 'pcrs.md5[7] == "00"', 'no such key: md5'],
     ['a label as a field', 'host.labels.role == "a"', 'a key is written ["role"]'],
     [
+      'a word that the state of Secure Boot never is',
+      'boot.secure_boot.mode != "Disabled"',
+      'line 1, column 26: "Disabled" is none of enabled, disabled, unset',
+    ],
+    ['such a word in a list', '!(boot.secure_boot.mode in ["off", "unset"])', '"off" is none of enabled'],
+    ['a bank in capitals', '!("SHA1" in tpm.active_banks)', '"SHA1" is none of sha1, sha256'],
+    ['a bank in capitals, of each', 'tpm.active_banks.all(b, b != "SHA1")', '"SHA1" is none of sha1'],
+    ['an admission that there is not', 'identity.admission != "manual"', '"manual" is none of certificate'],
+    ['a deviation that there is not', '!("CRL_OLD" in identity.deviations)', '"CRL_OLD" is none of NV_HEADER'],
+    [
+      'a PCR value in capitals',
+      `pcrs.sha256[0] != "${'AB'.repeat(32)}"`,
+      `line 1, column 19: a digest is its hexadecimal digits in lower case alone: abababab…`,
+    ],
+    [
+      'a signer as openssl writes it',
+      `!("${Array.from({ length: 32 }, () => 'AB').join(':')}" in boot.authorities)`,
+      'a digest is its',
+    ],
+    [
+      'a digest with its hash in front',
+      `!boot.images.exists(i, i.digests.exists(d, d in ["sha256:${'ab'.repeat(32)}"]))`,
+      'lower case alone: abababab…',
+    ],
+    [
+      'the digest of a filtered image in capitals',
+      `boot.images.filter(i, i.pcr == 4).all(i, i.digests[0] != "${'Ab'.repeat(32)}")`,
+      'a digest is its',
+    ],
+    [
       'the id of a maker, whose claim is its text',
       'identity.manufacturer != "id:53544D20" || tpm.firmware_version >= 0x0001000200000000',
       'line 1, column 26: identity.manufacturer is the text of the id: write "STM" for "id:53544D20"',

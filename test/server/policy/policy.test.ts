@@ -107,6 +107,11 @@ describe('a policy', () => {
     ['an id of 64', draft({ id: 'a'.repeat(64) }), 'name'],
     ['an id with a slash', draft({ id: 'a/b' }), 'name'],
     ['a long description', draft({ description: 'ä'.repeat(513) }), 'description'],
+    [
+      'a selector of labels that takes every host',
+      draft({ selector: { matchLabels: { tier: 'lab' }, allHosts: true } }),
+      'selector.all_hosts',
+    ],
     ['a selector that selects nothing', draft({ selector: { matchLabels: {}, allHosts: false } }), 'selector'],
     [
       'too many labels',

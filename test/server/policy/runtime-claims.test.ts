@@ -123,6 +123,12 @@ describe('an expression over what is not proven', () => {
     expect(verdict.status).not.toBe('affirming');
   });
 
+  it('is never passed: files of another hash than the forbidden ones', () => {
+    const other = judgeBeside('runtime.forbidden_files == 0', proven({ FILE_INCOMPARABLE: 1 }), FORBIDDEN);
+    expect(checkOf(other)).toMatchObject({ outcome: 'error', reason: 'EXPRESSION_CLAIM_MISSING' });
+    expect(other.status).toBe('none');
+  });
+
   it('leaves the host no better than the list: what is wrong with it stands beside', () => {
     const other = judge('runtime.violations == 0', { runtime: proven({}, {}, failed(BOOT, WHY)) });
     expect(checkOf(other)).toMatchObject({ outcome: 'passed' });

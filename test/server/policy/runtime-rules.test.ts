@@ -74,6 +74,11 @@ describe('run-time rules', () => {
       'runtime.forbidden_files.digests[0] must be the hex digits',
     ],
     [
+      'a meaning of signatures that nobody asks for',
+      { files: BASE, invalidSignatures: { action: 'contraindicated', message: '' } },
+      'runtime.invalid_signatures has no effect',
+    ],
+    [
       'excludes for violations where nothing is excluded',
       { files: BASE, violations: { action: undefined, applyExcludes: true, message: '' } },
       'runtime.violations.apply_excludes has no effect',

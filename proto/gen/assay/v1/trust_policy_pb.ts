@@ -26,7 +26,7 @@ export const file_assay_v1_trust_policy: GenFile = /*@__PURE__*/
  */
 export type HostSelector = Message<"assay.v1.HostSelector"> & {
   /**
-   * Labels that the host must have; ignored with all_hosts. At most 16.
+   * Labels that the host must have; none with all_hosts. At most 16.
    *
    * @generated from field: map<string, string> match_labels = 1;
    */
@@ -421,7 +421,7 @@ export type RuntimeRules = Message<"assay.v1.RuntimeRules"> & {
   forbiddenFiles?: ForbiddenFileRule | undefined;
 
   /**
-   * What a signature means that is not valid. Asked only where the files rule names keys. Default CONTRAINDICATED.
+   * What a signature means that is not valid. Given only where the files rule names keys. Default CONTRAINDICATED.
    *
    * @generated from field: assay.v1.RuntimeFindingRule invalid_signatures = 4;
    */
@@ -551,7 +551,7 @@ export const FileRuleSchema: GenMessage<FileRule> = /*@__PURE__*/
  */
 export type ForbiddenFileRule = Message<"assay.v1.ForbiddenFileRule"> & {
   /**
-   * Digests (hex) of their content, as IMA measures it: of SHA-1 or SHA-2. 1 to 1024.
+   * Digests (hex) of their content, as IMA measures it: of SHA-1 or SHA-2, and of every hash that files are measured by. 1 to 1024.
    *
    * @generated from field: repeated string digests = 1;
    */
@@ -1438,7 +1438,7 @@ export const TrustPolicyService: GenService<{
     output: typeof DeleteTrustPolicyResponseSchema;
   },
   /**
-   * Says what is wrong with a policy, if anything, and changes nothing.
+   * Says what is wrong with a policy, if anything, also that it names what is not there, and changes nothing.
    *
    * @generated from rpc assay.v1.TrustPolicyService.ValidateTrustPolicy
    */

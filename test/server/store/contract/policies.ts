@@ -56,6 +56,22 @@ export function describePolicies(given: Given): void {
       expect(await given.store.epochs()).toEqual(epochs);
     });
 
+    it('drops what another version of the appraisal judged, once, and fences its rounds', async () => {
+      await given.store.judgeBy(1);
+      const host = await affirmed(given.store, 'a');
+      const inFlight = await round(given.store, host.id);
+      expect(await given.store.judgeBy(1)).toBe(0);
+      expect(await given.store.getResult(host.id)).toMatchObject({ status: 'affirming' });
+      expect(await given.store.judgeBy(2)).toBe(1);
+      const fallen = await given.store.getResult(host.id);
+      expect(fallen).toMatchObject({ status: 'none', validUntil: null });
+      expect(await reasons(given.store, host.id)).toEqual(['APPRAISAL_INPUT_CHANGED']);
+      expect(await given.store.dueReappraisals(9, given.store.now())).toMatchObject([{ host: { id: host.id } }]);
+      expect((await commit(given.store, inFlight)).outcome).toBe('fenced');
+      expect(await given.store.judgeBy(2)).toBe(0);
+      expect((await given.store.listAudit(0, 100)).map(({ action }) => action)).toContain('appraisal.change');
+    });
+
     it('lets one of two simultaneous updates through', async () => {
       await given.store.putPolicy(policy('base'), create);
       const update = (): Promise<unknown> => given.store.putPolicy(policy('base'), { ...OPERATOR, expected: 1 });
