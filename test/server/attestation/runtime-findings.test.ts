@@ -1,7 +1,6 @@
 /** What was found stays until a reset, also where the host shows its list once more: what no template hash covers is its word alone. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { Reappraiser } from '../../../server/attestation/reappraiser.ts';
 import { readState } from '../../../server/policy/runtime-state.ts';
 import type { ResultRecord } from '../../../server/store/records.ts';
 import { failures, MeasuredHost, putRules } from '../../support/measured-host.ts';
@@ -318,36 +317,6 @@ describe('a while in which nothing asks what ran', () => {
     expect((await host.round()).status).toBe('affirming');
   });
 });
-
-describe('a host that is not there', () => {
-  it.each([
-    ['cannot be read', 'IMA_ENTRY_UNREADABLE', { ...good('/usr/bin/a'), template: 'ima-new' }],
-    ['is inconsistent', 'IMA_LIST_INCONSISTENT', { ...good('/usr/bin/a'), claimedHash: Buffer.alloc(20, 7) }],
-  ])('keeps what stands against it under other rules where an entry %s', async (_name, reason, plan) => {
-    const errors: unknown[] = [];
-    await using reappraiser = closing(
-      new Reappraiser({ services: house.services, onError: (error) => errors.push(error) }),
-    );
-    host.kernel.measure(evil());
-    const list = Buffer.concat([host.kernel.list, makeRecord(plan)]);
-    host.kernel.extend({ ...good('/usr/bin/a'), template: plan.template });
-    const first = await host.round(ima(list));
-    expect(first.status).toBe('contraindicated');
-    await host.agent[Symbol.asyncDispose]();
-    await putRules(house, { files: { ...strict, message: 'other words' } });
-    while ((await reappraiser.judgePage()) > 0);
-    const result = await house.store.getResult(host.machine.id);
-    expect(result?.status).toBe('contraindicated');
-    expect(failures(result?.checks ?? [])).toEqual(failures(first.checks));
-    expect(failures(first.checks).some((line) => line.endsWith(reason))).toBe(true);
-    expect(result?.revision).not.toBe(first.revision);
-    expect(errors).toEqual([]);
-  });
-});
-
-function closing(reappraiser: Reappraiser): Reappraiser & AsyncDisposable {
-  return Object.assign(reappraiser, { [Symbol.asyncDispose]: () => reappraiser.close() });
-}
 
 it('what was found in a list that is gone stays over a release that judges otherwise', async () => {
   await showInconsistent();

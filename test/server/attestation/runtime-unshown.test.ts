@@ -1,6 +1,7 @@
 /** What is kept of a list, where its host shows no more of it. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
+import { Reappraiser } from '../../../server/attestation/reappraiser.ts';
 import { readState } from '../../../server/policy/runtime-state.ts';
 import type { ResultRecord } from '../../../server/store/records.ts';
 import { failures, MeasuredHost, putRules } from '../../support/measured-host.ts';
@@ -9,6 +10,7 @@ import { FILES, importFiles } from '../../support/runtime-policy.ts';
 import { caughtUp } from '../../support/stream-agent.ts';
 import { openHouse } from '../../support/test-service.ts';
 import type { House } from '../../support/test-service.ts';
+import { makeRecord } from '../../tpm/ima/list-builder.ts';
 
 let house: House;
 let host: MeasuredHost;
@@ -77,3 +79,33 @@ describe('rules that change while the list explains nothing', () => {
     expect(failures((await host.next()).checks)).toEqual([UNKNOWN]);
   });
 });
+
+describe('a host that is not there', () => {
+  it.each([
+    ['cannot be read', 'IMA_ENTRY_UNREADABLE', { ...good('/usr/bin/a'), template: 'ima-new' }],
+    ['is inconsistent', 'IMA_LIST_INCONSISTENT', { ...good('/usr/bin/a'), claimedHash: Buffer.alloc(20, 7) }],
+  ])('keeps what stands against it under other rules where an entry %s', async (_name, reason, plan) => {
+    const errors: unknown[] = [];
+    await using reappraiser = closing(
+      new Reappraiser({ services: house.services, onError: (error) => errors.push(error) }),
+    );
+    host.kernel.measure(evil());
+    const list = Buffer.concat([host.kernel.list, makeRecord(plan)]);
+    host.kernel.extend({ ...good('/usr/bin/a'), template: plan.template });
+    const first = await host.round({ logs: [{ kind: 'ima', data: list, offset: 0 }] });
+    expect(first.status).toBe('contraindicated');
+    await host.agent[Symbol.asyncDispose]();
+    await putRules(house, { files: { ...strict, message: 'other words' } });
+    while ((await reappraiser.judgePage()) > 0);
+    const result = await house.store.getResult(host.machine.id);
+    expect(result?.status).toBe('contraindicated');
+    expect(failures(result?.checks ?? [])).toEqual(failures(first.checks));
+    expect(failures(first.checks).some((line) => line.endsWith(reason))).toBe(true);
+    expect(result?.revision).not.toBe(first.revision);
+    expect(errors).toEqual([]);
+  });
+});
+
+function closing(reappraiser: Reappraiser): Reappraiser & AsyncDisposable {
+  return Object.assign(reappraiser, { [Symbol.asyncDispose]: () => reappraiser.close() });
+}
