@@ -5,6 +5,7 @@ import { addressBlock } from './address-block.ts';
 import { boundMessages } from './bound-messages.ts';
 import { describeError, makeServe } from './bridge.ts';
 import type { RpcLogger } from './bridge.ts';
+import { liftDeadline } from './lift-deadline.ts';
 import { OpenRequests } from './open-requests.ts';
 import { ServerCall } from './server-call.ts';
 import type { CallPlan } from './server-call.ts';
@@ -47,6 +48,8 @@ export interface RpcServerOptions {
 const MEBIBYTE = 1024 * 1024;
 /** What anybody may send, and hold by a stream that lasts, unless a method needs more: a name, such as of a service or symbol. */
 const STRANGERS_BYTES = 4 * 1024;
+/** What may wait for a caller of a stream. A stranger's next answer is made when he has taken the one before. */
+const WRITE_AHEAD_BYTES = 256 * 1024;
 
 interface Plan extends Pick<CallPlan, 'method' | 'serve'> {
   readonly maxReceiveBytes: number;
@@ -147,6 +150,7 @@ export class RpcServer {
     const connection = this.#connections.get(next.getPeer());
     const { logger, translateError } = this.#options;
     const { method, serve, maxReceiveBytes } = plan;
+    liftDeadline(next, this.#options.now());
     let released = false;
     let close: (() => void) | undefined;
     const call = new ServerCall(next, {
@@ -156,6 +160,7 @@ export class RpcServer {
       requestId: this.#options.newRequestId(),
       draining: this.#draining.signal,
       now: this.#options.now,
+      writeAheadBytes: method.roles.includes('anonymous') ? 0 : WRITE_AHEAD_BYTES,
       admit: (context) => {
         if (!connection)
           throw new StatusError({ code: 'UNAVAILABLE', reason: 'CONNECTION_LOST', message: 'connection lost' });

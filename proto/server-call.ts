@@ -4,8 +4,8 @@ import { encodeStatus, StatusError } from './status.ts';
 
 type NextCall = NonNullable<ConstructorParameters<typeof ServerInterceptingCall>[0]>;
 
-/** A stream takes further messages from its handler while no more than so many bytes wait for the caller. */
-const WRITE_AHEAD_BYTES = 256 * 1024;
+/** What a message that waits for its caller costs beside its bytes. */
+const WAITING_BYTES = 512;
 
 export interface CallPlan {
   readonly peer: Peer;
@@ -13,6 +13,8 @@ export interface CallPlan {
   readonly requestId: string;
   readonly draining: AbortSignal;
   readonly now: () => number;
+  /** A stream takes further messages from its handler while no more than so many bytes wait for the caller; 0: one after another. */
+  readonly writeAheadBytes: number;
   /** Admits the call; nothing of the request is read before it has resolved. */
   readonly admit: (context: Context) => Promise<void> | void;
   /** Serves the call: reads, computes, sends. The call's status is OK once it has resolved. */
@@ -88,12 +90,13 @@ export class ServerCall extends ServerInterceptingCall {
   /** Sends a message and waits until the caller has taken enough of what was sent. Throws what ended the call. */
   async send(message: Buffer): Promise<void> {
     this.#throwIfEnded();
-    this.#pendingBytes += message.length;
+    const bytes = message.length + WAITING_BYTES;
+    this.#pendingBytes += bytes;
     super.sendMessage(message, () => {
-      this.#pendingBytes -= message.length;
+      this.#pendingBytes -= bytes;
       this.#wakeWriter();
     });
-    while (this.#pendingBytes > WRITE_AHEAD_BYTES) {
+    while (this.#pendingBytes > this.#plan.writeAheadBytes) {
       this.#writer ??= Promise.withResolvers();
       await this.#writer.promise;
       this.#throwIfEnded();

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { connect as connectHttp2 } from 'node:http2';
+import { setTimeout as delay } from 'node:timers/promises';
 import { connect } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { AttestationService } from '../../proto/gen/assay/v1/attestation_pb.ts';
@@ -33,10 +34,18 @@ interface Attempt {
   readonly body?: Buffer;
   /** The stream is reset instead of ended. */
   readonly reset?: boolean;
+  /** Milliseconds until it is ended. */
+  readonly pause?: number;
 }
 
 /** Sends a request below gRPC and answers its gRPC status, or else what became of it. */
-async function send({ path, headers = {}, body = Buffer.alloc(0), reset = false }: Attempt): Promise<string> {
+async function send({
+  path,
+  headers = {},
+  body = Buffer.alloc(0),
+  reset = false,
+  pause = 0,
+}: Attempt): Promise<string> {
   const session = connectHttp2(`https://127.0.0.1:${service.listener.address().port}`, { rejectUnauthorized: false });
   const stream = session.request({
     ':method': 'POST',
@@ -56,6 +65,7 @@ async function send({ path, headers = {}, body = Buffer.alloc(0), reset = false 
     .on('error', () => undefined)
     .resume();
   stream.write(body);
+  await delay(pause);
   if (reset) setImmediate(() => stream.close(8));
   else stream.end();
   await once(stream, 'close');
@@ -69,6 +79,7 @@ describe('a hostile caller', () => {
     ['a path that is very long', { path: `/${'x'.repeat(20_000)}` }, '12'],
     ['a deadline that is none', { path: UNARY, headers: { 'grpc-timeout': 'zzz' } }, '13'],
     ['a deadline beyond all numbers', { path: UNARY, headers: { 'grpc-timeout': '99999999H' }, body: EMPTY }, '0'],
+    ['a deadline in a month', { path: BIDI, headers: { 'grpc-timeout': '720H' }, body: EMPTY, pause: 200 }, '0'],
     ['no gRPC', { path: UNARY, headers: { 'content-type': 'text/html' } }, 'HTTP 415'],
     ['binary metadata that is none', { path: UNARY, headers: { 'x-bin': '!!!' }, body: EMPTY }, '0'],
     [
