@@ -48,6 +48,8 @@ export interface RpcServerOptions {
 const MEBIBYTE = 1024 * 1024;
 /** What anybody may send, and hold by a stream that lasts, unless a method needs more: a name, such as of a service or symbol. */
 const STRANGERS_BYTES = 4 * 1024;
+/** Fields of one message: what hosts and strangers send has some 1,300 at the most, the largest policy some 22,000. */
+const MAX_FIELDS = { hosts: 4 * 1024, identities: 32 * 1024 } as const;
 /** What may wait for a caller of a stream. A stranger's next answer is made when he has taken the one before. */
 const WRITE_AHEAD_BYTES = 256 * 1024;
 
@@ -86,6 +88,7 @@ export class RpcServer {
       const limit = receiveLimit(access, method.path, options);
       const serve = makeServe(method, {
         maxReceiveBytes: limit,
+        maxFields: MAX_FIELDS[isForHosts(access) ? 'hosts' : 'identities'],
         maxSendBytes: options.maxSendBytes ?? 4 * MEBIBYTE,
         requestTimeoutMillis: options.requestTimeoutMillis ?? 30_000,
       });
@@ -218,6 +221,11 @@ function tooManyCalls(limit: number): StatusError {
 function tooManyRequests(): StatusError {
   const message = 'too many requests are open, from your address or in all';
   return new StatusError({ code: 'RESOURCE_EXHAUSTED', reason: 'TOO_MANY_CALLS', message, retryAfterMillis: 1000 });
+}
+
+/** Whether hosts or strangers may call it. */
+function isForHosts({ roles }: MethodAccess): boolean {
+  return roles.includes('anonymous') || roles.includes('agent');
 }
 
 /** What a method takes where its own limit is not named: a new one that strangers may call begins small. */

@@ -99,6 +99,22 @@ describe('what a stranger sends', () => {
     expect(await stranger.call({ path: COMPLETE, body: frame(groups) })).toMatchObject({ reason: 'MALFORMED_MESSAGE' });
   });
 
+  it('as hundreds of thousands of messages in one is refused before they are made', async () => {
+    // Field 4 of a proof, each an empty message of two bytes.
+    const banks = Buffer.alloc(512 * 1024 - 64, Buffer.from([0x22, 0]));
+    const head = Buffer.from([
+      0x0a,
+      (banks.length & 0x7f) | 0x80,
+      ((banks.length >> 7) & 0x7f) | 0x80,
+      banks.length >> 14,
+    ]);
+    const body = frame(Buffer.concat([head, banks]));
+    expect(await stranger.call({ path: COMPLETE, body })).toMatchObject({
+      status: STATUS_CODES.RESOURCE_EXHAUSTED,
+      reason: 'TOO_MANY_FIELDS',
+    });
+  });
+
   it('in messages of no bytes, whose answers it does not take, is not kept a hundred times over', async () => {
     using caller = await RawFrames.open(running.service.address.port, { window: 0 });
     const before = await memoryInUse();
