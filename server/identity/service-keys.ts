@@ -69,12 +69,22 @@ async function loadAuthority(options: KeyOptions): Promise<CertificateAuthority>
   });
   const certificate = Buffer.from(record.certificate, 'hex');
   const authority = await importAuthority({ deployment, certificate, privateKey: unseal(options, record) });
-  const { validFromDate } = new X509Certificate(certificate);
-  if (options.store.now() < validFromDate.getTime()) {
-    const from = validFromDate.toISOString();
-    throw new CaError('bad_authority', `the CA was made by a clock that ran ahead: nobody takes it before ${from}`);
-  }
+  checkLife(new X509Certificate(certificate), options.store.now());
   return authority;
+}
+
+/** Nobody takes what stands under a CA that is not valid, and none that is made later is the pinned one. */
+function checkLife({ validFromDate, validToDate }: X509Certificate, now: number): void {
+  const mend = 'a new data directory makes a new one, which every host must pin';
+  if (now < validFromDate.getTime()) {
+    const from = validFromDate.toISOString();
+    throw new CaError(
+      'bad_authority',
+      `the CA was made by a clock that ran ahead and is not valid before ${from}: ${mend}`,
+    );
+  }
+  if (now > validToDate.getTime())
+    throw new CaError('bad_authority', `the CA has expired on ${validToDate.toISOString()}: ${mend}`);
 }
 
 interface LeafKind {

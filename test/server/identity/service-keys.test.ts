@@ -147,9 +147,15 @@ describe('the keys of the service', () => {
       await setBack(400 * DAY);
       await expect(load()).rejects.toMatchObject({
         code: 'bad_authority',
-        message: expect.stringMatching(/^the CA was made by a clock that ran ahead: nobody takes it before 2027-/),
+        message: expect.stringMatching(/^the CA was made by a clock that ran ahead and is not valid before 2027-/),
       });
     });
+  });
+
+  it('are refused where the CA has expired', async () => {
+    await load();
+    clock.advance(3_653 * DAY);
+    await expect(load()).rejects.toMatchObject({ message: expect.stringMatching(/^the CA has expired on 2036-/) });
   });
 
   it('of TLS are made anew for a name that they do not have', async () => {
