@@ -1,6 +1,7 @@
-import type { Readable } from 'node:stream';
 import type { ServerInterceptingCall } from '@grpc/grpc-js';
 import { messageTooLarge } from './bridge.ts';
+import { streamOf } from './call-stream.ts';
+import type { CallStream } from './call-stream.ts';
 import type { ServerCall } from './server-call.ts';
 
 type NextCall = NonNullable<ConstructorParameters<typeof ServerInterceptingCall>[0]>;
@@ -14,23 +15,20 @@ const HEAD_BYTES = 5;
  * has no option against either, so its reader is replaced: a call holds one message, and what arrived behind it as it came.
  */
 export function boundMessages(next: NextCall, call: ServerCall, limit: number): void {
-  const stream: unknown = Reflect.get(next, 'stream');
-  if (!isReadable(stream) || !isReader(Reflect.get(next, 'decoder'))) throw new TypeError('grpc-js reads otherwise');
-  Reflect.set(next, 'decoder', new MessageReader(stream, call, limit));
+  if (!isReader(Reflect.get(next, 'decoder'))) throw new TypeError('grpc-js reads otherwise');
+  Reflect.set(next, 'decoder', new MessageReader(streamOf(next), call, limit));
 }
-
-type Source = Pick<Readable, 'pause' | 'unshift'>;
 
 /** One object for each call: an idle stream keeps it. */
 class MessageReader {
-  readonly #stream: Source;
+  readonly #stream: CallStream;
   readonly #call: ServerCall;
   readonly #limit: number;
   /** The head alone until it is whole, then head and message. */
   #frame: Buffer | null = null;
   #filled = 0;
 
-  constructor(stream: Source, call: ServerCall, limit: number) {
+  constructor(stream: CallStream, call: ServerCall, limit: number) {
     this.#stream = stream;
     this.#call = call;
     this.#limit = limit;
@@ -66,13 +64,6 @@ class MessageReader {
     this.#stream.pause();
     this.#stream.unshift(rest);
   }
-}
-
-function isReadable(candidate: unknown): candidate is Source {
-  return (
-    candidate instanceof Object &&
-    ['pause', 'unshift'].every((name) => typeof Reflect.get(candidate, name) === 'function')
-  );
 }
 
 function isReader(candidate: unknown): boolean {

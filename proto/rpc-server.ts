@@ -36,6 +36,8 @@ export interface RpcServerOptions {
   readonly maxSendBytes?: number;
   /** What the open calls of methods for everybody may hold; default: 64 MiB for an address, 512 MiB for all. */
   readonly openRequests?: OpenRequests;
+  /** How long an answer may wait for a stranger before his call is abandoned; default 30 s. */
+  readonly strangersTakeMillis?: number;
   /** Calls, streams included, that one connection may have open; default 100. */
   readonly maxCallsPerConnection?: number;
   readonly requestTimeoutMillis?: number;
@@ -50,8 +52,11 @@ const MEBIBYTE = 1024 * 1024;
 const STRANGERS_BYTES = 4 * 1024;
 /** Fields of one message: what hosts and strangers send has some 1,300 at the most, the largest policy some 22,000. */
 const MAX_FIELDS = { hosts: 4 * 1024, identities: 32 * 1024 } as const;
+/** Calls of a connection beyond its limit that are told so; further ones are not taken by HTTP/2. */
+const REFUSED_CALLS = 10;
 /** What may wait for a caller of a stream. A stranger's next answer is made when he has taken the one before. */
 const WRITE_AHEAD_BYTES = 256 * 1024;
+const STRANGERS_TAKE_MILLIS = 30_000;
 
 interface Plan extends Pick<CallPlan, 'method' | 'serve'> {
   readonly maxReceiveBytes: number;
@@ -103,7 +108,7 @@ export class RpcServer {
       interceptors: [(definition, next) => this.#intercept(definition.path, next)],
       'grpc.max_receive_message_length': maxReceiveBytes,
       // The count below refuses with a reason; this one holds against a caller that ignores refusals.
-      'grpc.max_concurrent_streams': 2 * this.#maxCalls,
+      'grpc.max_concurrent_streams': this.#maxCalls + REFUSED_CALLS,
       'grpc.keepalive_time_ms': options.keepaliveMillis ?? 30_000,
       'grpc.max_connection_idle_ms': options.idleMillis ?? 300_000,
       'grpc.enable_channelz': 0,
@@ -163,7 +168,7 @@ export class RpcServer {
       requestId: this.#options.newRequestId(),
       draining: this.#draining.signal,
       now: this.#options.now,
-      writeAheadBytes: method.roles.includes('anonymous') ? 0 : WRITE_AHEAD_BYTES,
+      ...this.#patience(method),
       admit: (context) => {
         if (!connection)
           throw new StatusError({ code: 'UNAVAILABLE', reason: 'CONNECTION_LOST', message: 'connection lost' });
@@ -178,6 +183,7 @@ export class RpcServer {
       },
       describe: (error, context) =>
         describeError(error, context, { logger, ...(translateError ? { translate: translateError } : {}) }),
+      abandon: () => connection?.socket.destroy(),
       released: (ended) => {
         released = true;
         close?.();
@@ -191,6 +197,11 @@ export class RpcServer {
       this.#callCount += 1;
     }
     return call;
+  }
+
+  #patience({ roles }: MethodAccess): Pick<CallPlan, 'writeAheadBytes' | 'takeMillis'> {
+    if (!roles.includes('anonymous')) return { writeAheadBytes: WRITE_AHEAD_BYTES, takeMillis: Infinity };
+    return { writeAheadBytes: 0, takeMillis: this.#options.strangersTakeMillis ?? STRANGERS_TAKE_MILLIS };
   }
 
   async #until(condition: () => boolean, millis: number): Promise<void> {

@@ -1,4 +1,6 @@
 import { ServerInterceptingCall, status } from '@grpc/grpc-js';
+import { CANCEL, streamOf } from './call-stream.ts';
+import type { CallStream } from './call-stream.ts';
 import type { Context, MethodAccess, Peer } from './service.ts';
 import { encodeStatus, StatusError } from './status.ts';
 
@@ -6,6 +8,9 @@ type NextCall = NonNullable<ConstructorParameters<typeof ServerInterceptingCall>
 
 /** What a message that waits for its caller costs beside its bytes. */
 const WAITING_BYTES = 512;
+
+/** How long a caller may take to end his side of a call that was answered before: every library does it at once. */
+const END_MILLIS = 5_000;
 
 export interface CallPlan {
   readonly peer: Peer;
@@ -15,11 +20,15 @@ export interface CallPlan {
   readonly now: () => number;
   /** A stream takes further messages from its handler while no more than so many bytes wait for the caller; 0: one after another. */
   readonly writeAheadBytes: number;
+  /** How long an answer may wait for its caller before the call is abandoned, milliseconds; Infinity: as long as the connection. */
+  readonly takeMillis: number;
   /** Admits the call; nothing of the request is read before it has resolved. */
   readonly admit: (context: Context) => Promise<void> | void;
   /** Serves the call: reads, computes, sends. The call's status is OK once it has resolved. */
   readonly serve: (call: ServerCall) => Promise<void>;
   readonly describe: (error: unknown, context: Context) => StatusError;
+  /** Ends the connection of a caller who does not end what was answered. */
+  readonly abandon: () => void;
   /** The call holds nothing any more. */
   readonly released: (call: ServerCall) => void;
 }
@@ -32,8 +41,11 @@ export interface CallPlan {
 export class ServerCall extends ServerInterceptingCall {
   readonly context: Context;
   readonly #plan: CallPlan;
+  readonly #stream: CallStream;
   readonly #abort = new AbortController();
   readonly #deadlineTimer: NodeJS.Timeout | undefined;
+  /** Runs while something waits for the caller. */
+  #takeTimer: NodeJS.Timeout | undefined;
   #opened = false;
   /** The status is decided. */
   #ended = false;
@@ -47,6 +59,7 @@ export class ServerCall extends ServerInterceptingCall {
   constructor(next: NextCall, plan: CallPlan) {
     super(next);
     this.#plan = plan;
+    this.#stream = streamOf(next);
     const deadline = Number(next.getDeadline());
     this.context = Object.freeze({
       signal: this.#abort.signal,
@@ -92,8 +105,10 @@ export class ServerCall extends ServerInterceptingCall {
     this.#throwIfEnded();
     const bytes = message.length + WAITING_BYTES;
     this.#pendingBytes += bytes;
+    this.#awaitTaking();
     super.sendMessage(message, () => {
       this.#pendingBytes -= bytes;
+      if (this.#pendingBytes === 0 && !this.#ended) clearTimeout(this.#takeTimer);
       this.#wakeWriter();
     });
     while (this.#pendingBytes > this.#plan.writeAheadBytes) {
@@ -167,6 +182,7 @@ export class ServerCall extends ServerInterceptingCall {
     if (this.#ended) return;
     this.#ended = true;
     clearTimeout(this.#deadlineTimer);
+    if (!this.#released) this.#awaitTaking();
     const reader = this.#reader;
     this.#reader = undefined;
     if (error) {
@@ -181,9 +197,23 @@ export class ServerCall extends ServerInterceptingCall {
   #release(): void {
     if (this.#released) return;
     this.#released = true;
+    clearTimeout(this.#takeTimer);
+    if (!this.#halfClosed && !this.#stream.destroyed) this.#awaitEnd();
     this.#plan.released(this);
     for (const listener of this.#onReleased ?? []) listener();
     this.#onReleased = undefined;
+  }
+
+  #awaitTaking(): void {
+    const { takeMillis } = this.#plan;
+    clearTimeout(this.#takeTimer);
+    if (takeMillis !== Infinity) this.#takeTimer = setTimeout(() => this.#stream.close(CANCEL), takeMillis);
+  }
+
+  /** The caller has his answer: a stream whose other side he leaves open stays, and costs memory. */
+  #awaitEnd(): void {
+    const timer = setTimeout(() => this.#plan.abandon(), END_MILLIS);
+    this.#stream.once('close', () => clearTimeout(timer));
   }
 
   #whenReleased(listener: () => void): void {

@@ -5,6 +5,7 @@ import { expect, test } from 'vitest';
 import { hasMoreFieldsThan } from '../../proto/count-fields.ts';
 import { CompleteEnrollmentRequestSchema } from '../../proto/gen/assay/v1/enrollment_pb.ts';
 import type { EnrollmentProofSchema } from '../../proto/gen/assay/v1/enrollment_pb.ts';
+import { LogKind } from '../../proto/gen/assay/v1/evidence_pb.ts';
 import { UpdateTrustPolicyRequestSchema } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
 
 const value = (size: number) => (_: unknown, index: number) => ({ index, digest: Buffer.alloc(size, 1) });
@@ -54,7 +55,7 @@ test('the most that a host may send, and the largest policy, are within the limi
     values: Array.from({ length: 24 }, value(64)),
   }));
   const logs = Array.from({ length: 3 }, () => ({
-    kind: 1,
+    kind: LogKind.BOOT,
     offset: 1n,
     size: 1n,
     sha256: Buffer.alloc(32),

@@ -5,13 +5,17 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { connect } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { AttestationService } from '../../proto/gen/assay/v1/attestation_pb.ts';
+import { Health } from '../../proto/gen/health/v1/health_pb.ts';
+import { HealthRegistry } from '../../proto/health.ts';
 import { echoServices } from '../support/echo.ts';
+import { FRAME, makeFrame, RawFrames } from '../support/raw-frames.ts';
 import { startTestService, until } from '../support/rpc.ts';
 import type { TestService } from '../support/rpc.ts';
 
 const UNARY = '/assay.v1.AttestationService/CreateChallenge';
 const BIDI = '/assay.v1.AttestationService/Attest';
 const EMPTY = Buffer.alloc(5);
+const END_STREAM = 1;
 
 let service: TestService;
 
@@ -115,6 +119,35 @@ describe('a hostile caller', () => {
       socket.end(noise(index));
       await once(socket, 'close');
     }
+  });
+
+  test('with calls that were answered, and that it never ends, loses its connection', async () => {
+    using caller = await RawFrames.open(service.listener.address().port);
+    await caller.call(1, UNARY);
+    await caller.data(1, Buffer.from([0, 255, 255, 255, 255]));
+    await expect.poll(() => caller.received.get(FRAME.headers)).toBe(1);
+    expect(caller.closed).toBe(false);
+    await expect.poll(() => caller.closed, { timeout: 10_000 }).toBe(true);
+    await until(() => service.server.callCount === 0, 'every call released');
+  });
+
+  test('that is a stranger and takes no answer is not waited for without end', async () => {
+    const health = new HealthRegistry();
+    await using strangers = await startTestService([health.service], { server: { strangersTakeMillis: 300 } });
+    using caller = await RawFrames.open(strangers.listener.address().port, { window: 0 });
+    await caller.call(1, '/grpc.health.v1.Health/Watch');
+    await caller.send(makeFrame(FRAME.data, { flags: END_STREAM, stream: 1, payload: EMPTY }));
+    await caller.call(3, '/grpc.health.v1.Health/Check');
+    await caller.send(makeFrame(FRAME.data, { flags: END_STREAM, stream: 3, payload: EMPTY }));
+    await expect.poll(() => caller.received.get(FRAME.reset), { timeout: 5_000 }).toBe(2);
+    await until(() => strangers.server.callCount === 0, 'every call released');
+    expect(caller.closed).toBe(false);
+    // One that is taken lasts.
+    const stream = strangers.connect().client(Health).watch({})[Symbol.asyncIterator]();
+    await stream.next();
+    await delay(600);
+    health.set('', 'serving');
+    expect((await stream.next()).value).toMatchObject({ status: 1 });
   });
 
   test('with a flood of calls that it abandons leaves none behind', async () => {
