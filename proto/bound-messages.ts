@@ -14,9 +14,11 @@ const HEAD_BYTES = 5;
  * messages of what has arrived before one is asked for: pieces of a byte, or messages of none, cost a hundred times what was sent. It
  * has no option against either, so its reader is replaced: a call holds one message, and what arrived behind it as it came.
  */
-export function boundMessages(next: NextCall, call: ServerCall, limit: number): void {
+export function boundMessages(next: NextCall, call: ServerCall, limit: number): Pick<MessageReader, 'hasMore'> {
   if (!isReader(Reflect.get(next, 'decoder'))) throw new TypeError('grpc-js reads otherwise');
-  Reflect.set(next, 'decoder', new MessageReader(streamOf(next), call, limit));
+  const reader = new MessageReader(streamOf(next), call, limit);
+  Reflect.set(next, 'decoder', reader);
+  return reader;
 }
 
 /** One object for each call: an idle stream keeps it. */
@@ -27,6 +29,7 @@ class MessageReader {
   /** The head alone until it is whole, then head and message. */
   #frame: Buffer | null = null;
   #filled = 0;
+  #hasMore = false;
 
   constructor(stream: CallStream, call: ServerCall, limit: number) {
     this.#stream = stream;
@@ -34,8 +37,14 @@ class MessageReader {
     this.#limit = limit;
   }
 
+  /** Something came behind the last message, together with it. */
+  get hasMore(): boolean {
+    return this.#hasMore;
+  }
+
   /** The first message that is whole with this data. What stands behind it goes back into the stream, to come again when it is read. */
   write(data: Buffer): Buffer[] {
+    this.#hasMore = false;
     for (let read = 0; ;) {
       const frame = (this.#frame ??= Buffer.allocUnsafe(HEAD_BYTES));
       const copied = data.copy(frame, this.#filled, read);
@@ -60,6 +69,7 @@ class MessageReader {
 
   #putBack(rest: Buffer): void {
     if (rest.length === 0) return;
+    this.#hasMore = true;
     // A stream that flows would hand it out at once.
     this.#stream.pause();
     this.#stream.unshift(rest);

@@ -161,7 +161,7 @@ export class RpcServer {
     liftDeadline(next, this.#options.now());
     let released = false;
     let close: (() => void) | undefined;
-    const call = new ServerCall(next, {
+    const call: ServerCall = new ServerCall(next, {
       method,
       serve,
       peer: connection?.peer ?? { address: '', port: 0 },
@@ -183,6 +183,7 @@ export class RpcServer {
       },
       describe: (error, context) =>
         describeError(error, context, { logger, ...(translateError ? { translate: translateError } : {}) }),
+      hasMore: () => messages.hasMore,
       abandon: () => connection?.socket.destroy(),
       released: (ended) => {
         released = true;
@@ -191,7 +192,7 @@ export class RpcServer {
         if (this.#draining.signal.aborted) this.#onChange();
       },
     });
-    boundMessages(next, call, maxReceiveBytes);
+    const messages = boundMessages(next, call, maxReceiveBytes);
     if (connection) {
       connection.calls.add(call);
       this.#callCount += 1;

@@ -27,6 +27,8 @@ export interface CallPlan {
   /** Serves the call: reads, computes, sends. The call's status is OK once it has resolved. */
   readonly serve: (call: ServerCall) => Promise<void>;
   readonly describe: (error: unknown, context: Context) => StatusError;
+  /** The next message came together with the last one: it is read in a turn of its own, for thousands may have. */
+  readonly hasMore: () => boolean;
   /** Ends the connection of a caller who does not end what was answered. */
   readonly abandon: () => void;
   /** The call holds nothing any more. */
@@ -96,7 +98,8 @@ export class ServerCall extends ServerInterceptingCall {
     const reader = Promise.withResolvers<Buffer | undefined>();
     // What has arrived already is delivered before startRead returns.
     this.#reader = reader;
-    super.startRead();
+    if (this.#plan.hasMore()) setImmediate(() => void (this.#reader === reader && super.startRead()));
+    else super.startRead();
     return reader.promise;
   }
 

@@ -21,9 +21,12 @@ let service: TestService;
 let seen: string[];
 /** How many of them a call reads. */
 let reads = Infinity;
+/** Called with each. */
+let read: () => void = () => undefined;
 beforeEach(async () => {
   seen = [];
   reads = Infinity;
+  read = () => undefined;
   service = await startTestService(
     echoServices({
       // oxlint-disable-next-line require-yield -- it answers nothing
@@ -31,6 +34,7 @@ beforeEach(async () => {
         let left = reads;
         for await (const { part } of requests) {
           seen.push(part.case === 'wish' ? part.value.reason : '');
+          read();
           left -= 1;
           if (left === 0) await new Promise((resolve) => signal.addEventListener('abort', resolve));
         }
@@ -72,6 +76,24 @@ test.each([1, 2, 3])(
     expect(seen).toEqual(sent);
   },
 );
+
+test('messages that came together are read in turns, between which others go on', async () => {
+  let turn = 0;
+  let going = true;
+  const tick = (): void => {
+    turn += 1;
+    if (going) setImmediate(tick);
+  };
+  const perTurn = new Map<number, number>();
+  read = () => void perTurn.set(turn, (perTurn.get(turn) ?? 0) + 1);
+  using caller = await RawFrames.open(service.listener.address().port);
+  await caller.call(1, ATTEST);
+  tick();
+  await caller.data(1, Buffer.alloc(5_000));
+  await until(() => seen.length === 1_000, 'every message read');
+  going = false;
+  expect(Math.max(...perTurn.values())).toBeLessThanOrEqual(2);
+});
 
 test('messages of no bytes that nobody asks for cost what they have sent', async () => {
   reads = 1;
