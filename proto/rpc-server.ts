@@ -34,8 +34,6 @@ export interface RpcServerOptions {
   readonly maxReceiveBytesOf?: ReadonlyMap<string, number>;
   /** Largest message that is sent; default 4 MiB, which is what clients take by default. */
   readonly maxSendBytes?: number;
-  /** What the open calls of methods for everybody may hold; default: 64 MiB for an address, 512 MiB for all. */
-  readonly openRequests?: OpenRequests;
   /** How long an answer may wait for a stranger before his call is abandoned; default 30 s. */
   readonly strangersTakeMillis?: number;
   /** Calls, streams included, that one connection may have open; default 100. */
@@ -50,6 +48,8 @@ export interface RpcServerOptions {
 const MEBIBYTE = 1024 * 1024;
 /** What anybody may send, and hold by a stream that lasts, unless a method needs more: a name, such as of a service or symbol. */
 const STRANGERS_BYTES = 4 * 1024;
+/** What the open calls of health and reflection may hold of an address and in all: some 240 and 1,900 of them. */
+const STANDARD_REQUESTS = { ofAddress: 16 * MEBIBYTE, ofAll: 128 * MEBIBYTE } as const;
 /** Fields of one message: what hosts and strangers send has some 1,300 at the most, the largest policy some 22,000. */
 const MAX_FIELDS = { hosts: 4 * 1024, identities: 32 * 1024 } as const;
 /** Calls of a connection beyond its limit that are told so; further ones are not taken by HTTP/2. */
@@ -73,7 +73,9 @@ export class RpcServer {
   readonly #injector: ConnectionInjector;
   readonly #options: RpcServerOptions;
   readonly #plans: ReadonlyMap<string, Plan>;
-  readonly #strangers: OpenRequests;
+  readonly #strangers = new OpenRequests();
+  /** Of the standard services, whose streams may last: they leave room for the calls of the others. */
+  readonly #standard = new OpenRequests(STANDARD_REQUESTS);
   readonly #connections = new Map<string, Connection>();
   readonly #draining = new AbortController();
   readonly #maxCalls: number;
@@ -84,7 +86,6 @@ export class RpcServer {
   constructor(options: RpcServerOptions) {
     this.#options = options;
     this.#maxCalls = options.maxCallsPerConnection ?? 100;
-    this.#strangers = options.openRequests ?? new OpenRequests();
     const plans = new Map<string, Plan>();
     let maxReceiveBytes = 0;
     for (const method of options.services.flatMap(({ methods }) => methods)) {
@@ -176,7 +177,8 @@ export class RpcServer {
         if (connection.calls.size > this.#maxCalls) throw tooManyCalls(this.#maxCalls);
         if (isCompressed(next)) throw compressed();
         if (method.roles.includes('anonymous') && !released) {
-          close = this.#strangers.open(addressBlock(connection.peer.address), maxReceiveBytes);
+          const requests = STANDARD_METHOD_ROLES.has(path) ? this.#standard : this.#strangers;
+          close = requests.open(addressBlock(connection.peer.address), maxReceiveBytes);
           if (close === undefined) throw tooManyRequests();
         }
         return this.#options.authorize(context);
