@@ -145,7 +145,7 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
   health.set('', 'serving');
   const clock = watchClock(store, ({ isBehind, milliseconds }) => {
     for (const name of CLOCKED) health.set(name, isBehind ? 'not_serving' : 'serving');
-    if (isBehind) log.error({ milliseconds }, 'the wall clock is behind the clock of the store: nothing is selected');
+    if (isBehind) log.warn({ milliseconds }, 'the wall clock is behind the clock of the store: nothing is selected');
     else log.info({}, 'the wall clock has caught up with the clock of the store');
   });
   const upkeep = setInterval(
@@ -223,6 +223,7 @@ function servicesOptions(
       version,
       maxLifetime: config.maxTokenTtl * 1000,
       now: () => store.now(),
+      clockBehind: () => store.clockBehind(),
       random,
     }),
     placements,
