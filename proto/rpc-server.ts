@@ -66,6 +66,8 @@ interface Connection {
   readonly peer: Peer;
   readonly socket: Duplex;
   readonly calls: Set<ServerCall>;
+  /** Calls that were answered and that its caller did not end: where it becomes a habit, the connection is ended. */
+  abandoned: number;
 }
 
 /** Serves services on sockets that are handed to it; a socket comes with the peer that its handshake proved. */
@@ -121,7 +123,7 @@ export class RpcServer {
   /** Takes over a connected socket whose handshake is done. `peer` must hold the socket's own remote address and port. */
   accept(socket: Duplex, peer: Peer): void {
     const key = `${peer.address}:${peer.port}`;
-    const connection: Connection = { peer, socket, calls: new Set() };
+    const connection: Connection = { peer, socket, calls: new Set(), abandoned: 0 };
     this.#connections.set(key, connection);
     socket.once('close', () => {
       // The same address and port may be another connection by now.
@@ -186,7 +188,9 @@ export class RpcServer {
       describe: (error, context) =>
         describeError(error, context, { logger, ...(translateError ? { translate: translateError } : {}) }),
       hasMore: () => messages.hasMore,
-      abandon: () => connection?.socket.destroy(),
+      abandoned: () => {
+        if (connection && (connection.abandoned += 1) >= this.#maxCalls) connection.socket.destroy();
+      },
       released: (ended) => {
         released = true;
         close?.();

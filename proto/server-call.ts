@@ -29,8 +29,8 @@ export interface CallPlan {
   readonly describe: (error: unknown, context: Context) => StatusError;
   /** The next message came together with the last one: it is read in a turn of its own, for thousands may have. */
   readonly hasMore: () => boolean;
-  /** Ends the connection of a caller who does not end what was answered. */
-  readonly abandon: () => void;
+  /** The call was answered, and its caller did not end it. */
+  readonly abandoned: () => void;
   /** The call holds nothing any more. */
   readonly released: (call: ServerCall) => void;
 }
@@ -215,7 +215,10 @@ export class ServerCall extends ServerInterceptingCall {
 
   /** The caller has his answer: a stream whose other side he leaves open stays, and costs memory. */
   #awaitEnd(): void {
-    const timer = setTimeout(() => this.#plan.abandon(), END_MILLIS);
+    const timer = setTimeout(() => {
+      this.#stream.close(CANCEL);
+      this.#plan.abandoned();
+    }, END_MILLIS);
     this.#stream.once('close', () => clearTimeout(timer));
   }
 

@@ -121,13 +121,22 @@ describe('a hostile caller', () => {
     }
   });
 
-  test('with calls that were answered, and that it never ends, loses its connection', async () => {
-    using caller = await RawFrames.open(service.listener.address().port);
-    await caller.call(1, UNARY);
-    await caller.data(1, Buffer.from([0, 255, 255, 255, 255]));
-    await expect.poll(() => caller.received.get(FRAME.headers)).toBe(1);
-    expect(caller.closed).toBe(false);
-    await expect.poll(() => caller.closed, { timeout: 10_000 }).toBe(true);
+  test('with calls that were answered, and that it never ends, loses them, and where there are many its connection', async () => {
+    const { port } = service.listener.address();
+    using one = await RawFrames.open(port);
+    using many = await RawFrames.open(port);
+    const answered = async (caller: RawFrames, calls: number): Promise<void> => {
+      for (let index = 0; index < calls; index += 1) {
+        await caller.call(1 + 2 * index, UNARY);
+        await caller.data(1 + 2 * index, Buffer.from([0, 255, 255, 255, 255]));
+      }
+      await expect.poll(() => caller.received.get(FRAME.headers)).toBe(calls);
+    };
+    await Promise.all([answered(one, 1), answered(many, 100)]);
+    expect([one.closed, many.closed]).toEqual([false, false]);
+    await expect.poll(() => many.closed, { timeout: 10_000 }).toBe(true);
+    await expect.poll(() => one.received.get(FRAME.reset), { timeout: 10_000 }).toBe(1);
+    expect(one.closed).toBe(false);
     await until(() => service.server.callCount === 0, 'every call released');
   });
 
