@@ -1,47 +1,81 @@
 import type { ServerInterceptingCall } from '@grpc/grpc-js';
 import { messageTooLarge } from './bridge.ts';
+import { streamOf } from './call-stream.ts';
+import type { CallStream } from './call-stream.ts';
 import type { ServerCall } from './server-call.ts';
 
 type NextCall = NonNullable<ConstructorParameters<typeof ServerInterceptingCall>[0]>;
 
-/**
- * grpc-js holds an unfinished message up to the largest one of any method, and has no option against it. So the length that a
- * message announces is held to the limit of its own method here, before its bytes are kept.
- */
-export function boundMessages(next: NextCall, call: ServerCall, limit: number): void {
-  const decoder: unknown = Reflect.get(next, 'decoder');
-  if (!isDecoder(decoder)) throw new TypeError('grpc-js reads otherwise');
-  Reflect.set(decoder, 'maxReadMessageLength', limit);
-  Reflect.set(next, 'decoder', new BoundedDecoder(decoder, call, limit));
-}
+/** Of a message in its frame: whether it is compressed (1 byte), and its length (4 bytes, big-endian). */
+const HEAD_BYTES = 5;
 
-interface Decoder {
-  /** The messages that are whole with this data. Throws where one announces too much. */
-  write(data: Buffer): Buffer[];
+/**
+ * grpc-js holds an unfinished message up to the largest one of any method, each piece of it as an object of its own, and makes all
+ * messages of what has arrived before one is asked for: pieces of a byte, or messages of none, cost a hundred times what was sent. It
+ * has no option against either, so its reader is replaced: a call holds one message, and what arrived behind it as it came.
+ */
+export function boundMessages(next: NextCall, call: ServerCall, limit: number): Pick<MessageReader, 'hasMore'> {
+  if (!isReader(Reflect.get(next, 'decoder'))) throw new TypeError('grpc-js reads otherwise');
+  const reader = new MessageReader(streamOf(next), call, limit);
+  Reflect.set(next, 'decoder', reader);
+  return reader;
 }
 
 /** One object for each call: an idle stream keeps it. */
-class BoundedDecoder implements Decoder {
-  readonly #decoder: Decoder;
+class MessageReader {
+  readonly #stream: CallStream;
   readonly #call: ServerCall;
   readonly #limit: number;
+  /** The head alone until it is whole, then head and message. */
+  #frame: Buffer | null = null;
+  #filled = 0;
+  #hasMore = false;
 
-  constructor(decoder: Decoder, call: ServerCall, limit: number) {
-    this.#decoder = decoder;
+  constructor(stream: CallStream, call: ServerCall, limit: number) {
+    this.#stream = stream;
     this.#call = call;
     this.#limit = limit;
   }
 
+  /** Something came behind the last message, together with it. */
+  get hasMore(): boolean {
+    return this.#hasMore;
+  }
+
+  /** The first message that is whole with this data. What stands behind it goes back into the stream, to come again when it is read. */
   write(data: Buffer): Buffer[] {
-    try {
-      return this.#decoder.write(data);
-    } catch {
-      this.#call.fail(messageTooLarge(this.#limit));
-      return [];
+    this.#hasMore = false;
+    for (let read = 0; ;) {
+      const frame = (this.#frame ??= Buffer.allocUnsafe(HEAD_BYTES));
+      const copied = data.copy(frame, this.#filled, read);
+      read += copied;
+      this.#filled += copied;
+      if (this.#filled < frame.length) return [];
+      const length = frame.readUInt32BE(1);
+      if (length > this.#limit) {
+        this.#call.fail(messageTooLarge(this.#limit));
+        return [];
+      }
+      if (frame.length === HEAD_BYTES + length) {
+        this.#frame = null;
+        this.#filled = 0;
+        this.#putBack(data.subarray(read));
+        return [frame];
+      }
+      this.#frame = Buffer.allocUnsafe(HEAD_BYTES + length);
+      frame.copy(this.#frame);
     }
+  }
+
+  #putBack(rest: Buffer): void {
+    if (rest.length === 0) return;
+    this.#hasMore = true;
+    // A stream that flows would hand it out at once.
+    this.#stream.pause();
+    this.#stream.unshift(rest);
   }
 }
 
-function isDecoder(candidate: unknown): candidate is Decoder {
+function isReader(candidate: unknown): boolean {
   return candidate instanceof Object && typeof Reflect.get(candidate, 'write') === 'function';
 }

@@ -1,5 +1,6 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { DescMessage, Message } from '@bufbuild/protobuf';
+import { hasMoreFieldsThan } from './count-fields.ts';
 import { EncodedMessage } from './encoded-message.ts';
 import { StatusError } from './status.ts';
 import type { AnyHandler, BoundMethod, Context } from './service.ts';
@@ -7,6 +8,8 @@ import type { ServerCall } from './server-call.ts';
 
 export interface MessageLimits {
   readonly maxReceiveBytes: number;
+  /** Fields of a message that is received, those of the messages in it included. */
+  readonly maxFields: number;
   readonly maxSendBytes: number;
   /** How long the request of a method, or the first one of a stream that leads to one answer, may take to arrive. */
   readonly requestTimeoutMillis: number;
@@ -63,7 +66,7 @@ async function readOne(call: ServerCall, schema: DescMessage, limits: MessageLim
   try {
     const bytes = await call.receive();
     if (bytes === undefined) throw malformed('request is missing');
-    const request = decode(schema, bytes, limits.maxReceiveBytes);
+    const request = decode(schema, bytes, limits);
     if ((await call.receive()) !== undefined) throw malformed('more than one request');
     return request;
   } finally {
@@ -110,7 +113,7 @@ function readMessages(call: ServerCall, schema: DescMessage, limits: MessageLimi
     const bytes = await call.receive();
     if (bytes === undefined) return { done: true, value: undefined };
     try {
-      return { done: false, value: decode(schema, bytes, limits.maxReceiveBytes) };
+      return { done: false, value: decode(schema, bytes, limits) };
     } catch (error) {
       if (error instanceof StatusError) call.fail(error);
       throw error;
@@ -133,8 +136,9 @@ function readMessages(call: ServerCall, schema: DescMessage, limits: MessageLimi
   return messages;
 }
 
-function decode(schema: DescMessage, bytes: Buffer, limit: number): Message {
-  if (bytes.length > limit) throw messageTooLarge(limit);
+function decode(schema: DescMessage, bytes: Buffer, { maxReceiveBytes, maxFields }: MessageLimits): Message {
+  if (bytes.length > maxReceiveBytes) throw messageTooLarge(maxReceiveBytes);
+  if (hasMoreFieldsThan(maxFields, schema, bytes)) throw tooManyFields(maxFields);
   try {
     // Fields that nobody reads would be kept as objects, a hundred times their size in a message that is made of them.
     return fromBinary(schema, bytes, { readUnknownFields: false });
@@ -148,6 +152,15 @@ export function messageTooLarge(limit: number): StatusError {
     code: 'RESOURCE_EXHAUSTED',
     reason: 'MESSAGE_TOO_LARGE',
     message: `message is too large: at most ${limit} bytes are taken`,
+    metadata: { limit: String(limit) },
+  });
+}
+
+function tooManyFields(limit: number): StatusError {
+  return new StatusError({
+    code: 'RESOURCE_EXHAUSTED',
+    reason: 'TOO_MANY_FIELDS',
+    message: `message has too many fields: at most ${limit} are read`,
     metadata: { limit: String(limit) },
   });
 }

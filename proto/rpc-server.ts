@@ -5,6 +5,7 @@ import { addressBlock } from './address-block.ts';
 import { boundMessages } from './bound-messages.ts';
 import { describeError, makeServe } from './bridge.ts';
 import type { RpcLogger } from './bridge.ts';
+import { liftDeadline } from './lift-deadline.ts';
 import { OpenRequests } from './open-requests.ts';
 import { ServerCall } from './server-call.ts';
 import type { CallPlan } from './server-call.ts';
@@ -33,8 +34,8 @@ export interface RpcServerOptions {
   readonly maxReceiveBytesOf?: ReadonlyMap<string, number>;
   /** Largest message that is sent; default 4 MiB, which is what clients take by default. */
   readonly maxSendBytes?: number;
-  /** What the open calls of methods for everybody may hold; default: 64 MiB for an address, 512 MiB for all. */
-  readonly openRequests?: OpenRequests;
+  /** How long an answer may wait for a stranger before his call is abandoned; default 30 s. */
+  readonly strangersTakeMillis?: number;
   /** Calls, streams included, that one connection may have open; default 100. */
   readonly maxCallsPerConnection?: number;
   readonly requestTimeoutMillis?: number;
@@ -47,6 +48,15 @@ export interface RpcServerOptions {
 const MEBIBYTE = 1024 * 1024;
 /** What anybody may send, and hold by a stream that lasts, unless a method needs more: a name, such as of a service or symbol. */
 const STRANGERS_BYTES = 4 * 1024;
+/** What the open calls of health and reflection may hold of an address and in all: some 240 and 1,900 of them. */
+const STANDARD_REQUESTS = { ofAddress: 16 * MEBIBYTE, ofAll: 128 * MEBIBYTE } as const;
+/** Fields of one message: what hosts and strangers send has some 1,300 at the most, the largest policy some 22,000. */
+const MAX_FIELDS = { hosts: 4 * 1024, identities: 32 * 1024 } as const;
+/** Calls of a connection beyond its limit that are told so; further ones are not taken by HTTP/2. */
+const REFUSED_CALLS = 10;
+/** What may wait for a caller of a stream. A stranger's next answer is made when he has taken the one before. */
+const WRITE_AHEAD_BYTES = 256 * 1024;
+const STRANGERS_TAKE_MILLIS = 30_000;
 
 interface Plan extends Pick<CallPlan, 'method' | 'serve'> {
   readonly maxReceiveBytes: number;
@@ -56,6 +66,8 @@ interface Connection {
   readonly peer: Peer;
   readonly socket: Duplex;
   readonly calls: Set<ServerCall>;
+  /** Calls that were answered and that its caller did not end: where it becomes a habit, the connection is ended. */
+  abandoned: number;
 }
 
 /** Serves services on sockets that are handed to it; a socket comes with the peer that its handshake proved. */
@@ -63,7 +75,9 @@ export class RpcServer {
   readonly #injector: ConnectionInjector;
   readonly #options: RpcServerOptions;
   readonly #plans: ReadonlyMap<string, Plan>;
-  readonly #strangers: OpenRequests;
+  readonly #strangers = new OpenRequests();
+  /** Of the standard services, whose streams may last: they leave room for the calls of the others. */
+  readonly #standard = new OpenRequests(STANDARD_REQUESTS);
   readonly #connections = new Map<string, Connection>();
   readonly #draining = new AbortController();
   readonly #maxCalls: number;
@@ -74,7 +88,6 @@ export class RpcServer {
   constructor(options: RpcServerOptions) {
     this.#options = options;
     this.#maxCalls = options.maxCallsPerConnection ?? 100;
-    this.#strangers = options.openRequests ?? new OpenRequests();
     const plans = new Map<string, Plan>();
     let maxReceiveBytes = 0;
     for (const method of options.services.flatMap(({ methods }) => methods)) {
@@ -83,6 +96,7 @@ export class RpcServer {
       const limit = receiveLimit(access, method.path, options);
       const serve = makeServe(method, {
         maxReceiveBytes: limit,
+        maxFields: MAX_FIELDS[isForHosts(access) ? 'hosts' : 'identities'],
         maxSendBytes: options.maxSendBytes ?? 4 * MEBIBYTE,
         requestTimeoutMillis: options.requestTimeoutMillis ?? 30_000,
       });
@@ -97,7 +111,7 @@ export class RpcServer {
       interceptors: [(definition, next) => this.#intercept(definition.path, next)],
       'grpc.max_receive_message_length': maxReceiveBytes,
       // The count below refuses with a reason; this one holds against a caller that ignores refusals.
-      'grpc.max_concurrent_streams': 2 * this.#maxCalls,
+      'grpc.max_concurrent_streams': this.#maxCalls + REFUSED_CALLS,
       'grpc.keepalive_time_ms': options.keepaliveMillis ?? 30_000,
       'grpc.max_connection_idle_ms': options.idleMillis ?? 300_000,
       'grpc.enable_channelz': 0,
@@ -109,7 +123,7 @@ export class RpcServer {
   /** Takes over a connected socket whose handshake is done. `peer` must hold the socket's own remote address and port. */
   accept(socket: Duplex, peer: Peer): void {
     const key = `${peer.address}:${peer.port}`;
-    const connection: Connection = { peer, socket, calls: new Set() };
+    const connection: Connection = { peer, socket, calls: new Set(), abandoned: 0 };
     this.#connections.set(key, connection);
     socket.once('close', () => {
       // The same address and port may be another connection by now.
@@ -147,15 +161,17 @@ export class RpcServer {
     const connection = this.#connections.get(next.getPeer());
     const { logger, translateError } = this.#options;
     const { method, serve, maxReceiveBytes } = plan;
+    liftDeadline(next, this.#options.now());
     let released = false;
     let close: (() => void) | undefined;
-    const call = new ServerCall(next, {
+    const call: ServerCall = new ServerCall(next, {
       method,
       serve,
       peer: connection?.peer ?? { address: '', port: 0 },
       requestId: this.#options.newRequestId(),
       draining: this.#draining.signal,
       now: this.#options.now,
+      ...this.#patience(method),
       admit: (context) => {
         if (!connection)
           throw new StatusError({ code: 'UNAVAILABLE', reason: 'CONNECTION_LOST', message: 'connection lost' });
@@ -163,13 +179,18 @@ export class RpcServer {
         if (connection.calls.size > this.#maxCalls) throw tooManyCalls(this.#maxCalls);
         if (isCompressed(next)) throw compressed();
         if (method.roles.includes('anonymous') && !released) {
-          close = this.#strangers.open(addressBlock(connection.peer.address), maxReceiveBytes);
+          const requests = STANDARD_METHOD_ROLES.has(path) ? this.#standard : this.#strangers;
+          close = requests.open(addressBlock(connection.peer.address), maxReceiveBytes);
           if (close === undefined) throw tooManyRequests();
         }
         return this.#options.authorize(context);
       },
       describe: (error, context) =>
         describeError(error, context, { logger, ...(translateError ? { translate: translateError } : {}) }),
+      hasMore: () => messages.hasMore,
+      abandoned: () => {
+        if (connection && (connection.abandoned += 1) >= this.#maxCalls) connection.socket.destroy();
+      },
       released: (ended) => {
         released = true;
         close?.();
@@ -177,12 +198,17 @@ export class RpcServer {
         if (this.#draining.signal.aborted) this.#onChange();
       },
     });
-    boundMessages(next, call, maxReceiveBytes);
+    const messages = boundMessages(next, call, maxReceiveBytes);
     if (connection) {
       connection.calls.add(call);
       this.#callCount += 1;
     }
     return call;
+  }
+
+  #patience({ roles }: MethodAccess): Pick<CallPlan, 'writeAheadBytes' | 'takeMillis'> {
+    if (!roles.includes('anonymous')) return { writeAheadBytes: WRITE_AHEAD_BYTES, takeMillis: Infinity };
+    return { writeAheadBytes: 0, takeMillis: this.#options.strangersTakeMillis ?? STRANGERS_TAKE_MILLIS };
   }
 
   async #until(condition: () => boolean, millis: number): Promise<void> {
@@ -213,6 +239,11 @@ function tooManyCalls(limit: number): StatusError {
 function tooManyRequests(): StatusError {
   const message = 'too many requests are open, from your address or in all';
   return new StatusError({ code: 'RESOURCE_EXHAUSTED', reason: 'TOO_MANY_CALLS', message, retryAfterMillis: 1000 });
+}
+
+/** Whether hosts or strangers may call it. */
+function isForHosts({ roles }: MethodAccess): boolean {
+  return roles.includes('anonymous') || roles.includes('agent');
 }
 
 /** What a method takes where its own limit is not named: a new one that strangers may call begins small. */

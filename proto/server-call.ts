@@ -1,11 +1,16 @@
 import { ServerInterceptingCall, status } from '@grpc/grpc-js';
+import { CANCEL, streamOf } from './call-stream.ts';
+import type { CallStream } from './call-stream.ts';
 import type { Context, MethodAccess, Peer } from './service.ts';
 import { encodeStatus, StatusError } from './status.ts';
 
 type NextCall = NonNullable<ConstructorParameters<typeof ServerInterceptingCall>[0]>;
 
-/** A stream takes further messages from its handler while no more than so many bytes wait for the caller. */
-const WRITE_AHEAD_BYTES = 256 * 1024;
+/** What a message that waits for its caller costs beside its bytes. */
+const WAITING_BYTES = 512;
+
+/** How long a caller may take to end his side of a call that was answered before: every library does it at once. */
+const END_MILLIS = 5_000;
 
 export interface CallPlan {
   readonly peer: Peer;
@@ -13,11 +18,19 @@ export interface CallPlan {
   readonly requestId: string;
   readonly draining: AbortSignal;
   readonly now: () => number;
+  /** A stream takes further messages from its handler while no more than so many bytes wait for the caller; 0: one after another. */
+  readonly writeAheadBytes: number;
+  /** How long an answer may wait for its caller before the call is abandoned, milliseconds; Infinity: as long as the connection. */
+  readonly takeMillis: number;
   /** Admits the call; nothing of the request is read before it has resolved. */
   readonly admit: (context: Context) => Promise<void> | void;
   /** Serves the call: reads, computes, sends. The call's status is OK once it has resolved. */
   readonly serve: (call: ServerCall) => Promise<void>;
   readonly describe: (error: unknown, context: Context) => StatusError;
+  /** The next message came together with the last one: it is read in a turn of its own, for thousands may have. */
+  readonly hasMore: () => boolean;
+  /** The call was answered, and its caller did not end it. */
+  readonly abandoned: () => void;
   /** The call holds nothing any more. */
   readonly released: (call: ServerCall) => void;
 }
@@ -30,8 +43,11 @@ export interface CallPlan {
 export class ServerCall extends ServerInterceptingCall {
   readonly context: Context;
   readonly #plan: CallPlan;
+  readonly #stream: CallStream;
   readonly #abort = new AbortController();
   readonly #deadlineTimer: NodeJS.Timeout | undefined;
+  /** Runs while something waits for the caller. */
+  #takeTimer: NodeJS.Timeout | undefined;
   #opened = false;
   /** The status is decided. */
   #ended = false;
@@ -45,6 +61,7 @@ export class ServerCall extends ServerInterceptingCall {
   constructor(next: NextCall, plan: CallPlan) {
     super(next);
     this.#plan = plan;
+    this.#stream = streamOf(next);
     const deadline = Number(next.getDeadline());
     this.context = Object.freeze({
       signal: this.#abort.signal,
@@ -81,19 +98,23 @@ export class ServerCall extends ServerInterceptingCall {
     const reader = Promise.withResolvers<Buffer | undefined>();
     // What has arrived already is delivered before startRead returns.
     this.#reader = reader;
-    super.startRead();
+    if (this.#plan.hasMore()) setImmediate(() => void (this.#reader === reader && super.startRead()));
+    else super.startRead();
     return reader.promise;
   }
 
   /** Sends a message and waits until the caller has taken enough of what was sent. Throws what ended the call. */
   async send(message: Buffer): Promise<void> {
     this.#throwIfEnded();
-    this.#pendingBytes += message.length;
+    const bytes = message.length + WAITING_BYTES;
+    this.#pendingBytes += bytes;
+    this.#awaitTaking();
     super.sendMessage(message, () => {
-      this.#pendingBytes -= message.length;
+      this.#pendingBytes -= bytes;
+      if (this.#pendingBytes === 0 && !this.#ended) clearTimeout(this.#takeTimer);
       this.#wakeWriter();
     });
-    while (this.#pendingBytes > WRITE_AHEAD_BYTES) {
+    while (this.#pendingBytes > this.#plan.writeAheadBytes) {
       this.#writer ??= Promise.withResolvers();
       await this.#writer.promise;
       this.#throwIfEnded();
@@ -164,6 +185,7 @@ export class ServerCall extends ServerInterceptingCall {
     if (this.#ended) return;
     this.#ended = true;
     clearTimeout(this.#deadlineTimer);
+    if (!this.#released) this.#awaitTaking();
     const reader = this.#reader;
     this.#reader = undefined;
     if (error) {
@@ -178,9 +200,26 @@ export class ServerCall extends ServerInterceptingCall {
   #release(): void {
     if (this.#released) return;
     this.#released = true;
+    clearTimeout(this.#takeTimer);
+    if (!this.#halfClosed && !this.#stream.destroyed) this.#awaitEnd();
     this.#plan.released(this);
     for (const listener of this.#onReleased ?? []) listener();
     this.#onReleased = undefined;
+  }
+
+  #awaitTaking(): void {
+    const { takeMillis } = this.#plan;
+    clearTimeout(this.#takeTimer);
+    if (takeMillis !== Infinity) this.#takeTimer = setTimeout(() => this.#stream.close(CANCEL), takeMillis);
+  }
+
+  /** The caller has his answer: a stream whose other side he leaves open stays, and costs memory. */
+  #awaitEnd(): void {
+    const timer = setTimeout(() => {
+      this.#stream.close(CANCEL);
+      this.#plan.abandoned();
+    }, END_MILLIS);
+    this.#stream.once('close', () => clearTimeout(timer));
   }
 
   #whenReleased(listener: () => void): void {

@@ -34,6 +34,7 @@ import type { Store } from './store/store.ts';
 import { BootCache } from './verifier/boot-cache.ts';
 import { BootReplayer } from './verifier/boot-replayer.ts';
 import { LOG_POTS, LogBudget } from './verifier/log-budget.ts';
+import { watchClock } from './watch-clock.ts';
 import { webDocuments } from './web/documents.ts';
 import { WebServer } from './web/web-server.ts';
 
@@ -42,6 +43,8 @@ const POLL_INTERVAL = 500;
 /** How long open calls may take to end when the service stops, milliseconds. */
 const DRAIN_GRACE = 5_000;
 const UPKEEP_INTERVAL = 3_600_000;
+/** What is not ready while the wall clock is far behind the store's. */
+const CLOCKED = ['', 'assay.v1.PlacementService'];
 
 /** Where the service reports to; pino's loggers fit. */
 export interface ServiceLog {
@@ -146,6 +149,11 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
   reappraiser.start();
   for (const { descriptor } of services) health.set(descriptor.typeName, 'serving');
   health.set('', 'serving');
+  const clock = watchClock(store, ({ isBehind, milliseconds }) => {
+    for (const name of CLOCKED) health.set(name, isBehind ? 'not_serving' : 'serving');
+    if (isBehind) log.warn({ milliseconds }, 'the wall clock is behind the clock of the store: nothing is selected');
+    else log.info({}, 'the wall clock has caught up with the clock of the store');
+  });
   const upkeep = setInterval(
     () => void keepUp(options, { keyOptions, keys, listeners: [listener, ...(web === null ? [] : [web])] }),
     UPKEEP_INTERVAL,
@@ -156,6 +164,7 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
     fingerprint: authority.fingerprint,
     stop: async () => {
       clearInterval(upkeep);
+      clock[Symbol.dispose]();
       for (const { descriptor } of services) health.set(descriptor.typeName, 'not_serving');
       health.set('', 'not_serving');
       await Promise.all([listener.drain(DRAIN_GRACE), web?.close(DRAIN_GRACE), reappraiser.close()]);
@@ -220,6 +229,7 @@ function servicesOptions(
       version,
       maxLifetime: config.maxTokenTtl * 1000,
       now: () => store.now(),
+      clockBehind: () => store.clockBehind(),
       random,
     }),
     bootReporter: new BootReporter(),

@@ -3,6 +3,7 @@ import type { KeyObject } from 'node:crypto';
 import { isIP } from 'node:net';
 
 import {
+  CaError,
   createAuthority,
   exportAuthority,
   importAuthority,
@@ -66,11 +67,24 @@ async function loadAuthority(options: KeyOptions): Promise<CertificateAuthority>
     const made = await exportAuthority(await createAuthority(issuing(options), { deployment }));
     return { certificate: made.certificate, secret: made.privateKey };
   });
-  return importAuthority({
-    deployment,
-    certificate: Buffer.from(record.certificate, 'hex'),
-    privateKey: unseal(options, record),
-  });
+  const certificate = Buffer.from(record.certificate, 'hex');
+  const authority = await importAuthority({ deployment, certificate, privateKey: unseal(options, record) });
+  checkLife(new X509Certificate(certificate), options.store.now());
+  return authority;
+}
+
+/** Nobody takes what stands under a CA that is not valid, and none that is made later is the pinned one. */
+function checkLife({ validFromDate, validToDate }: X509Certificate, now: number): void {
+  const mend = 'a new data directory makes a new one, which every host must pin';
+  if (now < validFromDate.getTime()) {
+    const from = validFromDate.toISOString();
+    throw new CaError(
+      'bad_authority',
+      `the CA was made by a clock that ran ahead and is not valid before ${from}: ${mend}`,
+    );
+  }
+  if (now > validToDate.getTime())
+    throw new CaError('bad_authority', `the CA has expired on ${validToDate.toISOString()}: ${mend}`);
 }
 
 interface LeafKind {
@@ -114,10 +128,12 @@ function issuing({ store, random }: KeyOptions): { readonly now: Date; readonly 
   return { now: new Date(store.now()), random };
 }
 
+/** One from the future was made by a clock that ran ahead, and nobody takes it until then. */
 function isFresh(certificate: X509Certificate, { store }: KeyOptions): boolean {
   const start = certificate.validFromDate.getTime();
   const end = certificate.validToDate.getTime();
-  return store.now() < start + (end - start) / 2;
+  const now = store.now();
+  return start <= now && now < start + (end - start) / 2;
 }
 
 function names(certificate: X509Certificate, wanted: readonly string[]): boolean {

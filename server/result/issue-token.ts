@@ -10,6 +10,7 @@ import {
   TOKEN_ALGORITHM,
 } from '../../proto/token-profile.ts';
 import type { TokenKey, TokenKeys } from '../identity/token-keys.ts';
+import { MAX_CLOCK_BEHIND } from '../store/clock.ts';
 import { isExpired } from '../store/own-verdicts.ts';
 import type { ResultRecord } from '../store/records.ts';
 
@@ -19,7 +20,7 @@ const NEGATIVE_LIFETIME = 60_000;
 const MIN_REPORT_LIFETIME = 60_000;
 const JTI_BYTES = 16;
 
-export type TokenErrorCode = 'RESULT_LAPSED';
+export type TokenErrorCode = 'RESULT_LAPSED' | 'CLOCK_BEHIND';
 
 /** There is nothing to sign. */
 export class TokenError extends Error {
@@ -58,6 +59,8 @@ export interface TokenIssuerOptions {
   readonly maxLifetime: number;
   /** The store's clock, milliseconds. */
   readonly now: () => number;
+  /** How far the wall clock is behind it, milliseconds. */
+  readonly clockBehind: () => number;
   readonly random: (size: number) => Buffer;
 }
 
@@ -79,6 +82,7 @@ export class TokenIssuer {
   /** The same of several hosts, by one key; null in the place of a result whose validity has ended. */
   async issueResults(results: readonly ResultRecord[], demand: TokenDemand): Promise<readonly (SignedToken | null)[]> {
     if (results.length === 0) return [];
+    this.#needClock();
     const signer = await this.#options.keys.signer();
     return Promise.all(results.map((result) => this.#signResult(result, { signer, demand })));
   }
@@ -92,6 +96,7 @@ export class TokenIssuer {
     demand: TokenDemand,
   ): Promise<SignedToken> {
     const { keys, maxLifetime, now } = this.#options;
+    this.#needClock();
     const time = now();
     const claims = { sub: 'platform', assay_profile: REPORT_PROFILE, assay_report: report.body };
     const counted = Math.max(report.earliestValidUntil ?? Number.POSITIVE_INFINITY, time + MIN_REPORT_LIFETIME);
@@ -99,6 +104,15 @@ export class TokenIssuer {
     const token = await this.#sign(claims, signed, { signer: await keys.signer(), demand });
     if (token === null) throw lapsed();
     return token;
+  }
+
+  /** By the clocks of everybody else, what is signed in the future would hold until then and longer. */
+  #needClock(): void {
+    if (this.#options.clockBehind() > MAX_CLOCK_BEHIND)
+      throw new TokenError(
+        'CLOCK_BEHIND',
+        'the wall clock of the service is too far behind to sign until when anything holds',
+      );
   }
 
   async #signResult(result: ResultRecord, signing: Signing): Promise<SignedToken | null> {

@@ -16,13 +16,12 @@ import { bootReport } from './boot-report.ts';
 import type { BootReporter } from './boot-reporter.ts';
 import { filterFromProto, resultToProto } from './convert-result.ts';
 import { tokenDemandFromProto, tokenToProto } from './convert-token.ts';
+import { CutOff } from './cut-off.ts';
 import { encodeWatchEvent } from './encode-watch-event.ts';
 import { idOf, invalid } from './invalid.ts';
 import { fitPage, nextPageToken, pageOf } from './paging.ts';
 import { runtimeReport } from './runtime-report.ts';
 
-/** A watcher that takes nothing for this long while messages wait for it is cut off, milliseconds. */
-const SLOW_WATCHER = 30_000;
 const MAX_RESUME_TOKEN = 512;
 
 export interface ResultHandlersOptions {
@@ -99,7 +98,7 @@ export function resultHandlers({
       if (request.resumeToken.length > MAX_RESUME_TOKEN) throw invalid('resume_token', 'is too long');
       using _place = takePlace(watches, { access, context });
       const signal = AbortSignal.any([context.signal, context.draining]);
-      using cutOff = new CutOff(context);
+      using cutOff = new CutOff(context, tooSlow);
       const signing = { holder: access.actor(context).actor, masters: keys.current.tokenMasters };
       const { resumeToken } = request;
       for await (const event of watchResults({ store, feed, filter, signing, resumeToken, signal })) {
@@ -131,32 +130,6 @@ function takePlace(
 ): Disposable {
   const leave = watches.enter(access.actor(context).actor);
   return { [Symbol.dispose]: () => context.onReleased(leave) };
-}
-
-/** Ends a call whose caller does not take a message in time. */
-class CutOff implements Disposable {
-  readonly #timer: NodeJS.Timeout;
-  #waiting = false;
-
-  constructor(context: Context) {
-    this.#timer = setTimeout(() => {
-      if (this.#waiting) context.fail(tooSlow());
-    }, SLOW_WATCHER);
-  }
-
-  /** A message waits to be taken. */
-  begin(): void {
-    this.#waiting = true;
-    this.#timer.refresh();
-  }
-
-  end(): void {
-    this.#waiting = false;
-  }
-
-  [Symbol.dispose](): void {
-    clearTimeout(this.#timer);
-  }
 }
 
 function tooSlow(): StatusError {

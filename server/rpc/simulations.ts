@@ -8,12 +8,13 @@ import type {
 import type { Context } from '../../proto/service.ts';
 import { StatusError } from '../../proto/status.ts';
 import { simulate } from '../attestation/simulate.ts';
-import type { SimulationRequest, SimulationServices } from '../attestation/simulate.ts';
+import type { SimulationEvent, SimulationRequest, SimulationServices } from '../attestation/simulate.ts';
 import { differs } from '../attestation/simulation-tally.ts';
 import type { TrustPolicy } from '../policy/policy.ts';
 import type { Store } from '../store/store.ts';
 import type { Access } from './access.ts';
 import { simulatedToProto, simulationFromProto, simulationSummaryToProto } from './convert-simulation.ts';
+import { CutOff } from './cut-off.ts';
 
 /** Simulations of all callers at once. */
 const MAX_AT_ONCE = 4;
@@ -49,20 +50,12 @@ export class Simulations {
     using _checking = access.keepChecking(context);
     await this.#checkNames({ ...wanted, scope });
     const signal = AbortSignal.any([context.signal, context.draining]);
-    let listed = 0;
-    let unlisted = 0;
-    for await (const event of simulate({ ...services, store }, { ...wanted, scope, signal })) {
-      if (event.kind === 'summary') {
-        const summary = simulationSummaryToProto(event.summary, unlisted);
-        yield { event: { case: 'summary', value: summary } };
-      } else if (event.kind === 'progress') {
-        yield { event: { case: 'progress', value: { hostCount: BigInt(event.hosts) } } };
-      } else if (!differs(event)) {
-        continue;
-      } else if (listed < maxVerdicts) {
-        listed += 1;
-        yield { event: { case: 'verdict', value: simulatedToProto(event) } };
-      } else unlisted += 1;
+    // The turn of a caller who does not read is another's.
+    using cutOff = new CutOff(context, tooSlow);
+    for await (const event of tell(simulate({ ...services, store }, { ...wanted, scope, signal }), maxVerdicts)) {
+      cutOff.begin();
+      yield { event };
+      cutOff.end();
     }
     if (context.draining.aborted) {
       throw new StatusError({
@@ -103,6 +96,34 @@ export class Simulations {
     const missing = hosts.indexOf(null);
     if (missing >= 0) throw notFound(`hosts/${hostIds[missing]}`);
   }
+}
+
+type ResponseEvent = NonNullable<MessageInitShape<typeof SimulateTrustPolicyResponseSchema>['event']>;
+
+/** What the caller is told: verdicts that differ, so many, and the rest counted. */
+async function* tell(
+  events: AsyncIterable<SimulationEvent>,
+  maxVerdicts: number,
+): AsyncGenerator<ResponseEvent, void, undefined> {
+  let listed = 0;
+  let unlisted = 0;
+  for await (const event of events) {
+    if (event.kind === 'summary') yield { case: 'summary', value: simulationSummaryToProto(event.summary, unlisted) };
+    else if (event.kind === 'progress') yield { case: 'progress', value: { hostCount: BigInt(event.hosts) } };
+    else if (!differs(event)) continue;
+    else if (listed < maxVerdicts) {
+      listed += 1;
+      yield { case: 'verdict', value: simulatedToProto(event) };
+    } else unlisted += 1;
+  }
+}
+
+function tooSlow(): StatusError {
+  return new StatusError({
+    code: 'RESOURCE_EXHAUSTED',
+    reason: 'CALLER_TOO_SLOW',
+    message: 'the caller does not read what the simulation tells',
+  });
 }
 
 function notFound(name: string): StatusError {

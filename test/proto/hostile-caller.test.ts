@@ -1,16 +1,21 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { connect as connectHttp2 } from 'node:http2';
+import { setTimeout as delay } from 'node:timers/promises';
 import { connect } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { AttestationService } from '../../proto/gen/assay/v1/attestation_pb.ts';
+import { Health } from '../../proto/gen/health/v1/health_pb.ts';
+import { HealthRegistry } from '../../proto/health.ts';
 import { echoServices } from '../support/echo.ts';
+import { FRAME, makeFrame, RawFrames } from '../support/raw-frames.ts';
 import { startTestService, until } from '../support/rpc.ts';
 import type { TestService } from '../support/rpc.ts';
 
 const UNARY = '/assay.v1.AttestationService/CreateChallenge';
 const BIDI = '/assay.v1.AttestationService/Attest';
 const EMPTY = Buffer.alloc(5);
+const END_STREAM = 1;
 
 let service: TestService;
 
@@ -33,10 +38,18 @@ interface Attempt {
   readonly body?: Buffer;
   /** The stream is reset instead of ended. */
   readonly reset?: boolean;
+  /** Milliseconds until it is ended. */
+  readonly pause?: number;
 }
 
 /** Sends a request below gRPC and answers its gRPC status, or else what became of it. */
-async function send({ path, headers = {}, body = Buffer.alloc(0), reset = false }: Attempt): Promise<string> {
+async function send({
+  path,
+  headers = {},
+  body = Buffer.alloc(0),
+  reset = false,
+  pause = 0,
+}: Attempt): Promise<string> {
   const session = connectHttp2(`https://127.0.0.1:${service.listener.address().port}`, { rejectUnauthorized: false });
   const stream = session.request({
     ':method': 'POST',
@@ -56,6 +69,7 @@ async function send({ path, headers = {}, body = Buffer.alloc(0), reset = false 
     .on('error', () => undefined)
     .resume();
   stream.write(body);
+  await delay(pause);
   if (reset) setImmediate(() => stream.close(8));
   else stream.end();
   await once(stream, 'close');
@@ -69,6 +83,7 @@ describe('a hostile caller', () => {
     ['a path that is very long', { path: `/${'x'.repeat(20_000)}` }, '12'],
     ['a deadline that is none', { path: UNARY, headers: { 'grpc-timeout': 'zzz' } }, '13'],
     ['a deadline beyond all numbers', { path: UNARY, headers: { 'grpc-timeout': '99999999H' }, body: EMPTY }, '0'],
+    ['a deadline in a month', { path: BIDI, headers: { 'grpc-timeout': '720H' }, body: EMPTY, pause: 200 }, '0'],
     ['no gRPC', { path: UNARY, headers: { 'content-type': 'text/html' } }, 'HTTP 415'],
     ['binary metadata that is none', { path: UNARY, headers: { 'x-bin': '!!!' }, body: EMPTY }, '0'],
     [
@@ -104,6 +119,44 @@ describe('a hostile caller', () => {
       socket.end(noise(index));
       await once(socket, 'close');
     }
+  });
+
+  test('with calls that were answered, and that it never ends, loses them, and where there are many its connection', async () => {
+    const { port } = service.listener.address();
+    using one = await RawFrames.open(port);
+    using many = await RawFrames.open(port);
+    const answered = async (caller: RawFrames, calls: number): Promise<void> => {
+      for (let index = 0; index < calls; index += 1) {
+        await caller.call(1 + 2 * index, UNARY);
+        await caller.data(1 + 2 * index, Buffer.from([0, 255, 255, 255, 255]));
+      }
+      await expect.poll(() => caller.received.get(FRAME.headers)).toBe(calls);
+    };
+    await Promise.all([answered(one, 1), answered(many, 100)]);
+    expect([one.closed, many.closed]).toEqual([false, false]);
+    await expect.poll(() => many.closed, { timeout: 10_000 }).toBe(true);
+    await expect.poll(() => one.received.get(FRAME.reset), { timeout: 10_000 }).toBe(1);
+    expect(one.closed).toBe(false);
+    await until(() => service.server.callCount === 0, 'every call released');
+  });
+
+  test('that is a stranger and takes no answer is not waited for without end', async () => {
+    const health = new HealthRegistry();
+    await using strangers = await startTestService([health.service], { server: { strangersTakeMillis: 300 } });
+    using caller = await RawFrames.open(strangers.listener.address().port, { window: 0 });
+    await caller.call(1, '/grpc.health.v1.Health/Watch');
+    await caller.send(makeFrame(FRAME.data, { flags: END_STREAM, stream: 1, payload: EMPTY }));
+    await caller.call(3, '/grpc.health.v1.Health/Check');
+    await caller.send(makeFrame(FRAME.data, { flags: END_STREAM, stream: 3, payload: EMPTY }));
+    await expect.poll(() => caller.received.get(FRAME.reset), { timeout: 5_000 }).toBe(2);
+    await until(() => strangers.server.callCount === 0, 'every call released');
+    expect(caller.closed).toBe(false);
+    // One that is taken lasts.
+    const stream = strangers.connect().client(Health).watch({})[Symbol.asyncIterator]();
+    await stream.next();
+    await delay(600);
+    health.set('', 'serving');
+    expect((await stream.next()).value).toMatchObject({ status: 1 });
   });
 
   test('with a flood of calls that it abandons leaves none behind', async () => {

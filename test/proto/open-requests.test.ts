@@ -55,6 +55,27 @@ test('calls of strangers that send nothing whole are bounded for their address o
     .not.toBe('TOO_MANY_CALLS');
 });
 
+test('calls of health and reflection leave room for enrolments', async () => {
+  const { port } = running.service.address;
+  const callers = await Promise.all(
+    Array.from({ length: 4 }, () => RawCaller.open(port, { localAddress: '127.0.2.3' })),
+  );
+  const refused: RawAnswer[] = [];
+  for (const caller of callers) {
+    for (let index = 0; index < 95; index += 1) {
+      const { stream, answer } = caller.open('/grpc.health.v1.Health/Watch');
+      stream.end(Buffer.alloc(5));
+      void answer.then((each) => refused.push(each));
+    }
+  }
+  // 16 MiB, each call with 4 KiB and its window.
+  await expect.poll(() => refused.length, { timeout: 20_000 }).toBe(380 - 240);
+  expect(new Set(refused.map(({ reason }) => reason))).toEqual(new Set(['TOO_MANY_CALLS']));
+  using other = await RawCaller.open(port, { localAddress: '127.0.2.3' });
+  expect((await other.call({ path: BEGIN, body: Buffer.alloc(5) })).reason).not.toBe('TOO_MANY_CALLS');
+  for (const caller of callers) caller[Symbol.dispose]();
+});
+
 test.each([
   [COMPLETE, 512 * KIBIBYTE],
   [BEGIN, 64 * KIBIBYTE],

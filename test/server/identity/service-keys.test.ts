@@ -5,7 +5,7 @@ import { verifyLeaf } from '../../../proto/certificate-profile.ts';
 import { loadServiceKeys } from '../../../server/identity/service-keys.ts';
 import type { KeyOptions, ServiceKeys } from '../../../server/identity/service-keys.ts';
 import type { Store } from '../../../server/store/store.ts';
-import { openTestStore } from '../../support/test-service.ts';
+import { OPERATOR, openTestStore } from '../../support/test-service.ts';
 import { FakeClock } from '../store/contract/harness.ts';
 
 const DAY = 24 * 3_600_000;
@@ -119,6 +119,43 @@ describe('the keys of the service', () => {
     const later = await load();
     expect(later.serviceIdentity.certificate).not.toEqual(first.serviceIdentity.certificate);
     expect(later.authority.fingerprint).toBe(first.authority.fingerprint);
+  });
+
+  describe('that were made by a clock that ran ahead', () => {
+    const setBack = async (milliseconds: number): Promise<void> => {
+      clock.wall -= milliseconds;
+      await store.acceptClock(OPERATOR);
+    };
+
+    it('are made anew once the right time was accepted, for nobody takes the former ones', async () => {
+      const first = await load();
+      clock.advance(400 * DAY);
+      expect(shown(await load())).not.toEqual(shown(first));
+      await setBack(400 * DAY);
+      const keys = await load();
+      const authority = keys.authority.certificate;
+      const now = new Date(store.now());
+      verifyLeaf(keys.serviceIdentity.certificate, { authority, profile: 'service-identity', now });
+      verifyLeaf(keys.serverTls.certificate, { authority, profile: 'server', now });
+      expect(keys.authority.fingerprint).toBe(first.authority.fingerprint);
+      expect(shown(await load())).toEqual(shown(keys));
+    });
+
+    it('are refused where the CA itself is of the future, which no later certificate mends', async () => {
+      clock.advance(400 * DAY);
+      await load();
+      await setBack(400 * DAY);
+      await expect(load()).rejects.toMatchObject({
+        code: 'bad_authority',
+        message: expect.stringMatching(/^the CA was made by a clock that ran ahead and is not valid before 2027-/),
+      });
+    });
+  });
+
+  it('are refused where the CA has expired', async () => {
+    await load();
+    clock.advance(3_653 * DAY);
+    await expect(load()).rejects.toMatchObject({ message: expect.stringMatching(/^the CA has expired on 2036-/) });
   });
 
   it('of TLS are made anew for a name that they do not have', async () => {

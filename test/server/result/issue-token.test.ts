@@ -46,6 +46,7 @@ function issuer(maxLifetime = 300_000): TokenIssuer {
     version: '1.2.3',
     maxLifetime,
     now: () => NOW,
+    clockBehind: () => 0,
     random: (size) => randomBytes(size),
   });
 }

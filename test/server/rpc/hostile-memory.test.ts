@@ -9,17 +9,19 @@ import { MAX_RECEIVE_BYTES } from '../../../server/rpc/services.ts';
 import { methodsOfContract, pathOf } from '../../support/contract.ts';
 import { memoryInUse, peakOfBuffers } from '../../support/memory.ts';
 import { frame, RawCaller } from '../../support/raw-caller.ts';
+import { FRAME, makeFrame, RawFrames } from '../../support/raw-frames.ts';
 import { startAssay } from '../../support/running-service.ts';
 import type { Running } from '../../support/running-service.ts';
 
 const MEBIBYTE = 1024 * 1024;
 const COMPLETE = '/assay.v1.EnrollmentService/CompleteEnrollment';
+const REFLECTION = '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo';
 /** What anybody may call, streams that last among it. */
 const STANDARD = [
   '/grpc.health.v1.Health/Check',
   '/grpc.health.v1.Health/Watch',
   '/grpc.health.v1.Health/List',
-  '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo',
+  REFLECTION,
 ];
 
 let running: Running;
@@ -95,5 +97,49 @@ describe('what a stranger sends', () => {
   it('that nests without end is malformed', async () => {
     const groups = Buffer.alloc(400 * 1024, 0x0b);
     expect(await stranger.call({ path: COMPLETE, body: frame(groups) })).toMatchObject({ reason: 'MALFORMED_MESSAGE' });
+  });
+
+  it('as hundreds of thousands of messages in one is refused before they are made', async () => {
+    // Field 4 of a proof, each an empty message of two bytes.
+    const banks = Buffer.alloc(512 * 1024 - 64, Buffer.from([0x22, 0]));
+    const head = Buffer.from([
+      0x0a,
+      (banks.length & 0x7f) | 0x80,
+      ((banks.length >> 7) & 0x7f) | 0x80,
+      banks.length >> 14,
+    ]);
+    const body = frame(Buffer.concat([head, banks]));
+    expect(await stranger.call({ path: COMPLETE, body })).toMatchObject({
+      status: STATUS_CODES.RESOURCE_EXHAUSTED,
+      reason: 'TOO_MANY_FIELDS',
+    });
+  });
+
+  it('in messages of no bytes, whose answers it does not take, is not kept a hundred times over', async () => {
+    using caller = await RawFrames.open(running.service.address.port, { window: 0 });
+    const before = await memoryInUse();
+    for (let index = 0; index < 50; index += 1) {
+      await caller.call(1 + 2 * index, REFLECTION);
+      for (let part = 0; part < 3; part += 1) await caller.data(1 + 2 * index, Buffer.alloc(16_380));
+    }
+    // An answer to each call, of which nothing but its headers may be sent.
+    await expect.poll(() => caller.received.get(FRAME.headers) ?? 0, { timeout: 10_000 }).toBe(50);
+    expect(((await memoryInUse()) - before) / 50).toBeLessThan(160 * 1024);
+  });
+
+  it('in pieces of a byte is kept as these bytes', async () => {
+    using caller = await RawFrames.open(running.service.address.port);
+    const before = await memoryInUse();
+    const head = Buffer.alloc(5);
+    head.writeUInt32BE(64 * 1024, 1);
+    for (let index = 0; index < 50; index += 1) {
+      const stream = 1 + 2 * index;
+      await caller.call(stream, COMPLETE);
+      await caller.data(stream, head);
+      const piece = makeFrame(FRAME.data, { stream, payload: Buffer.alloc(1) });
+      await caller.send(...Array.from({ length: 4_000 }, () => piece));
+    }
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    expect(((await memoryInUse()) - before) / 50).toBeLessThan(160 * 1024);
   });
 });

@@ -86,6 +86,17 @@ describe('a result as token', () => {
     expect(token.expires.getTime()).toBe(Number(answer.token?.expireTime?.seconds) * 1000);
   });
 
+  it('is not signed while the wall clock is far behind, and neither is a report: others would take it for days', async () => {
+    await attest();
+    const { clock } = online.running.house;
+    clock.wall -= 6 * 60_000;
+    const refused = { code: 'UNAVAILABLE', reason: 'CLOCK_BEHIND' };
+    expect(await failure(tokenOf())).toMatchObject(refused);
+    expect(await failure(consumer.client(ReportService).getPlatformReport({ token: {} }))).toMatchObject(refused);
+    clock.wall += 6 * 60_000;
+    expect(await tokenOf()).not.toBe('');
+  });
+
   it('never outlives its result, and a lapsed result gives none', async () => {
     await attest();
     const { validUntil } = (await online.running.house.store.getResult(online.hostId)) ?? { validUntil: 0 };
