@@ -89,6 +89,7 @@ describe('a simulation', () => {
       store: house.store,
       services: house.services,
       resolve: () => makePolicy(),
+      checkReferences: () => Promise.resolve(),
     });
   const request = { change: { case: 'trustPolicy', value: {} }, hosts: [], matchLabels: {}, maxVerdicts: 0 } as never;
 
