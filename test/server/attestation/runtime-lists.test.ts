@@ -51,7 +51,7 @@ describe('entries that the quote does not cover', () => {
     host.agent.send({ kind: 'chunk', chunk: { kind: 'ima', offset: 0, data: list } });
     const { result } = await host.agent.expect('result');
     expect(result.status).toBe('affirming');
-    expect(await checkpointOf(house.store, host.machine.id)).toMatchObject({ entries: 1, offset: before });
+    expect(await checkpointOf(house.store, host.machine.id)).toMatchObject({ entries: 2, offset: before });
     host.kernel.measure(evil());
     const next = await host.hurry();
     expect(next.logs).toEqual([{ kind: 'ima', offset: list.length }]);
@@ -65,7 +65,7 @@ describe('entries that the quote does not cover', () => {
     expect((await host.round(ima(half))).status).toBe('affirming');
     host.kernel.measure(good('/usr/bin/a'));
     expect((await host.next()).status).toBe('affirming');
-    expect(await checkpointOf(house.store, host.machine.id)).toMatchObject({ entries: 2 });
+    expect(await checkpointOf(house.store, host.machine.id)).toMatchObject({ entries: 3 });
   });
 });
 
@@ -180,28 +180,41 @@ describe('a host without a list', () => {
     expect(failures(result.checks)).toContain('runtime.list failed RUNTIME_LIST_EMPTY');
   });
 
+  /** Its kernel has no policy for IMA. */
+  async function bare(): Promise<MeasuredHost> {
+    const other = await silent();
+    other.kernel = new MeasuringKernel(other.machine.tpm, [other.kernel.aggregatePlan()]);
+    return other;
+  }
+
   it.each([
-    ['contraindicated', undefined],
-    ['warning', 'warning'],
+    ['contraindicated', 'for one', { severity: undefined, message: '' }, 'failed'],
+    ['warning', 'for one', { severity: 'warning', message: '' }, 'failed'],
+    ['none', 'for files alone', undefined, 'error'],
   ] as const)(
-    'is %s where the policy asks for one and its kernel measures nothing but the boot',
-    async (status, severity) => {
+    'is %s where the policy asks %s and its kernel measures nothing but the boot',
+    async (status, _what, list, outcome) => {
       const files = { ...FILES, referenceSets: ['referenceSets/base'] };
-      await putRules(house, { list: { severity, message: '' }, files });
-      const bare = await host.round();
-      expect(bare.status).toBe(status);
-      expect(failures(bare.checks)).toEqual(['runtime.list failed RUNTIME_NOTHING_MEASURED']);
-      // The kept list says so too.
-      const candidate = makePolicy({
-        pcrRules: [],
-        runtime: { ...NO_RUNTIME_RULES, list: { severity, message: 'x' }, files },
-      });
-      const told = (await simulated(house, candidate)).hosts.get(host.machine.id)?.outcome;
+      await putRules(house, { list, files });
+      await using other = await bare();
+      const result = await other.round();
+      expect(result.status).toBe(status);
+      expect(failures(result.checks)).toEqual([`runtime.list ${outcome} RUNTIME_NOTHING_MEASURED`]);
+      // The kept list says so too, where another judge looks at it.
+      const violations = { action: 'warning', message: '', applyExcludes: false } as const;
+      const candidate = makePolicy({ pcrRules: [], runtime: { ...NO_RUNTIME_RULES, list, files, violations } });
+      const told = (await simulated(house, candidate)).hosts.get(other.machine.id)?.outcome;
       expect(told).toMatchObject({ kind: 'verdict', verdict: { status } });
-      host.kernel.measure(good('/usr/bin/a'));
-      expect((await host.next()).status).toBe('affirming');
+      other.kernel.measure(good('/usr/bin/a'));
+      expect((await other.next()).status).toBe('affirming');
     },
   );
+
+  it('is judged by rules that need no file, though its kernel measures nothing but the boot', async () => {
+    await putRules(house, { violations: { action: undefined, message: '', applyExcludes: false } });
+    await using other = await bare();
+    expect((await other.round()).status).toBe('affirming');
+  });
 
   it('is asked for it again as soon as it can be read', async () => {
     const unread = await host.round({ logs: [] });
@@ -239,7 +252,7 @@ describe('a list that extends more than PCR 10', () => {
     expect(challenge.selection).toEqual([{ hash: TPM_ALG_SHA256, pcrs: [10, 11] }]);
     host.answer(challenge);
     expect((await host.agent.expect('result')).result.status).toBe('affirming');
-    expect(await checkpointOf(house.store, host.machine.id)).toMatchObject({ entries: 2 });
+    expect(await checkpointOf(house.store, host.machine.id)).toMatchObject({ entries: 3 });
     const before = host.kernel.list.length;
     host.kernel.measure({ ...evil(), pcr: 11 });
     const result = await host.torn(await host.hurry(), ima(Buffer.alloc(0), before));
@@ -287,7 +300,7 @@ describe('a reset', () => {
     expect(challenge.logs.find(({ kind }) => kind === 'ima')?.offset).toBe(0);
     host.answer(challenge);
     expect((await host.agent.expect('result')).result.status).toBe('affirming');
-    expect(await checkpointOf(house.store, host.machine.id)).toMatchObject({ entries: 1 });
+    expect(await checkpointOf(house.store, host.machine.id)).toMatchObject({ entries: 2 });
   });
 
   it('after which the list cannot be read at first asks for all of it later', async () => {
@@ -339,7 +352,7 @@ describe('two replicas over one store', () => {
     // Fenced: another challenge in place of a result.
     answer(other, await other.challenge());
     expect((await other.expect('result')).result.status).toBe('contraindicated');
-    expect(await checkpointOf(house.store, host.machine.id)).toMatchObject({ entries: 3 });
+    expect(await checkpointOf(house.store, host.machine.id)).toMatchObject({ entries: 4 });
     expect((await house.store.getRuntime(host.machine.id))?.sequence).toBe(3);
   });
 });
