@@ -181,7 +181,8 @@ function checkList(evidence: RuntimeEvidence, { list, files }: RuntimeRules, cla
   }
   const unreadable = evidence.tally.faults.IMA_ENTRY_UNREADABLE;
   if (unreadable === undefined) {
-    if ((list !== null || files !== null) && isBare(evidence.tally)) return judgeAbsence(NOTHING_MEASURED, list, claims);
+    if ((list !== null || files !== null) && isBare(evidence.tally))
+      return judgeAbsence(NOTHING_MEASURED, list, claims);
     return passed('runtime.list', 'The list of run-time measurements explains the PCR values that the TPM signed.');
   }
   return unevaluated('runtime.list', {
