@@ -7,9 +7,7 @@ import { readState } from '../../../server/policy/runtime-state.ts';
 import type { Store } from '../../../server/store/store.ts';
 import { failures, MeasuredHost, putRules } from '../../support/measured-host.ts';
 import { filePlan, MeasuringKernel } from '../../support/measuring-kernel.ts';
-import { makePolicy } from '../../support/make-policy.ts';
-import { FILES, importFiles, NO_RUNTIME_RULES } from '../../support/runtime-policy.ts';
-import { simulated } from '../../support/simulating.ts';
+import { FILES, importFiles } from '../../support/runtime-policy.ts';
 import { SoftwareTpm } from '../../support/software-tpm.ts';
 import { caughtUp, StreamAgent } from '../../support/stream-agent.ts';
 import { openHouse, openReplica, putPolicy } from '../../support/test-service.ts';
@@ -178,42 +176,6 @@ describe('a host without a list', () => {
     const result = await other.round();
     expect(result.status).toBe(status);
     expect(failures(result.checks)).toContain('runtime.list failed RUNTIME_LIST_EMPTY');
-  });
-
-  /** Its kernel has no policy for IMA. */
-  async function bare(): Promise<MeasuredHost> {
-    const other = await silent();
-    other.kernel = new MeasuringKernel(other.machine.tpm, [other.kernel.aggregatePlan()]);
-    return other;
-  }
-
-  it.each([
-    ['contraindicated', 'for one', { severity: undefined, message: '' }, 'failed'],
-    ['warning', 'for one', { severity: 'warning', message: '' }, 'failed'],
-    ['none', 'for files alone', undefined, 'error'],
-  ] as const)(
-    'is %s where the policy asks %s and its kernel measures nothing but the boot',
-    async (status, _what, list, outcome) => {
-      const files = { ...FILES, referenceSets: ['referenceSets/base'] };
-      await putRules(house, { list, files });
-      await using other = await bare();
-      const result = await other.round();
-      expect(result.status).toBe(status);
-      expect(failures(result.checks)).toEqual([`runtime.list ${outcome} RUNTIME_NOTHING_MEASURED`]);
-      // The kept list says so too, where another judge looks at it.
-      const violations = { action: 'warning', message: '', applyExcludes: false } as const;
-      const candidate = makePolicy({ pcrRules: [], runtime: { ...NO_RUNTIME_RULES, list, files, violations } });
-      const told = (await simulated(house, candidate)).hosts.get(other.machine.id)?.outcome;
-      expect(told).toMatchObject({ kind: 'verdict', verdict: { status } });
-      other.kernel.measure(good('/usr/bin/a'));
-      expect((await other.next()).status).toBe('affirming');
-    },
-  );
-
-  it('is judged by rules that need no file, though its kernel measures nothing but the boot', async () => {
-    await putRules(house, { violations: { action: undefined, message: '', applyExcludes: false } });
-    await using other = await bare();
-    expect((await other.round()).status).toBe('affirming');
   });
 
   it('is asked for it again as soon as it can be read', async () => {
