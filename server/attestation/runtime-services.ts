@@ -7,6 +7,7 @@ import { judgeEntry } from '../policy/judge-entry.ts';
 import type { JudgedEntry, RuntimeJudge } from '../policy/judge-entry.ts';
 import { RuntimeJudges } from '../policy/runtime-judges.ts';
 import { RuntimeTallier } from '../policy/runtime-tally.ts';
+import { SignatureCache } from '../policy/signature-cache.ts';
 import type { HostKeyRecord, RuntimeTally } from '../policy/runtime-tally.ts';
 import type { Store } from '../store/store.ts';
 import { readProven } from '../verifier/follow-list.ts';
@@ -22,6 +23,7 @@ const SHORT_AT_ONCE = 64;
 /** What rounds of hosts share whose policies ask what ran. */
 export class RuntimeServices {
   readonly store: Pick<Store, 'readLog'>;
+  readonly signatures = new SignatureCache();
   readonly judges: RuntimeJudges;
   readonly #turns = new Turns(AT_ONCE);
   readonly #shortTurns = new Turns(SHORT_AT_ONCE);
@@ -31,7 +33,7 @@ export class RuntimeServices {
 
   constructor(store: Pick<Store, 'readLog' | 'readReferenceDigests' | 'getKeyring'>) {
     this.store = store;
-    this.judges = new RuntimeJudges(store);
+    this.judges = new RuntimeJudges(store, this.signatures.try);
   }
 
   /** Resolves when so many bytes of the list of a host may be followed; disposal ends it. */
@@ -60,12 +62,18 @@ export class RuntimeServices {
     return tallier.finish();
   }
 
-  #judge(entry: ImaEntry, keys: HostKeys, { hostKeys }: RuntimeTallier): JudgedEntry {
+  #judge(entry: ImaEntry, keys: HostKeys, { hostKeys, triesSignatures }: RuntimeTallier): JudgedEntry {
     const { judge } = keys;
+    const trustHostKeys = judge.rules.files?.trustHostKeys === true;
+    if (!triesSignatures) {
+      const keyring = (trustHostKeys ? keys.keyringWith(hostKeys) : null) ?? judge.references.keyring;
+      // Not what is kept of the entry: whether that is here must make no difference.
+      return judgeEntry(entry, judge, keyring.untried);
+    }
     const { misses } = this.#entries;
     const judged = this.#entries.judge(entry, judge);
     if (this.#entries.misses > misses) this.#countVerified(judged);
-    if (judge.rules.files?.trustHostKeys !== true || judged.signature !== 'unknownKey') return judged;
+    if (!trustHostKeys || judged.signature !== 'unknownKey') return judged;
     // What keys of this host say holds for this host alone, and is not kept.
     const keyring = keys.keyringWith(hostKeys);
     return keyring === null ? judged : this.#countVerified(judgeEntry(entry, judge, keyring));
@@ -98,7 +106,7 @@ class HostKeys {
       // Whoever runs on the host as root can extend the PCR by a key that no kernel would take.
       .filter((der) => isVouchedFor(der, known))
       .map(readImaKey);
-    this.#keyring = keys.length === 0 ? null : new ImaKeyring([...known.keys, ...keys]);
+    this.#keyring = keys.length === 0 ? null : new ImaKeyring([...known.keys, ...keys], known.try);
     return this.#keyring;
   }
 }

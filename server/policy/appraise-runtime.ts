@@ -178,7 +178,7 @@ function checkFaults(check: FaultCheck, evidence: RuntimeEvidence, claims: Claim
 }
 
 /** Whether the list can be believed. */
-function checkList(evidence: RuntimeEvidence, { list }: RuntimeRules, claims: Claims): Finding {
+function checkList(evidence: RuntimeEvidence, { list, files }: RuntimeRules, claims: Claims): Finding {
   const inconsistent = evidence.tally?.faults.IMA_LIST_INCONSISTENT;
   if (inconsistent !== undefined) {
     claims.lower('executables', CONTRAINDICATED);
@@ -199,7 +199,8 @@ function checkList(evidence: RuntimeEvidence, { list }: RuntimeRules, claims: Cl
   }
   const unreadable = evidence.tally.faults.IMA_ENTRY_UNREADABLE;
   if (unreadable === undefined) {
-    if (list !== null && isBare(evidence.tally)) return judgeAbsence(NOTHING_MEASURED, list, claims);
+    if ((list !== null || files !== null) && isBare(evidence.tally))
+      return judgeAbsence(NOTHING_MEASURED, list, claims);
     return passed('runtime.list', 'The list of run-time measurements explains the PCR values that the TPM signed.');
   }
   return unevaluated('runtime.list', {

@@ -100,9 +100,11 @@ const KEXEC: ImaFindingCode = 'IMA_KEXEC';
 
 /** Judges an entry by what it holds. Its place in the list is not looked at, so that hosts can share the outcome. */
 export function judgeEntry(entry: ImaEntry, judge: RuntimeJudge, keyring = judge.references.keyring): JudgedEntry {
-  const examined = examineEntry(entry, keyring);
+  const isFixed = isFixedMeaning(entry.template);
+  // What a signature is worth that may be none is not asked.
+  const examined = examineEntry(entry, isFixed ? keyring : keyring.untried);
   const { measurement } = examined;
-  if (measurement === undefined || !isFixedMeaning(entry.template)) {
+  if (measurement === undefined || !isFixed) {
     const [finding] = measurement === undefined ? examined.findings : [];
     const fault = { reason: 'IMA_ENTRY_UNREADABLE', detail: finding?.code ?? 'IMA_TEMPLATE_UNKNOWN' } as const;
     // A violation is one whatever its fields say.
@@ -121,7 +123,7 @@ export function judgeEntry(entry: ImaEntry, judge: RuntimeJudge, keyring = judge
         : { keyring: learnedKey.keyring, fingerprint: learnedKey.key.fingerprint, der: buffer.bytes };
     return { ...NOTHING, kind: 'buffer', faults: common, added };
   }
-  if (isBootAggregate(measurement) && (measurement.signature?.length ?? 0) === 0) {
+  if (isBootAggregate(measurement) && examined.signature.kind === 'none') {
     // A file may bear that name, too.
     return { ...NOTHING, kind: 'aggregate', faults: [...common, forbiddenDigest(measurement, judge)].filter(isFault) };
   }
@@ -220,7 +222,7 @@ function whyUnknown(result: ImaSignatureResult, asked: boolean, listed: boolean)
     case 'valid':
       return 'signed, and in no reference set';
     case 'invalid':
-      return 'its signature is not valid';
+      return result.fault === 'UNTRIED' ? 'its signature was not tried' : 'its signature is not valid';
     case 'unknownKey':
       return `signed by the unknown key ${result.keyId.slice(0, 40)}`;
     case 'unsupported':

@@ -1,5 +1,5 @@
 import { ImaKeyring, readImaKey } from '../../tpm/ima/keyring.ts';
-import type { ImaKey } from '../../tpm/ima/keyring.ts';
+import type { ImaKey, TrySignature } from '../../tpm/ima/keyring.ts';
 import { DigestSet } from '../reference/digest-set.ts';
 import type { ReferenceVersion } from '../store/reference-store.ts';
 import { StoreError } from '../store/store.ts';
@@ -26,13 +26,15 @@ type Judged = ApplicablePolicy & { readonly kind: 'policy' };
 /** Sets, keyrings and rules are read and parsed once for each version, and shared by all hosts. */
 export class RuntimeJudges {
   readonly #store: ReferenceReader;
+  readonly #try: TrySignature;
   readonly #judges = new Map<string, Promise<JudgeOutcome>>();
   readonly #sets = new Map<string, Promise<DigestSet | null>>();
   /** What the judges that are kept rest on. */
   readonly #named = new Map<string, readonly ReferenceVersion[]>();
 
-  constructor(store: ReferenceReader) {
+  constructor(store: ReferenceReader, trySignature: TrySignature) {
     this.#store = store;
+    this.#try = trySignature;
   }
 
   of({ references }: Judged, rules: RuntimeRules): Promise<JudgeOutcome> {
@@ -74,7 +76,10 @@ export class RuntimeJudges {
     if (missing.length > 0) return { kind: 'missing', names: missing };
     const found = {
       sets: sets.filter((set) => set !== null),
-      keyring: new ImaKeyring(keys.flatMap((list) => list ?? [])),
+      keyring: new ImaKeyring(
+        keys.flatMap((list) => list ?? []),
+        this.#try,
+      ),
     };
     return { kind: 'ready', judge: makeJudge(digest, rules, found) };
   }

@@ -81,6 +81,11 @@ export const EMPTY_TALLY: RuntimeTally = {
 /** Findings of one kind that are kept one by one. */
 const MAX_EXAMPLES = 8;
 const MAX_PATH = 256;
+/**
+ * Signatures of a list that are found not to be valid; the others are not tried, and not valid either. Real lists have a few of them,
+ * if any, and each may cost as much as a thousand other entries.
+ */
+const MAX_INVALID_SIGNATURES = 1000;
 /** Keys that a host may add and that are kept; signatures of others stay signatures of unknown keys. */
 const MAX_HOST_KEYS = 32;
 const MAX_HOST_KEY_BYTES = 2048;
@@ -116,6 +121,11 @@ export class RuntimeTallier {
 
   get hostKeys(): readonly HostKeyRecord[] {
     return this.#hostKeys;
+  }
+
+  /** Whether the signatures of the next entry are tried. It goes by the entries before it, in whatever rounds they came. */
+  get triesSignatures(): boolean {
+    return (this.#faults.get('FILE_SIGNATURE_INVALID')?.count ?? 0) < MAX_INVALID_SIGNATURES;
   }
 
   /** Takes the next entry of the list. */

@@ -32,10 +32,10 @@ export class MeasuringKernel {
 
   readonly #plans: EntryPlan[] = [];
 
-  /** Begins with the aggregate of the PCRs as they are, unless told otherwise. */
+  /** Begins with the aggregate of the PCRs as they are and, as by a policy for IMA, its own version, unless told otherwise. */
   constructor(tpm: SoftwareTpm, first?: readonly EntryPlan[]) {
     this.#tpm = tpm;
-    this.measure(...(first ?? [this.aggregatePlan()]));
+    this.measure(...(first ?? [this.aggregatePlan(), bufferPlan('kernel_version', Buffer.from('6.12.0'))]));
   }
 
   get list(): Buffer {

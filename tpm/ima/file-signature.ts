@@ -8,7 +8,7 @@ import { hash as oneShotHash, verify } from 'node:crypto';
 import type { ImaDigest } from './fields.ts';
 import { imaHashById } from './hash-names.ts';
 import type { ImaHash } from './hash-names.ts';
-import type { ImaKey, ImaKeyring } from './keyring.ts';
+import type { ImaKey, ImaKeyring, TrySignature } from './keyring.ts';
 import type { ImaSignatureResult, SignatureFault, SignatureSource } from './signature-result.ts';
 import { verifyDigest } from './verify-digest.ts';
 
@@ -78,7 +78,9 @@ export function verifyHeader(
   const { keyId } = header;
   const keys = keyring.byKeyId(keyId);
   if (keys.length === 0) return { kind: 'unknownKey', source, keyId };
-  const key = keys.find((candidate) => verifyUnder(candidate, header, digest));
+  const trySignature = keyring.try;
+  if (trySignature === null) return { kind: 'invalid', source, fault: 'UNTRIED', keyId };
+  const key = keys.find((candidate) => verifyUnder(candidate, header, { digest, trySignature }));
   return key === undefined ? { kind: 'invalid', source, fault: 'VALUE_WRONG', keyId } : { kind: 'valid', source, key };
 }
 
@@ -89,13 +91,21 @@ export function problemResult(source: SignatureSource, problem: HeaderProblem): 
     : { kind: 'unsupported', source, what: problem.unsupported };
 }
 
-function verifyUnder(key: ImaKey, { type, version, hash, signature }: SignatureHeader, digest: Buffer): boolean {
-  if (version === 2) return verifyDigest(key, hash, digest, signature);
+function verifyUnder(
+  key: ImaKey,
+  { type, version, hash, signature }: SignatureHeader,
+  { digest, trySignature }: { readonly digest: Buffer; readonly trySignature: TrySignature },
+): boolean {
+  const tryDigest = (signed: Buffer): boolean =>
+    trySignature({ key, hash: hash.name, signed, signature }, () => verifyDigest(key, hash, signed, signature));
+  if (version === 2) return tryDigest(digest);
   // struct ima_file_id, as long as its digest is.
   const fileId = Buffer.concat([Buffer.from([type, hash.id]), digest]);
   // ML-DSA signs the structure itself.
-  if (key.type === 'mldsa') return verifyMessage(key, fileId, signature);
-  return hash.node !== undefined && verifyDigest(key, hash, oneShotHash(hash.node, fileId, 'buffer'), signature);
+  if (key.type === 'mldsa') {
+    return trySignature({ key, hash: '', signed: fileId, signature }, () => verifyMessage(key, fileId, signature));
+  }
+  return hash.node !== undefined && tryDigest(oneShotHash(hash.node, fileId, 'buffer'));
 }
 
 function verifyMessage({ key }: ImaKey, message: Buffer, signature: Buffer): boolean {

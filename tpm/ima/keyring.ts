@@ -35,18 +35,39 @@ export interface ImaKey {
   readonly subject: string | undefined;
 }
 
+/** A signature that may be of a key, over a digest of this hash, or over a message where the hash is ''. */
+export interface SignatureTrial {
+  readonly key: ImaKey;
+  readonly hash: string;
+  readonly signed: Buffer;
+  readonly signature: Buffer;
+}
+
+/** Whether the signature verifies: by `verify`, or as that said of the same trial before. */
+export type TrySignature = (trial: SignatureTrial, verify: () => boolean) => boolean;
+
 /** Keys of one or more keyrings. Different keys may share an id of four bytes: each is tried. */
 export class ImaKeyring {
   readonly keys: readonly ImaKey[];
+  /** Null where no signature is tried: then one that a key is here for is not valid. */
+  readonly try: TrySignature | null;
   readonly #byKeyId = new Map<string, ImaKey[]>();
+  #untried: ImaKeyring | undefined;
 
-  constructor(keys: readonly ImaKey[]) {
+  constructor(keys: readonly ImaKey[], trySignature: TrySignature | null = (_trial, verify) => verify()) {
     this.keys = keys;
+    this.try = trySignature;
     for (const key of keys) {
       for (const keyId of new Set(key.identifiers.map((identifier) => identifier.slice(-8)))) {
         this.#byKeyId.set(keyId, [...(this.#byKeyId.get(keyId) ?? []), key]);
       }
     }
+  }
+
+  /** The same keys, with no signature tried. */
+  get untried(): ImaKeyring {
+    if (this.try === null) return this;
+    return (this.#untried ??= new ImaKeyring(this.keys, null));
   }
 
   /** Keys of an id, eight hexadecimal digits. */

@@ -66,7 +66,13 @@ function checkSigner(signer: Signer, digest: ImaDigest, keyring: ImaKeyring): Im
   if (signed === undefined) return { kind: 'invalid', source, fault: 'VALUE_WRONG', keyId };
   const keys = signer.find(keyring);
   if (keys.length === 0) return { kind: 'unknownKey', source, keyId };
-  const key = keys.find((candidate) => verifyDigest(candidate, hash, signed, signature));
+  const trySignature = keyring.try;
+  if (trySignature === null) return { kind: 'invalid', source, fault: 'UNTRIED', keyId };
+  const key = keys.find((candidate) =>
+    trySignature({ key: candidate, hash: hash.name, signed, signature }, () =>
+      verifyDigest(candidate, hash, signed, signature),
+    ),
+  );
   return key === undefined ? { kind: 'invalid', source, fault: 'VALUE_WRONG', keyId } : { kind: 'valid', source, key };
 }
 

@@ -11,6 +11,7 @@ export const SIGNATURE_FAULTS = {
   SIZE_MISMATCH: 'its size is not what its header says',
   DIGEST_KIND_MISMATCH: 'it is of another kind of digest than was measured',
   VALUE_WRONG: 'it is not of the measured digest under the key that it names',
+  UNTRIED: 'it was not tried',
   PKCS7_MALFORMED: 'it is no pkcs #7 signature',
   DIGEST_MISSING: 'the digest that it is over was not measured',
   XATTRS_MISSING: 'the attributes that it is over were not measured',

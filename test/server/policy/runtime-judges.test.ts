@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { RuntimeJudges } from '../../../server/policy/runtime-judges.ts';
 import { resolveRuntimeRules } from '../../../server/policy/runtime-rules.ts';
+import { SignatureCache } from '../../../server/policy/signature-cache.ts';
 import type { Store } from '../../../server/store/store.ts';
 import { FILES, importFiles, NO_RUNTIME_RULES } from '../../support/runtime-policy.ts';
 import { openTestStore } from '../../support/test-service.ts';
@@ -15,13 +16,14 @@ let judges: RuntimeJudges;
 beforeEach(async () => {
   ({ store, close } = await openTestStore());
   read = [];
-  judges = new RuntimeJudges({
+  const reader: Pick<Store, 'getKeyring' | 'readReferenceDigests'> = {
     getKeyring: (id, version) => store.getKeyring(id, version),
     readReferenceDigests: (set, page) => {
       read.push(set.version);
       return store.readReferenceDigests(set, page);
     },
-  });
+  };
+  judges = new RuntimeJudges(reader, new SignatureCache().try);
 });
 afterEach(() => close());
 

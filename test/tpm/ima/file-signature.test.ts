@@ -30,6 +30,24 @@ function fault(result: ImaSignatureResult): string {
   return result.kind === 'invalid' ? result.fault : result.kind;
 }
 
+describe('signatures under keys that none is tried under', () => {
+  const digest = digestOf('sha256');
+  const { untried } = keyring;
+
+  test.each([
+    ['a valid one', signV2(rsa, 'sha256', digest.value), 'UNTRIED'],
+    ['one of version 3', signV3(p256, 'sha256', digest.value, { type: 3 }), 'UNTRIED'],
+    ['one of another file', signV2(rsa, 'sha256', hash('sha256', 'other', 'buffer')), 'UNTRIED'],
+    ['one of an unknown key', signV2(ecSigner('P-256'), 'sha256', digest.value), 'unknownKey'],
+    ['one of another hash', signV2(rsa, 'sha1', hash('sha1', content, 'buffer')), 'HASH_MISMATCH'],
+    ['half a one', signV2(rsa, 'sha256', digest.value).subarray(0, 5), 'TRUNCATED'],
+    ['none', Buffer.alloc(0), 'none'],
+  ])('%s is told without a trial', (_, signature, expected) => {
+    expect(fault(checkFileSignature(signature, digest, untried))).toBe(expected);
+    expect(untried.untried).toBe(untried);
+  });
+});
+
 describe.each(signers.map((signer) => [signer.name, signer] as const))('signatures of a %s key', (_, signer) => {
   test.each(algorithms.map((algorithm) => [algorithm]))(
     'over a %s digest are valid in versions 2 and 3',

@@ -147,6 +147,12 @@ describe('a message of our own making', () => {
     expect(outcome(checkModsig(makeMessage(rsa, digest.value, plan), digest, ring))).toBe(expected);
   });
 
+  test('is tried no more than other signatures where none is', () => {
+    expect(outcome(checkModsig(makeMessage(rsa, digest.value), digest, ring.untried))).toBe('UNTRIED');
+    const stranger = makeMessage(rsaSigner(), digest.value);
+    expect(outcome(checkModsig(stranger, digest, ring.untried))).toBe('unknownKey');
+  });
+
   test('in an ima-modsig entry counts against d-modsig, and d-ng counts for nothing', () => {
     const whole = hash('sha256', 'the file with its signature', 'buffer');
     const entry = (measured: Buffer, signed: Buffer) =>

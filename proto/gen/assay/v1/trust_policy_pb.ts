@@ -479,7 +479,8 @@ export const RuntimeListRuleSchema: GenMessage<RuntimeListRule> = /*@__PURE__*/
   messageDesc(file_assay_v1_trust_policy, 10);
 
 /**
- * Which files may be there: those whose digest stands in one of the sets, and those that one of the keys signed.
+ * Which files may be there: those whose digest stands in one of the sets, and those that one of the keys signed. A list of
+ * boot_aggregate alone, which shows no file at all, cannot be judged by it, and the host is NONE.
  *
  * @generated from message assay.v1.FileRule
  */
