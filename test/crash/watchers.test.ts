@@ -7,6 +7,7 @@ import type { AssayClient } from '../../client/sdk/client.ts';
 import type { Profile } from '../../client/sdk/profile.ts';
 import type { AttestationResult, TrustStatus as StatusWord } from '../../client/sdk/resources.ts';
 import { RpcError } from '../../proto/rpc-error.ts';
+import { ENGINE_VERSION } from '../../server/policy/appraise.ts';
 import type { ResultFilter } from '../../server/store/filters.ts';
 import { openSqliteStore } from '../../server/store/sqlite.ts';
 import { commit, enrolled, round } from '../server/store/fixtures.ts';
@@ -65,6 +66,8 @@ async function furnish(service: CrashingService): Promise<void> {
     monotonic: () => performance.now(),
     random: (size) => randomBytes(size),
   });
+  // Else the service would drop these verdicts, as those of another release.
+  await store.judgeBy(ENGINE_VERSION);
   await putPolicy(store);
   for (const [index, id] of HOSTS.entries()) {
     await enrolled(store, id.slice('h-'.length));
