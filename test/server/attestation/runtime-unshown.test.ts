@@ -64,6 +64,20 @@ describe('rules that change while the list explains nothing', () => {
     expect(failures((await unread()).checks)).toEqual(expect.arrayContaining([UNREADABLE, UNKNOWN]));
   });
 
+  it('do not make a list that was proven one that is not there', async () => {
+    const list = { severity: undefined, message: '' };
+    await putRules(house, { list, files: strict });
+    await caughtUp(house);
+    host.kernel.measure(good('/usr/bin/b'));
+    expect((await host.round()).status).toBe('affirming');
+    await putRules(house, { list, files: { ...strict, message: 'other words' } });
+    await caughtUp(house);
+    const result = await unread();
+    expect(failures(result.checks)).toContain(UNREADABLE);
+    expect(result.status).toBe('none');
+    expect((await host.next({ logs: [] })).revision).toBe(result.revision);
+  });
+
   it('find it beside other bytes, too', async () => {
     host.kernel.measure(evil());
     expect((await host.round()).status).toBe('contraindicated');
