@@ -45,22 +45,21 @@ export async function judgeKeptRuntime(
   const rules = applicable.kind === 'policy' ? runtimeRulesOf(applicable.policy) : null;
   if (applicable.kind !== 'policy' || rules === null) return { evidence: null, finding: null };
   const { state } = await loadRuntime(services.store, host.id);
-  const { resetCount, restartCount } = host.clock;
-  if (state?.resetCount !== resetCount) return unknownRuntime('no list of this boot');
-  if (state.restartCount !== restartCount)
-    return unknownRuntime('a list of another boot', formerFaults(state, host.clock));
+  if (state?.resetCount !== host.clock.resetCount) return unknownRuntime('no list of this boot');
   const outcome = await services.runtimes.judges.of(applicable, rules);
   if (outcome.kind === 'missing') return unknownRuntime(`not there: ${outcome.names.join(', ')}`);
   const tally = await tallyOf(services, { hostId: host.id, state, judge: outcome.judge }).catch((error: unknown) => {
     if (isDamaged(error)) return 'damaged' as const;
     throw error;
   });
-  if (tally === 'damaged') return unknownRuntime('a list that is damaged', state.former);
+  if (tally === 'damaged') return unknownRuntime('a list that is damaged', formerFaults(state, host.clock));
   if (tally === null) {
     // It took the place of the one in which this was found.
     const { faults } = withFormerFaults(state.tally, state.former);
     return unknownRuntime('a list that does not lead to the values that were proven', faults);
   }
+  // After a resume the list that came since may begin with it: then the rules of now have judged that.
+  if (state.restartCount !== host.clock.restartCount) return unknownRuntime('a list of another boot', tally.faults);
   const checkpoint = parseCheckpoint(state.checkpoint);
   const { entries } = checkpoint;
   const said = result.checks.find(({ id }) => id === 'runtime.list');

@@ -266,7 +266,9 @@ class ListRound {
     const nothingCame = unreadable === '' && (announced?.size ?? 0) === 0;
     const finding = explainFollowed.finding(followed, { unreadable, nothingCame });
     const tally = await this.#judgeBefore();
-    const absent = followed.kind === 'empty' || (unreadable !== '' && this.#start.from.entries === 0);
+    // Rules that judge from the start take away nothing of what is kept.
+    const { entries, offset } = this.#ofList === null ? EMPTY_CHECKPOINT : parseCheckpoint(this.#ofList.checkpoint);
+    const absent = followed.kind === 'empty' || (unreadable !== '' && entries === 0);
     const proof = { evidence: { kind: 'unproven', finding, absent, tally } as const, torn: false, askAgain: false };
     if (followed.kind === 'uncovered') {
       const more = followed.pcrs.some((pcr) => !this.#start.pcrs.includes(pcr));
@@ -275,9 +277,8 @@ class ListRound {
     }
     if (followed.kind === 'empty') return { ...proof, change: this.#unmoved() };
     // Bytes that explain nothing are not kept: they are asked for again from where the list was proven.
-    const keepBytes = this.#ofList === null ? 0 : parseCheckpoint(this.#ofList.checkpoint).offset;
     const moves = this.#anew || this.#again !== null;
-    const change = { ...(moves ? this.#unmoved() : this.#fence()), keepBytes };
+    const change = { ...(moves ? this.#unmoved() : this.#fence()), keepBytes: offset };
     return { ...proof, change, torn: unreadable === '' };
   }
 

@@ -259,7 +259,9 @@ function describeFaults({ count, examples }: RuntimeFaults): string {
     const what = digest === '' ? name : `${name} (${digest})`;
     return detail === '' ? what : `${what}: ${detail}`;
   });
-  return `${magnitude(count)}: ${shown.join('; ')}${count > MAX_SHOWN ? '; …' : ''}`;
+  // Of some only the number is known.
+  const named = count > shown.length ? [...shown, '…'] : shown;
+  return `${magnitude(count)}: ${named.join('; ')}`;
 }
 
 const MAGNITUDES = [10, 100, 1_000, 10_000, 100_000] as const;

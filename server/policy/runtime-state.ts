@@ -3,7 +3,7 @@ import { hash as oneShotHash } from 'node:crypto';
 import type { ReferenceVersion } from '../store/reference-store.ts';
 import type { RuntimeRecord } from '../store/log-store.ts';
 import type { RuntimeRules } from './runtime-rules.ts';
-import { EMPTY_TALLY, lostFaults, withFormerFaults } from './runtime-tally.ts';
+import { EMPTY_TALLY, lostFaults, newlyLost, withFormerFaults } from './runtime-tally.ts';
 import type { RuntimeTally } from './runtime-tally.ts';
 
 /** How an entry is judged: another one judges every list anew from its start. ENGINE_VERSION goes up with it. */
@@ -51,7 +51,7 @@ export function formerFaults(
  */
 export function faultsBeside({ tally, former }: RuntimeState, again: RuntimeTally): RuntimeTally['faults'] {
   if (again.trace === tally.trace) return former;
-  const faults = lostFaults(lostFaults(tally.faults, again.faults), former);
+  const faults = newlyLost(lostFaults(tally.faults, again.faults), former);
   return withFormerFaults({ ...EMPTY_TALLY, faults }, former).faults;
 }
 

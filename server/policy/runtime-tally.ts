@@ -227,15 +227,31 @@ export function withFormerFaults(present: RuntimeTally, former: RuntimeTally['fa
   return { ...present, faults: Object.fromEntries(faults) };
 }
 
-/** What is among these faults and is not found again: whole entries are compared, as far as they are kept. */
+/**
+ * What is among these faults and is not found again: whole entries are compared. Of those that are not kept one by one nobody knows
+ * whether they are: as many others may be found in their place.
+ */
 export function lostFaults(before: RuntimeTally['faults'], again: RuntimeTally['faults']): RuntimeTally['faults'] {
-  const lost = Object.entries(before).flatMap(([reason, { count, examples }]) => {
-    const found = again[reason as RuntimeReason] ?? { count: 0, examples: [] };
-    const gone = examples.filter((example) => !found.examples.some((other) => isOfSameEntry(example, other)));
-    const missing = Math.max(count - found.count, gone.length);
-    return missing > 0 ? [[reason, { count: missing, examples: gone }] as const] : [];
+  return without(before, again, ({ count, examples }, _found, gone) => count - (examples.length - gone.length));
+}
+
+/** What of lost faults is not among those that were lost before: those that are not kept one by one are not counted twice. */
+export function newlyLost(lost: RuntimeTally['faults'], former: RuntimeTally['faults']): RuntimeTally['faults'] {
+  return without(lost, former, ({ count }, found, gone) => Math.max(count - found.count, gone.length));
+}
+
+function without(
+  faults: RuntimeTally['faults'],
+  others: RuntimeTally['faults'],
+  missing: (faults: RuntimeFaults, found: RuntimeFaults, gone: RuntimeFaults['examples']) => number,
+): RuntimeTally['faults'] {
+  const left = Object.entries(faults).flatMap(([reason, each]) => {
+    const found = others[reason as RuntimeReason] ?? { count: 0, examples: [] };
+    const gone = each.examples.filter((example) => !found.examples.some((other) => isOfSameEntry(example, other)));
+    const count = missing(each, found, gone);
+    return count > 0 ? [[reason, { count, examples: gone }] as const] : [];
   });
-  return Object.fromEntries(lost);
+  return Object.fromEntries(left);
 }
 
 function isOfSameEntry(left: RuntimeExample, right: RuntimeExample): boolean {

@@ -8,7 +8,7 @@ import { failures, MeasuredHost, putRules } from '../../support/measured-host.ts
 import { filePlan } from '../../support/measuring-kernel.ts';
 import { FILES, importFiles } from '../../support/runtime-policy.ts';
 import { caughtUp } from '../../support/stream-agent.ts';
-import { openHouse } from '../../support/test-service.ts';
+import { openHouse, putPolicy } from '../../support/test-service.ts';
 import type { House } from '../../support/test-service.ts';
 import { makeRecord } from '../../tpm/ima/list-builder.ts';
 
@@ -64,6 +64,20 @@ describe('rules that change while the list explains nothing', () => {
     expect(failures((await unread()).checks)).toEqual(expect.arrayContaining([UNREADABLE, UNKNOWN]));
   });
 
+  it('do not make a list that was proven one that is not there', async () => {
+    const list = { severity: undefined, message: '' };
+    await putRules(house, { list, files: strict });
+    await caughtUp(house);
+    host.kernel.measure(good('/usr/bin/b'));
+    expect((await host.round()).status).toBe('affirming');
+    await putRules(house, { list, files: { ...strict, message: 'other words' } });
+    await caughtUp(house);
+    const result = await unread();
+    expect(failures(result.checks)).toContain(UNREADABLE);
+    expect(result.status).toBe('none');
+    expect((await host.next({ logs: [] })).revision).toBe(result.revision);
+  });
+
   it('find it beside other bytes, too', async () => {
     host.kernel.measure(evil());
     expect((await host.round()).status).toBe('contraindicated');
@@ -102,6 +116,33 @@ describe('a host that is not there', () => {
     expect(failures(result?.checks ?? [])).toEqual(failures(first.checks));
     expect(failures(first.checks).some((line) => line.endsWith(reason))).toBe(true);
     expect(result?.revision).not.toBe(first.revision);
+    expect(errors).toEqual([]);
+  });
+});
+
+describe('a host that was suspended while no policy asked what ran, and is not there', () => {
+  it.each([
+    ['stands against it by other rules', 'contraindicated', { ...strict, message: 'other words' }],
+    ['is judged by rules that allow it', 'none', { ...FILES, referenceSets: ['referenceSets/wide'] }],
+  ])('has shown its list since: what it ran %s', async (_name, status, files) => {
+    const errors: unknown[] = [];
+    await using reappraiser = closing(
+      new Reappraiser({ services: house.services, onError: (error) => errors.push(error) }),
+    );
+    host.kernel.measure(evil());
+    expect((await host.round()).status).toBe('contraindicated');
+    await putPolicy(house.store);
+    await caughtUp(house);
+    await host.round();
+    host.machine.tpm.resume();
+    await host.next({ logs: [] });
+    expect((await host.round()).status).toBe('affirming');
+    await host.agent[Symbol.asyncDispose]();
+    await putRules(house, { files });
+    while ((await reappraiser.judgePage()) > 0);
+    const result = await house.store.getResult(host.machine.id);
+    expect(result?.checks.map(({ reason }) => reason)).toContain('KEPT_RUNTIME_UNKNOWN');
+    expect(result?.status).toBe(status);
     expect(errors).toEqual([]);
   });
 });
