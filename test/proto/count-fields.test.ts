@@ -1,10 +1,12 @@
-import { create, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { DescMessage, MessageInitShape } from '@bufbuild/protobuf';
+import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { expect, test } from 'vitest';
 
 import { hasMoreFieldsThan } from '../../proto/count-fields.ts';
 import { CompleteEnrollmentRequestSchema } from '../../proto/gen/assay/v1/enrollment_pb.ts';
 import type { EnrollmentProofSchema } from '../../proto/gen/assay/v1/enrollment_pb.ts';
+import { ListHostsRequestSchema } from '../../proto/gen/assay/v1/host_pb.ts';
 import { LogKind } from '../../proto/gen/assay/v1/evidence_pb.ts';
 import { UpdateTrustPolicyRequestSchema } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
 
@@ -47,6 +49,43 @@ test.each<[string, Uint8Array, number]>([
   const counted = countOf(CompleteEnrollmentRequestSchema, bytes);
   // Of a short message the length alone says that it has no more.
   expect(counted).toBe(Math.min(count, Math.ceil(bytes.length / 2)));
+});
+
+/** Two bytes, again and again: an empty field of that number. */
+function empties(number: number, count: number): Buffer {
+  return Buffer.alloc(2 * count, Buffer.from([(number << 3) | WireType.LengthDelimited, 0]));
+}
+
+test.each([WireType.Varint, WireType.Bit64, WireType.StartGroup, WireType.EndGroup, WireType.Bit32])(
+  'a tag that says that a message is something else (wire type %i) hides none of its fields',
+  (wireType) => {
+    // A proof with one bank of 5,000 values. In the request itself its field is unknown, and would be skipped as a whole.
+    const inner = new BinaryWriter().tag(4, WireType.LengthDelimited).bytes(empties(2, 5_000)).finish();
+    const bytes = new BinaryWriter().tag(1, wireType).uint32(inner.length).raw(inner).finish();
+    const { part } = fromBinary(CompleteEnrollmentRequestSchema, bytes);
+    expect(part.case === 'proof' ? part.value.pcrValues[0]?.values : []).toHaveLength(5_000);
+    expect(hasMoreFieldsThan(4_000, CompleteEnrollmentRequestSchema, bytes)).toBe(true);
+  },
+);
+
+test('a tag that says that text is a number hides nothing behind it', () => {
+  // The first proof's token, by its tag a number, is the tag of field 15 and a length: were it read so, the second proof was skipped.
+  const second = proof({ pcrValues: Array.from({ length: 5_000 }, () => ({})) });
+  const skip = new BinaryWriter().tag(15, WireType.LengthDelimited).uint32(second.length).finish();
+  const first = new BinaryWriter().tag(1, WireType.Varint).bytes(skip).finish();
+  const bytes = Buffer.concat([new BinaryWriter().tag(1, WireType.LengthDelimited).bytes(first).finish(), second]);
+  const { part } = fromBinary(CompleteEnrollmentRequestSchema, bytes);
+  expect(part.case === 'proof' ? part.value.pcrValues : []).toHaveLength(5_000);
+  expect(hasMoreFieldsThan(4_000, CompleteEnrollmentRequestSchema, bytes)).toBe(true);
+});
+
+test('the fields within an entry of a map are counted, too', () => {
+  const entry = new BinaryWriter().tag(4, WireType.LengthDelimited).bytes(empties(1, 5_000)).finish();
+  const schema = ListHostsRequestSchema;
+  const { number } = schema.fields.find(({ fieldKind }) => fieldKind === 'map') ?? { number: 0 };
+  expect(number).toBe(4);
+  expect(hasMoreFieldsThan(5_000, schema, entry)).toBe(true);
+  expect(hasMoreFieldsThan(5_001, schema, entry)).toBe(false);
 });
 
 test('the most that a host may send, and the largest policy, are within the limits', () => {
