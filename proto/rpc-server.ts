@@ -36,8 +36,8 @@ export interface RpcServerOptions {
   readonly maxSendBytes?: number;
   /** How long an answer may wait for a stranger before his call is abandoned; default 30 s. */
   readonly strangersTakeMillis?: number;
-  /** Calls, streams included, that one connection may have open; default 100. */
-  readonly maxCallsPerConnection?: number;
+  /** Streams that one connection may have open; default 100. Calls of one request and one answer wait for a place with their caller. */
+  readonly maxStreamsPerConnection?: number;
   readonly requestTimeoutMillis?: number;
   /** Interval of the HTTP/2 pings that find dead connections; default 30 s. */
   readonly keepaliveMillis?: number;
@@ -52,13 +52,17 @@ const STRANGERS_BYTES = 4 * 1024;
 const STANDARD_REQUESTS = { ofAddress: 16 * MEBIBYTE, ofAll: 128 * MEBIBYTE } as const;
 /** Fields of one message: what hosts and strangers send has some 1,300 at the most, the largest policy some 22,000. */
 const MAX_FIELDS = { hosts: 4 * 1024, identities: 32 * 1024 } as const;
-/** Calls of a connection beyond its limit that are told so; further ones are not taken by HTTP/2. */
-const REFUSED_CALLS = 10;
+/**
+ * Places of a connection beside those of its streams. HTTP/2 tells callers how many there are in all, and their libraries keep further
+ * calls back: for one that is answered soon this is as it should be; a stream would wait for others that last, so that it is refused.
+ */
+const OTHER_CALLS = 10;
 /** What may wait for a caller of a stream. A stranger's next answer is made when he has taken the one before. */
 const WRITE_AHEAD_BYTES = 256 * 1024;
 const STRANGERS_TAKE_MILLIS = 30_000;
 
 interface Plan extends Pick<CallPlan, 'method' | 'serve'> {
+  readonly isStream: boolean;
   readonly maxReceiveBytes: number;
 }
 
@@ -66,6 +70,8 @@ interface Connection {
   readonly peer: Peer;
   readonly socket: Duplex;
   readonly calls: Set<ServerCall>;
+  /** So many of them are streams. */
+  streams: number;
   /** Calls that were answered and that its caller did not end: where it becomes a habit, the connection is ended. */
   abandoned: number;
 }
@@ -80,14 +86,14 @@ export class RpcServer {
   readonly #standard = new OpenRequests(STANDARD_REQUESTS);
   readonly #connections = new Map<string, Connection>();
   readonly #draining = new AbortController();
-  readonly #maxCalls: number;
+  readonly #maxStreams: number;
   #callCount = 0;
   #onChange: () => void = () => undefined;
 
   /** Throws TypeError for a method that does not say who may call it, and for one that stands in two services. */
   constructor(options: RpcServerOptions) {
     this.#options = options;
-    this.#maxCalls = options.maxCallsPerConnection ?? 100;
+    this.#maxStreams = options.maxStreamsPerConnection ?? 100;
     const plans = new Map<string, Plan>();
     let maxReceiveBytes = 0;
     for (const method of options.services.flatMap(({ methods }) => methods)) {
@@ -100,7 +106,8 @@ export class RpcServer {
         maxSendBytes: options.maxSendBytes ?? 4 * MEBIBYTE,
         requestTimeoutMillis: options.requestTimeoutMillis ?? 30_000,
       });
-      plans.set(method.path, { method: access, serve, maxReceiveBytes: limit });
+      const isStream = method.descriptor.methodKind !== 'unary';
+      plans.set(method.path, { method: access, serve, isStream, maxReceiveBytes: limit });
       maxReceiveBytes = Math.max(maxReceiveBytes, limit);
     }
     for (const path of options.maxReceiveBytesOf?.keys() ?? []) {
@@ -110,8 +117,7 @@ export class RpcServer {
     const server = new Server({
       interceptors: [(definition, next) => this.#intercept(definition.path, next)],
       'grpc.max_receive_message_length': maxReceiveBytes,
-      // The count below refuses with a reason; this one holds against a caller that ignores refusals.
-      'grpc.max_concurrent_streams': this.#maxCalls + REFUSED_CALLS,
+      'grpc.max_concurrent_streams': this.#maxStreams + OTHER_CALLS,
       'grpc.keepalive_time_ms': options.keepaliveMillis ?? 30_000,
       'grpc.max_connection_idle_ms': options.idleMillis ?? 300_000,
       'grpc.enable_channelz': 0,
@@ -123,7 +129,7 @@ export class RpcServer {
   /** Takes over a connected socket whose handshake is done. `peer` must hold the socket's own remote address and port. */
   accept(socket: Duplex, peer: Peer): void {
     const key = `${peer.address}:${peer.port}`;
-    const connection: Connection = { peer, socket, calls: new Set(), abandoned: 0 };
+    const connection: Connection = { peer, socket, calls: new Set(), streams: 0, abandoned: 0 };
     this.#connections.set(key, connection);
     socket.once('close', () => {
       // The same address and port may be another connection by now.
@@ -160,7 +166,7 @@ export class RpcServer {
     // A call whose connection has closed meanwhile is nobody's: refused below, and there is nobody to read why.
     const connection = this.#connections.get(next.getPeer());
     const { logger, translateError } = this.#options;
-    const { method, serve, maxReceiveBytes } = plan;
+    const { method, serve, isStream, maxReceiveBytes } = plan;
     liftDeadline(next, this.#options.now());
     let released = false;
     let close: (() => void) | undefined;
@@ -176,7 +182,7 @@ export class RpcServer {
         if (!connection)
           throw new StatusError({ code: 'UNAVAILABLE', reason: 'CONNECTION_LOST', message: 'connection lost' });
         if (this.#draining.signal.aborted) throw shuttingDown();
-        if (connection.calls.size > this.#maxCalls) throw tooManyCalls(this.#maxCalls);
+        if (isStream && connection.streams > this.#maxStreams) throw tooManyStreams(this.#maxStreams);
         if (isCompressed(next)) throw compressed();
         if (method.roles.includes('anonymous') && !released) {
           const requests = STANDARD_METHOD_ROLES.has(path) ? this.#standard : this.#strangers;
@@ -189,12 +195,15 @@ export class RpcServer {
         describeError(error, context, { logger, ...(translateError ? { translate: translateError } : {}) }),
       hasMore: () => messages.hasMore,
       abandoned: () => {
-        if (connection && (connection.abandoned += 1) >= this.#maxCalls) connection.socket.destroy();
+        if (connection && (connection.abandoned += 1) >= this.#maxStreams) connection.socket.destroy();
       },
       released: (ended) => {
         released = true;
         close?.();
-        if (connection?.calls.delete(ended) === true) this.#callCount -= 1;
+        if (connection?.calls.delete(ended) === true) {
+          this.#callCount -= 1;
+          if (isStream) connection.streams -= 1;
+        }
         if (this.#draining.signal.aborted) this.#onChange();
       },
     });
@@ -202,6 +211,7 @@ export class RpcServer {
     if (connection) {
       connection.calls.add(call);
       this.#callCount += 1;
+      if (isStream) connection.streams += 1;
     }
     return call;
   }
@@ -231,8 +241,8 @@ function shuttingDown(): StatusError {
   return new StatusError({ code: 'UNAVAILABLE', reason: 'SHUTTING_DOWN', message, retryAfterMillis: 1000 });
 }
 
-function tooManyCalls(limit: number): StatusError {
-  const message = `connection has ${limit} calls open`;
+function tooManyStreams(limit: number): StatusError {
+  const message = `connection has ${limit} streams open`;
   return new StatusError({ code: 'RESOURCE_EXHAUSTED', reason: 'TOO_MANY_CALLS', message, retryAfterMillis: 1000 });
 }
 

@@ -6,7 +6,7 @@ import { Health } from '../../proto/gen/health/v1/health_pb.ts';
 import { HealthRegistry } from '../../proto/health.ts';
 import { RpcServer } from '../../proto/rpc-server.ts';
 import { StatusError } from '../../proto/status.ts';
-import { echoServices, silence } from '../support/echo.ts';
+import { echoServices, silence, wishes } from '../support/echo.ts';
 import { all, failure, startTestService, until } from '../support/rpc.ts';
 import type { TestService } from '../support/rpc.ts';
 
@@ -84,21 +84,49 @@ describe('who may call', () => {
 });
 
 describe('a connection', () => {
-  test('has so many calls and no more', async () => {
-    await using service = await startTestService(echoServices(), { server: { maxCallsPerConnection: 2 } });
+  test('has so many streams and no more, and room for other calls', async () => {
+    await using service = await startTestService(echoServices(), { server: { maxStreamsPerConnection: 2 } });
     const channel = service.connect();
     const client = channel.client(AttestationService);
     const stop = new AbortController();
     const open = [1, 2].map(() => failure(all(client.attest(silence(), { signal: stop.signal }))));
-    await until(() => service.server.callCount === 2, 'two calls open');
-    expect(await failure(client.createChallenge({}))).toMatchObject({
+    await until(() => service.server.callCount === 2, 'two streams open');
+    expect(await failure(all(client.attest(silence())))).toMatchObject({
       code: 'RESOURCE_EXHAUSTED',
       reason: 'TOO_MANY_CALLS',
     });
-    expect(await attestation(service).createChallenge({})).toBeDefined();
+    expect(await client.createChallenge({})).toBeDefined();
     stop.abort();
     await Promise.all(open);
-    await until(() => service.server.callCount === 0, 'calls released');
-    expect(await client.createChallenge({})).toBeDefined();
+    await until(() => service.server.callCount === 0, 'streams released');
+    expect(await all(client.attest(wishes('a')))).toHaveLength(1);
+  });
+
+  test('answers all calls that come at once, also beside all its streams', async () => {
+    let now = 0;
+    let most = 0;
+    await using service = await startTestService(
+      echoServices({
+        async createChallenge({ akName }) {
+          most = Math.max(most, (now += 1));
+          await delay(5);
+          now -= 1;
+          return { token: akName };
+        },
+      }),
+    );
+    const client = service.connect().client(AttestationService);
+    const flood = (): Promise<unknown[]> => Promise.all(Array.from({ length: 300 }, () => client.createChallenge({})));
+    await client.createChallenge({});
+    expect(await flood()).toHaveLength(300);
+    expect(most).toBe(110);
+    const stop = new AbortController();
+    const open = Array.from({ length: 100 }, () => failure(all(client.attest(silence(), { signal: stop.signal }))));
+    await until(() => service.server.callCount === 100, 'all streams open');
+    most = 0;
+    expect(await flood()).toHaveLength(300);
+    expect(most).toBe(10);
+    stop.abort();
+    await Promise.all(open);
   });
 });
