@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 
 import { Health, HealthCheckResponse_ServingStatus as ServingStatus } from '../../proto/gen/health/v1/health_pb.ts';
+import { watchClock } from '../../server/watch-clock.ts';
 import { startAssay } from '../support/running-service.ts';
 
 const FAR = 6 * 60_000;
@@ -19,4 +20,10 @@ it('the service is not ready while the wall clock is far behind, and says why', 
   expect(running.logged).toContainEqual([{ milliseconds: expect.any(Number) }, expect.stringContaining('behind')]);
   clock.wall += FAR;
   await expect.poll(ready, { timeout: 10_000 }).toEqual([SERVING, SERVING, SERVING]);
+});
+
+it('a service that starts while it is far behind was never ready', () => {
+  const told: boolean[] = [];
+  using _clock = watchClock({ clockBehind: () => FAR }, ({ isBehind }) => void told.push(isBehind));
+  expect(told).toEqual([true]);
 });
