@@ -12,6 +12,9 @@ export interface CallStream extends Pick<Readable, 'pause' | 'unshift' | 'once' 
 
 export const CANCEL = constants.NGHTTP2_CANCEL;
 
+/** The answer is whole, and what the caller still sends is not wanted: he must not take the answer for lost (RFC 9113 §8.1). */
+export const ANSWERED = constants.NGHTTP2_NO_ERROR;
+
 export function streamOf(next: NextCall): CallStream {
   const stream: unknown = Reflect.get(next, 'stream');
   if (!isCallStream(stream)) throw new TypeError('grpc-js is made otherwise');

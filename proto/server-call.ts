@@ -1,5 +1,5 @@
 import { ServerInterceptingCall, status } from '@grpc/grpc-js';
-import { CANCEL, streamOf } from './call-stream.ts';
+import { ANSWERED, CANCEL, streamOf } from './call-stream.ts';
 import type { CallStream } from './call-stream.ts';
 import type { Context, MethodAccess, Peer } from './service.ts';
 import { encodeStatus, StatusError } from './status.ts';
@@ -216,7 +216,7 @@ export class ServerCall extends ServerInterceptingCall {
   /** The caller has his answer: a stream whose other side he leaves open stays, and costs memory. */
   #awaitEnd(): void {
     const timer = setTimeout(() => {
-      this.#stream.close(CANCEL);
+      this.#stream.close(ANSWERED);
       this.#plan.abandoned();
     }, END_MILLIS);
     this.#stream.once('close', () => clearTimeout(timer));

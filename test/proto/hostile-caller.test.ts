@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { connect as connectHttp2 } from 'node:http2';
+import { connect as connectHttp2, constants } from 'node:http2';
 import { setTimeout as delay } from 'node:timers/promises';
 import { connect } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -138,6 +138,18 @@ describe('a hostile caller', () => {
     await expect.poll(() => one.received.get(FRAME.reset), { timeout: 10_000 }).toBe(1);
     expect(one.closed).toBe(false);
     await until(() => service.server.callCount === 0, 'every call released');
+  });
+
+  test('with a call that it leaves open has its answer, and is told that no more is wanted, not that something failed', async () => {
+    const session = connectHttp2(`https://127.0.0.1:${service.listener.address().port}`, { rejectUnauthorized: false });
+    const headers = { ':method': 'POST', ':path': UNARY, 'content-type': 'application/grpc', te: 'trailers' };
+    const stream = session.request(headers, { endStream: false }).resume();
+    const answered = once(stream, 'response');
+    stream.write(Buffer.from([0, 255, 255, 255, 255]));
+    expect((await answered)[0]).toMatchObject({ 'grpc-status': '8' });
+    await once(stream, 'close');
+    expect(stream.rstCode).toBe(constants.NGHTTP2_NO_ERROR);
+    session.close();
   });
 
   test('that is a stranger and takes no answer is not waited for without end', async () => {
