@@ -14,7 +14,11 @@ const HEAD_BYTES = 5;
  * messages of what has arrived before one is asked for: pieces of a byte, or messages of none, cost a hundred times what was sent. It
  * has no option against either, so its reader is replaced: a call holds one message, and what arrived behind it as it came.
  */
-export function boundMessages(next: NextCall, call: ServerCall, limit: number): Pick<MessageReader, 'hasMore'> {
+export function boundMessages(
+  next: NextCall,
+  call: ServerCall,
+  limit: number,
+): Pick<MessageReader, 'hasMore' | 'drop'> {
   if (!isReader(Reflect.get(next, 'decoder'))) throw new TypeError('grpc-js reads otherwise');
   const reader = new MessageReader(streamOf(next), call, limit);
   Reflect.set(next, 'decoder', reader);
@@ -42,6 +46,12 @@ class MessageReader {
     return this.#hasMore;
   }
 
+  /** Nobody reads any more, but the stream may last until its caller ends it: what is not whole goes. */
+  drop(): void {
+    this.#frame = null;
+    this.#filled = 0;
+  }
+
   /** The first message that is whole with this data. What stands behind it goes back into the stream, to come again when it is read. */
   write(data: Buffer): Buffer[] {
     this.#hasMore = false;
@@ -57,8 +67,7 @@ class MessageReader {
         return [];
       }
       if (frame.length === HEAD_BYTES + length) {
-        this.#frame = null;
-        this.#filled = 0;
+        this.drop();
         this.#putBack(data.subarray(read));
         return [frame];
       }

@@ -199,6 +199,7 @@ export class RpcServer {
       },
       released: (ended) => {
         released = true;
+        messages.drop();
         close?.();
         if (connection?.calls.delete(ended) === true) {
           this.#callCount -= 1;

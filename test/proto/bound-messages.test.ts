@@ -7,7 +7,7 @@ import { AttestationService, AttestRequestSchema } from '../../proto/gen/assay/v
 import { echoServices } from '../support/echo.ts';
 import { memoryInUse } from '../support/memory.ts';
 import { frame } from '../support/raw-caller.ts';
-import { FRAME, makeFrame, RawFrames } from '../support/raw-frames.ts';
+import { encodeHeaders, FRAME, makeFrame, RawFrames } from '../support/raw-frames.ts';
 import { startTestService, until } from '../support/rpc.ts';
 import type { TestService } from '../support/rpc.ts';
 import { SeededRandom } from '../support/seeded-random.ts';
@@ -123,4 +123,29 @@ test('a message that comes in pieces of a byte costs its bytes', async () => {
   await until(() => service.server.callCount === CALLS, 'every call there');
   await new Promise((resolve) => setTimeout(resolve, 500));
   expect(((await memoryInUse()) - before) / CALLS).toBeLessThan(120 * KIBIBYTE);
+});
+
+test('nothing is kept of a message that was not whole when its call ended, though its caller leaves the stream open', async () => {
+  using caller = await RawFrames.open(service.listener.address().port);
+  const before = await memoryInUse();
+  const head = Buffer.alloc(5);
+  head.writeUInt32BE(4 * 1024 * KIBIBYTE, 1);
+  const payload = encodeHeaders({
+    ':method': 'POST',
+    ':scheme': 'https',
+    ':path': ATTEST,
+    ':authority': 'localhost',
+    'content-type': 'application/grpc',
+    te: 'trailers',
+    'grpc-timeout': '500m',
+  });
+  for (let index = 0; index < CALLS; index += 1) {
+    const stream = 1 + 2 * index;
+    await caller.send(makeFrame(FRAME.headers, { flags: 4, stream, payload }));
+    await caller.data(stream, head);
+  }
+  await until(() => service.server.callCount === CALLS, 'every call there');
+  await until(() => service.server.callCount === 0, 'every call at its deadline');
+  expect(((await memoryInUse()) - before) / CALLS).toBeLessThan(120 * KIBIBYTE);
+  expect(caller.received.get(FRAME.reset)).toBeUndefined();
 });
