@@ -61,6 +61,8 @@ export async function fetchAuthority(query: AuthorityQuery): Promise<Buffer> {
 }
 
 const MAX_CHAIN = 8;
+/** Milliseconds. */
+const LEAVE_WITHIN = 2_000;
 
 async function fetchChain(query: AuthorityQuery): Promise<readonly Buffer[]> {
   const { promise, resolve, reject } = Promise.withResolvers<readonly Buffer[]>();
@@ -86,11 +88,27 @@ async function fetchChain(query: AuthorityQuery): Promise<readonly Buffer[]> {
   query.signal?.addEventListener('abort', abort, { once: true });
   if (query.signal?.aborted) abort();
   try {
-    return await promise;
+    const chain = await promise;
+    leave(socket);
+    return chain;
+  } catch (error) {
+    socket.destroy();
+    throw error;
   } finally {
     query.signal?.removeEventListener('abort', abort);
-    socket.destroy();
   }
+}
+
+/**
+ * Ends a connection in order. One that is destroyed is reset where the server has sent more, and what it has not read by then, the end
+ * of the handshake, is lost with it: to the service that is a handshake that failed, and many of them from one address are a flood.
+ */
+function leave(socket: TLSSocket): void {
+  const timer = setTimeout(() => socket.destroy(), LEAVE_WITHIN).unref();
+  socket.once('close', () => clearTimeout(timer));
+  socket.setTimeout(0);
+  socket.resume();
+  socket.end();
 }
 
 /** The certificates that the server sent, leaf first. */

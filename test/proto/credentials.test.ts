@@ -1,8 +1,9 @@
 import { createServer } from 'node:tls';
 import type { AddressInfo } from 'node:net';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { authorityFingerprint, CertificateError, EXTENDED_KEY_USAGE } from '../../proto/certificate-profile.ts';
 import { Channel } from '../../proto/client.ts';
+import { ConnectionRate } from '../../proto/connection-rate.ts';
 import { fetchAuthority } from '../../proto/credentials.ts';
 import type { CredentialOptions } from '../../proto/credentials.ts';
 import { formatEndpoint, parseEndpoint } from '../../proto/endpoint.ts';
@@ -130,6 +131,18 @@ describe('a service of which only the fingerprint of the CA is known', () => {
         now,
       }),
     ).toEqual(authority);
+  });
+
+  test('takes those who ask for it at once from one address for no flood of handshakes that fail', async () => {
+    const rate = new ConnectionRate(1_000, () => performance.now());
+    const failed = vi.spyOn(rate, 'failed');
+    await using service = await startTestService(echoServices(), { listener: { connectionRate: rate } });
+    const { host, port } = service.listener.address();
+    const fingerprint = authorityFingerprint(service.authority.certificate);
+    const ask = () => fetchAuthority({ host, port, fingerprint, now });
+    await Promise.all(Array.from({ length: 20 }, ask));
+    expect(await ask()).toEqual(service.authority.certificate);
+    expect(failed).not.toHaveBeenCalled();
   });
 
   test('is refused under another fingerprint', async () => {
