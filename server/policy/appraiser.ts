@@ -1,4 +1,4 @@
-import type { Verdict } from '../store/records.ts';
+import type { CheckRecord, Verdict } from '../store/records.ts';
 import { appraise, verdictDigest } from './appraise.ts';
 import type { AppraisalInput } from './appraise.ts';
 import { isSameInput } from './same-input.ts';
@@ -21,11 +21,19 @@ export class Appraiser {
 
   judge(input: AppraisalInput): Judgement {
     if (this.#last !== null && isSameInput(this.#last.input, input)) return this.#last.judgement;
-    const appraised = appraise(input);
-    const verdict = { ...appraised, checks: this.#parts.checks(appraised.checks) };
-    const judgement = { verdict, digest: verdictDigest(verdict) };
+    const verdict = appraise(input);
+    const digest = verdictDigest(verdict);
+    const judgement = { verdict: { ...verdict, checks: this.#held(verdict, digest) }, digest };
     const pcrs = input.pcrs === null ? null : this.#parts.pcrs(input.pcrs);
     this.#last = { input: { ...input, pcrs }, judgement };
     return judgement;
+  }
+
+  /** The checks of a verdict as they are held already: a list of run-time measurements is judged anew in each round, mostly alike. */
+  #held({ checks }: Verdict, digest: string): readonly CheckRecord[] {
+    const last = this.#last?.judgement;
+    if (last?.digest !== digest) return this.#parts.checks(checks);
+    // The digest is over all of the others, in their order.
+    return checks.map((check, at) => (check.id === 'clock' ? check : (last.verdict.checks[at] ?? check)));
   }
 }

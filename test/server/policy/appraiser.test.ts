@@ -124,7 +124,14 @@ describe('an appraiser', () => {
   it('keeps nothing where a list of run-time measurements goes on', () => {
     const appraiser = new Appraiser(new SharedParts());
     const input: AppraisalInput = { ...BASE, runtime: { kind: 'unproven', finding, absent: true, tally: null } };
-    expect(appraiser.judge(input)).not.toBe(appraiser.judge(input));
+    const before = appraiser.judge(input);
+    const after = appraiser.judge(anew(input, 'clock 2000'));
+    expect(after).not.toBe(before);
+    expect(after).toEqual({ verdict: appraise(anew(input, 'clock 2000')), digest: before.digest });
+    // What it is made of is held once all the same.
+    const others = after.verdict.checks.filter(({ id }) => id !== 'clock');
+    expect(others.length).toBeGreaterThan(0);
+    for (const check of others) expect(before.verdict.checks.some((held) => held === check)).toBe(true);
   });
 
   it('keeps nothing of a clock that went back', () => {
