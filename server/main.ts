@@ -37,6 +37,7 @@ import type { Store } from './store/store.ts';
  * each connection's read buffer is made of, which would stay untouched otherwise (docs/decisions.md).
  */
 const BUFFER_POOL = 8 * 1024;
+
 const DEFAULT_CONFIG = 'assayd.yaml';
 /** What ends the service besides a signal: without its store it can answer nothing, and whoever watches it must start it anew. */
 const STORE_FAILED = 'store failed';
