@@ -1,26 +1,24 @@
 /** What is kept of a host that is not there, beside what is not known of it. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { Reappraiser } from '../../../server/attestation/reappraiser.ts';
 import { failures, MeasuredHost, putRules } from '../../support/measured-host.ts';
 import { filePlan } from '../../support/measuring-kernel.ts';
 import { OneShotHost } from '../../support/one-shot-host.ts';
 import { FILES, importFiles, NO_RUNTIME_RULES } from '../../support/runtime-policy.ts';
+import { TestReappraiser } from '../../support/test-reappraiser.ts';
 import { openHouse, putPolicy } from '../../support/test-service.ts';
 import type { House } from '../../support/test-service.ts';
 
 let house: House;
-let reappraiser: Reappraiser;
-let errors: unknown[];
+let reappraiser: TestReappraiser;
 beforeEach(async () => {
   house = await openHouse();
-  errors = [];
-  reappraiser = new Reappraiser({ services: house.services, onError: (error) => errors.push(error) });
+  reappraiser = new TestReappraiser(house);
 });
 afterEach(async () => {
-  await reappraiser.close();
+  await reappraiser[Symbol.asyncDispose]();
   await house[Symbol.asyncDispose]();
-  expect([...house.faults, ...errors]).toEqual([]);
+  expect(house.faults).toEqual([]);
 });
 
 const rule = (index: number) => ({
@@ -30,10 +28,6 @@ const rule = (index: number) => ({
   severity: undefined,
   message: '',
 });
-
-async function settle(): Promise<void> {
-  while ((await reappraiser.judgePage()) > 0);
-}
 
 describe('a PCR that an expression alone names', () => {
   const named = (expression: string, description = '') =>
@@ -56,10 +50,10 @@ describe('a PCR that an expression alone names', () => {
     await quoted();
     const { challengeTime, validUntil } = (await host.result()) ?? {};
     await named(isZero(14), 'another version');
-    await settle();
+    await reappraiser.settle();
     expect(await host.result()).toMatchObject({ status: 'affirming', policyVersion: 2, challengeTime, validUntil });
     await putPolicy(house.store, { pcrRules: [rule(14)] });
-    await settle();
+    await reappraiser.settle();
     expect(await host.result()).toMatchObject({ status: 'affirming', policyVersion: 3, challengeTime, validUntil });
   });
 
@@ -69,7 +63,7 @@ describe('a PCR that an expression alone names', () => {
     host.machine.tpm.extend(14);
     expect((await host.attest()).status).toBe('affirming');
     await named(isZero(14));
-    await settle();
+    await reappraiser.settle();
     expect(failures((await host.result())?.checks ?? [])).toEqual(['expression.said failed EXPRESSION_FALSE']);
   });
 
@@ -80,7 +74,7 @@ describe('a PCR that an expression alone names', () => {
     host.machine.tpm.extend(14);
     expect((await host.attest()).revision).not.toBe(before?.revision);
     await named(isZero(14));
-    await settle();
+    await reappraiser.settle();
     expect((await host.result())?.status).toBe('contraindicated');
   });
 
@@ -96,7 +90,7 @@ describe('a PCR that an expression alone names', () => {
     await named(isZero(14));
     await quoted();
     await named(`${isZero(14)} && ${isZero(4)}`);
-    await settle();
+    await reappraiser.settle();
     const result = await host.result();
     expect(result?.status).toBe('none');
     expect(result?.checks.at(-1)).toMatchObject({ id: 'kept-evidence', reason: 'KEPT_PCR_UNKNOWN' });
@@ -131,7 +125,7 @@ describe('what stands against a host that is not there', () => {
     expect(failures(found.checks)).toEqual(expect.arrayContaining(['runtime.list failed IMA_LOG_INCOMPLETE', UNKNOWN]));
     await host.agent[Symbol.asyncDispose]();
     await putRules(house, { files: { ...rules, message: 'other words' } });
-    await settle();
+    await reappraiser.settle();
     const result = await house.store.getResult(host.machine.id);
     expect(result).toMatchObject({ status: 'contraindicated', policyVersion: 2 });
     expect(failures(result?.checks ?? [])).toEqual(
@@ -163,7 +157,7 @@ describe('what stands against a host that is not there', () => {
       runtime: { ...NO_RUNTIME_RULES, files: { ...rules, message: 'other words' } },
       ...more,
     });
-    await settle();
+    await reappraiser.settle();
     const result = await host.result();
     expect(result).toMatchObject({ status: 'contraindicated', policyVersion: 2 });
     expect(failures(result?.checks ?? [])).toContain(UNKNOWN);
@@ -177,10 +171,10 @@ describe('what stands against a host that is not there', () => {
     await putPolicy(house.store, { pcrRules: [rule(7)] });
     expect((await host.attest()).status).toBe('affirming');
     await putRules(house, { files: rules });
-    await settle();
+    await reappraiser.settle();
     expect(failures((await host.result())?.checks ?? [])).toContain(UNKNOWN);
     await putRules(house, { files: { ...rules, referenceSets: ['referenceSets/wide'] } });
-    await settle();
+    await reappraiser.settle();
     const result = await host.result();
     expect(result?.status).toBe('none');
     expect(result?.checks.at(-1)).toMatchObject({ reason: 'KEPT_RUNTIME_UNKNOWN' });
@@ -194,7 +188,7 @@ describe('what stands against a host that is not there', () => {
     tpm.clockInfo = { ...tpm.clockInfo, resetCount: tpm.clockInfo.resetCount - 1 };
     expect((await host.attest()).status).toBe('contraindicated');
     await putPolicy(house.store, { description: 'another version' });
-    await settle();
+    await reappraiser.settle();
     const result = await host.result();
     expect(result?.status).toBe('contraindicated');
     expect(failures(result?.checks ?? [])).toContain('standing failed CLOCK_REGRESSED');

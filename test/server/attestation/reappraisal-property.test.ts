@@ -1,26 +1,23 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { Reappraiser } from '../../../server/attestation/reappraiser.ts';
 import { bootedTpm, bootLog, NO_SECURE_BOOT, SECURE_BOOT } from '../../support/booted-machine.ts';
 import { dataIsHere } from '../../support/data.ts';
 import { OneShotHost } from '../../support/one-shot-host.ts';
 import { moveOne, randomPolicy } from '../../support/random-policy.ts';
 import { SeededRandom } from '../../support/seeded-random.ts';
 import { SoftwareTpm } from '../../support/software-tpm.ts';
+import { TestReappraiser } from '../../support/test-reappraiser.ts';
 import { openHouse, OPERATOR, writePolicy } from '../../support/test-service.ts';
 import type { House } from '../../support/test-service.ts';
 
 let house: House;
-let reappraiser: Reappraiser;
+let reappraiser: TestReappraiser;
 beforeEach(async () => {
   house = await openHouse();
-  const onError = (error: unknown): never => {
-    throw error;
-  };
-  reappraiser = new Reappraiser({ services: house.services, onError });
+  reappraiser = new TestReappraiser(house);
 });
 afterEach(async () => {
-  await reappraiser.close();
+  await reappraiser[Symbol.asyncDispose]();
   await house[Symbol.asyncDispose]();
   expect(house.faults).toEqual([]);
 });
@@ -58,7 +55,7 @@ describe.skipIf(!dataIsHere('measured-boot'))('a verdict from kept evidence', ()
           // What came of a change in between is judged anew by the next one.
           if (random.below(2) === 0) await reappraiser.judgePage();
         }
-        while ((await reappraiser.judgePage()) > 0);
+        await reappraiser.settle();
         for (const [index, host] of hosts.entries()) {
           const said = await host.result();
           const [last] = (await house.store.changesSince((said?.revision ?? 0) - 1, 1)).map(({ cause }) => cause);

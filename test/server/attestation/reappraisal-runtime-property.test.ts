@@ -2,7 +2,6 @@ import { hash } from 'node:crypto';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { Reappraiser } from '../../../server/attestation/reappraiser.ts';
 import { readKeyring } from '../../../server/reference/keyring.ts';
 import type { RuntimeRulesDraft } from '../../../server/policy/runtime-rules.ts';
 import { putRules } from '../../support/measured-host.ts';
@@ -10,6 +9,7 @@ import { filePlan, sha256, violationPlan } from '../../support/measuring-kernel.
 import { OneShotHost } from '../../support/one-shot-host.ts';
 import { FILES, importFiles, importKeys } from '../../support/runtime-policy.ts';
 import { SeededRandom } from '../../support/seeded-random.ts';
+import { TestReappraiser } from '../../support/test-reappraiser.ts';
 import { openHouse, OPERATOR } from '../../support/test-service.ts';
 import type { House } from '../../support/test-service.ts';
 import { digestField, nameField } from '../../tpm/ima/list-builder.ts';
@@ -22,16 +22,13 @@ const ANY = { ...OPERATOR, expected: 'any' } as const;
 const HOUR = 3_600_000;
 
 let house: House;
-let reappraiser: Reappraiser;
+let reappraiser: TestReappraiser;
 beforeEach(async () => {
   house = await openHouse();
-  const onError = (error: unknown): never => {
-    throw error;
-  };
-  reappraiser = new Reappraiser({ services: house.services, onError });
+  reappraiser = new TestReappraiser(house);
 });
 afterEach(async () => {
-  await reappraiser.close();
+  await reappraiser[Symbol.asyncDispose]();
   await house[Symbol.asyncDispose]();
   expect(house.faults).toEqual([]);
 });
@@ -124,7 +121,7 @@ describe('what ran, judged by what is kept', () => {
           await changeSomething(random);
           if (random.below(2) === 0) await reappraiser.judgePage();
         }
-        while ((await reappraiser.judgePage()) > 0);
+        await reappraiser.settle();
         for (const host of hosts) {
           const said = await host.result();
           expect(said?.checks.map(({ id }) => id)).not.toContain('kept-evidence');

@@ -1,6 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { Reappraiser } from '../../../server/attestation/reappraiser.ts';
 import { readKeyring } from '../../../server/reference/keyring.ts';
 import { NO_RULES, RULE } from '../../support/booted-machine.ts';
 import { failures, MeasuredHost, putRules } from '../../support/measured-host.ts';
@@ -8,6 +7,7 @@ import { filePlan, sha256 } from '../../support/measuring-kernel.ts';
 import { OneShotHost } from '../../support/one-shot-host.ts';
 import { FILES, importFiles, importKeys } from '../../support/runtime-policy.ts';
 import { revocationList } from '../../support/test-ek-pki.ts';
+import { TestReappraiser } from '../../support/test-reappraiser.ts';
 import { importRevocationList, openHouse, OPERATOR, putPolicy } from '../../support/test-service.ts';
 import type { House } from '../../support/test-service.ts';
 import { ecSigner, signV2 } from '../../tpm/ima/signing.ts';
@@ -16,17 +16,15 @@ const MINUTE = 60_000;
 const ANY = { ...OPERATOR, expected: 'any' } as const;
 
 let house: House;
-let reappraiser: Reappraiser;
-let errors: unknown[];
+let reappraiser: TestReappraiser;
 beforeEach(async () => {
   house = await openHouse();
-  errors = [];
-  reappraiser = new Reappraiser({ services: house.services, onError: (error) => errors.push(error) });
+  reappraiser = new TestReappraiser(house);
 });
 afterEach(async () => {
-  await reappraiser.close();
+  await reappraiser[Symbol.asyncDispose]();
   await house[Symbol.asyncDispose]();
-  expect([...house.faults, ...errors]).toEqual([]);
+  expect(house.faults).toEqual([]);
 });
 
 const strict = {
@@ -40,13 +38,6 @@ const rule = (index: number) => ({
   severity: undefined,
   message: '',
 });
-
-/** Judges all that is due; how many pages that took. */
-async function settle(): Promise<number> {
-  let pages = 0;
-  while ((await reappraiser.judgePage()) > 0) pages += 1;
-  return pages;
-}
 
 describe('a digest that is withdrawn from a set', () => {
   const withdraw = (content: string) =>
@@ -70,7 +61,7 @@ describe('a digest that is withdrawn from a set', () => {
     await withdraw('bad');
     for (const host of [bad, good])
       expect(failures((await host.result())?.checks ?? [])).toEqual(['appraisal-input error APPRAISAL_INPUT_CHANGED']);
-    expect(await settle()).toBe(1);
+    expect(await reappraiser.settle()).toBe(1);
     const turned = await bad.result();
     expect(turned?.status).toBe('contraindicated');
     expect(failures(turned?.checks ?? [])).toEqual(['runtime.files failed FILE_UNKNOWN']);
@@ -91,9 +82,9 @@ describe('a digest that is withdrawn from a set', () => {
     await withdraw('bad');
     // For all that is known its stream is being asked.
     house.clock.advance(59_999);
-    expect(await settle()).toBe(0);
+    expect(await reappraiser.settle()).toBe(0);
     house.clock.advance(1);
-    expect(await settle()).toBe(1);
+    expect(await reappraiser.settle()).toBe(1);
     const turned = await house.store.getResult(host.machine.id);
     expect(turned).toMatchObject({ status: 'contraindicated', connectivity: 'connected' });
     house.services.policies.refresh();
@@ -104,9 +95,9 @@ describe('a digest that is withdrawn from a set', () => {
   it('is found again where it comes back', async () => {
     const host = await ran('bad');
     await withdraw('bad');
-    await settle();
+    await reappraiser.settle();
     await importFiles(house.store, ['good', 'bad', 'other']);
-    await settle();
+    await reappraiser.settle();
     expect((await host.result())?.status).toBe('affirming');
   });
 });
@@ -125,7 +116,7 @@ it('a key that is withdrawn from a keyring turns exactly the hosts that ran a fi
   const read = readKeyring(withdrawn.spki);
   const [key] = 'keys' in read ? read.keys : [];
   await house.store.removeKeyringKey('vendor', key?.fingerprint ?? '', ANY);
-  await settle();
+  await reappraiser.settle();
   expect((await bad.result())?.status).toBe('contraindicated');
   expect((await good.result())?.status).toBe('affirming');
 });
@@ -141,30 +132,30 @@ describe('a host that is not there', () => {
   it('is judged by a new version of its policy, and by the former one when that is back', async () => {
     const before = await host.result();
     await putPolicy(house.store, strict);
-    await settle();
+    await reappraiser.settle();
     expect(await host.result()).toMatchObject({ status: 'contraindicated', policyVersion: 2 });
     await putPolicy(house.store);
     expect((await host.result())?.status).toBe('none');
-    await settle();
+    await reappraiser.settle();
     const { challengeTime, validUntil } = before ?? {};
     expect(await host.result()).toMatchObject({ status: 'affirming', policyVersion: 3, challengeTime, validUntil });
   });
 
   it('is judged by no policy where its own is deleted, and by it again when it is back', async () => {
     await house.store.deletePolicy('base', ANY);
-    await settle();
+    await reappraiser.settle();
     expect(failures((await host.result())?.checks ?? [])).toEqual(['policy error POLICY_MISSING']);
     await putPolicy(house.store);
-    await settle();
+    await reappraiser.settle();
     expect((await host.result())?.status).toBe('affirming');
   });
 
   it('is contraindicated by a revocation list, and no longer once that is removed', async () => {
     const list = await importRevocationList(house.store, revocationList(0x17));
-    await settle();
+    await reappraiser.settle();
     expect(failures((await host.result())?.checks ?? [])).toEqual(['endorsement failed EK_CERT_REVOKED']);
     await house.store.removeRevocationList(list, { ...OPERATOR, expected: 'any' });
-    await settle();
+    await reappraiser.settle();
     expect((await host.result())?.status).toBe('affirming');
   });
 
@@ -172,11 +163,11 @@ describe('a host that is not there', () => {
     for (const { fingerprint } of await house.store.allTrustAnchors()) {
       await house.store.removeTrustAnchor(fingerprint, { ...OPERATOR, expected: 'any' });
     }
-    await settle();
+    await reappraiser.settle();
     expect(failures((await host.result())?.checks ?? [])).toEqual(['endorsement failed EK_UNENDORSED']);
     const eks = host.machine.host.eks.map(({ fingerprint }) => ({ fingerprint, group: '', comment: '' }));
     await house.store.putInventory(eks, OPERATOR);
-    await settle();
+    await reappraiser.settle();
     expect((await host.result())?.status).toBe('affirming');
   });
 
@@ -188,7 +179,7 @@ describe('a host that is not there', () => {
       selector: { matchLabels: { kind: 'gpu' }, allHosts: false },
     });
     await house.store.updateHost(host.id, { labels: { kind: 'gpu' } }, { ...OPERATOR, version: null });
-    await settle();
+    await reappraiser.settle();
     expect(await host.result()).toMatchObject({ status: 'contraindicated', policyId: 'gpu', labels: { kind: 'gpu' } });
   });
 
@@ -199,7 +190,7 @@ describe('a host that is not there', () => {
     house.clock.advance(10_000);
     const challenged = (await host.result())?.challengeTime ?? 0;
     await putPolicy(house.store, { quote: { validity, interval: 20_000 } });
-    await settle();
+    await reappraiser.settle();
     expect(await host.result()).toMatchObject({ status: 'affirming', validUntil: challenged + expected });
     house.clock.advance(expected - 10_000);
     expect((await host.result())?.status).toBe('none');
@@ -214,10 +205,10 @@ describe('a host that is not there', () => {
     await house.store.expireResults(10);
     await putPolicy(house.store, { quote: { validity: MINUTE, interval: 20_000 } });
     house.clock.advance(after);
-    await settle();
+    await reappraiser.settle();
     expect((await host.result())?.status).toBe('none');
     await putPolicy(house.store, { quote: { validity: 60 * MINUTE, interval: 20_000 } });
-    await settle();
+    await reappraiser.settle();
     expect((await host.result())?.status).toBe(before === MINUTE ? 'affirming' : 'none');
     expect((await host.attest()).status).toBe('affirming');
   });
@@ -228,7 +219,7 @@ describe('a host that is not there', () => {
     // The first quote covers every PCR; the second one what the list extends.
     for (const _round of ['first', 'second']) expect((await host.attest()).status).toBe('affirming');
     await putPolicy(house.store, { pcrRules: [rule(7), rule(4)] });
-    await settle();
+    await reappraiser.settle();
     const result = await host.result();
     expect(result).toMatchObject({ status: 'none', challengeTime: 0, validUntil: null });
     expect(failures(result?.checks ?? [])).toEqual([
@@ -236,7 +227,7 @@ describe('a host that is not there', () => {
       'kept-evidence error KEPT_PCR_UNQUOTED',
     ]);
     expect(result?.checks.at(-1)?.observed).toBe('not kept of the last quote: sha256:7, sha256:4');
-    expect(await settle()).toBe(0);
+    expect(await reappraiser.settle()).toBe(0);
     expect((await host.attest()).status).toBe('affirming');
   });
 
@@ -245,7 +236,7 @@ describe('a host that is not there', () => {
     ['what booted, of which no log came', () => putPolicy(house.store, { boot: bootRules }), 'KEPT_BOOT_UNKNOWN'],
   ])('waits for its next evidence where the policy asks %s', async (_name, put, reason) => {
     await put();
-    await settle();
+    await reappraiser.settle();
     const result = await host.result();
     expect(result?.status).toBe('none');
     expect(result?.checks.at(-1)).toMatchObject({ id: 'kept-evidence', reason });
@@ -255,7 +246,7 @@ describe('a host that is not there', () => {
     host.machine.tpm.extend(7, Buffer.alloc(32, 1));
     expect((await host.attest()).status).toBe('contraindicated');
     await putPolicy(house.store, { description: 'another version' });
-    await settle();
+    await reappraiser.settle();
     expect(failures((await host.result())?.checks ?? [])).toEqual(['pcr.sha256.7 failed PCR_MISMATCH']);
   });
 });
@@ -269,13 +260,13 @@ describe('evidence that confirmed a verdict which was made anew', () => {
     const host = await OneShotHost.enrolled(house);
     expect((await host.attest()).status).toBe('affirming');
     await putPolicy(house.store, narrow);
-    await settle();
+    await reappraiser.settle();
     expect((await host.result())?.status).toBe('affirming');
     house.clock.advance(30_000);
     host.machine.tpm.extend(14);
     expect(await host.attest()).toMatchObject({ status: 'affirming', confirmations: 1 });
     await putPolicy(house.store, wide);
-    await settle();
+    await reappraiser.settle();
     expect(await host.result()).toMatchObject({ status: 'none' });
     expect((await host.attest()).status).toBe('contraindicated');
   });
@@ -285,13 +276,13 @@ describe('evidence that confirmed a verdict which was made anew', () => {
     const host = await OneShotHost.enrolled(house);
     expect((await host.attest()).status).toBe('affirming');
     await house.store.deletePolicy('base', ANY);
-    await settle();
+    await reappraiser.settle();
     host.machine.tpm.extend(7);
     const confirmed = await host.attest();
     expect(failures(confirmed.checks)).toEqual(['policy error POLICY_MISSING']);
     expect(confirmed.confirmations).toBe(1);
     await putPolicy(house.store, narrow);
-    await settle();
+    await reappraiser.settle();
     expect((await host.result())?.status).toBe('none');
     expect((await host.attest()).status).toBe('contraindicated');
   });
@@ -301,13 +292,13 @@ describe('evidence that confirmed a verdict which was made anew', () => {
     const host = await OneShotHost.enrolled(house);
     await host.attest();
     await putPolicy(house.store, narrow);
-    await settle();
+    await reappraiser.settle();
     for (let round = 0; round < 5; round++) {
       house.clock.advance(MINUTE);
       expect((await host.attest()).status).toBe('affirming');
     }
     await putPolicy(house.store, { pcrRules: [{ ...rule(7), message: 'again' }] });
-    await settle();
+    await reappraiser.settle();
     expect((await host.result())?.status).toBe('affirming');
   });
 });

@@ -1,28 +1,25 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { Reappraiser } from '../../../server/attestation/reappraiser.ts';
 import { makePolicy } from '../../support/make-policy.ts';
 import type { PolicyDeviation } from '../../support/make-policy.ts';
 import { OneShotHost } from '../../support/one-shot-host.ts';
 import { simulated } from '../../support/simulating.ts';
+import { TestReappraiser } from '../../support/test-reappraiser.ts';
 import { openHouse, putPolicy } from '../../support/test-service.ts';
 import type { House } from '../../support/test-service.ts';
 
 let house: House;
 let host: OneShotHost;
-let reappraiser: Reappraiser;
+let reappraiser: TestReappraiser;
 beforeEach(async () => {
   house = await openHouse();
-  const onError = (error: unknown): never => {
-    throw error;
-  };
-  reappraiser = new Reappraiser({ services: house.services, onError });
+  reappraiser = new TestReappraiser(house);
   await putPolicy(house.store, wide);
   host = await OneShotHost.enrolled(house);
   expect((await host.attest()).status).toBe('affirming');
 });
 afterEach(async () => {
-  await reappraiser.close();
+  await reappraiser[Symbol.asyncDispose]();
   await house[Symbol.asyncDispose]();
   expect(house.faults).toEqual([]);
 });
@@ -38,10 +35,6 @@ const wide = { pcrRules: [rule(7), rule(14)] };
 const narrow = { pcrRules: [rule(7)] };
 const false7 = { pcrRules: [rule(7, '11')] };
 
-async function settle(): Promise<void> {
-  while ((await reappraiser.judgePage()) > 0);
-}
-
 async function simulate(candidate: PolicyDeviation) {
   const { hosts } = await simulated(house, makePolicy(candidate));
   const found = hosts.get(host.id);
@@ -52,7 +45,7 @@ async function simulate(candidate: PolicyDeviation) {
 describe('a simulation after a verdict has fallen', () => {
   it.each([
     ['before it is made anew', () => Promise.resolve(), 'none'],
-    ['once it is made anew', settle, 'contraindicated'],
+    ['once it is made anew', () => reappraiser.settle(), 'contraindicated'],
   ] as const)('judges what is kept of the present boot %s', async (_name, act, from) => {
     await putPolicy(house.store, false7);
     await act();
@@ -63,7 +56,7 @@ describe('a simulation after a verdict has fallen', () => {
     expect(bad.outcome).toMatchObject({ kind: 'verdict', verdict: { status: 'contraindicated' } });
     // What it says comes true.
     await putPolicy(house.store, wide);
-    await settle();
+    await reappraiser.settle();
     expect((await host.result())?.status).toBe('affirming');
   });
 
@@ -77,7 +70,7 @@ describe('a simulation after a verdict has fallen', () => {
 
   it('judges the last evidence, which confirmed the verdict that was made anew', async () => {
     await putPolicy(house.store, narrow);
-    await settle();
+    await reappraiser.settle();
     host.machine.tpm.extend(14);
     expect(await host.attest()).toMatchObject({ status: 'affirming', confirmations: 1 });
     // The quote did not cover PCR 14.
