@@ -10,6 +10,7 @@ export type AttestationErrorCode =
   | 'AK_UNKNOWN'
   | 'TLS_KEY_SUPERSEDED'
   | 'HOST_CHANGED'
+  | 'CHALLENGE_RATE'
   | 'ROUND_RATE'
   | 'STREAM_LIMIT'
   | 'SHUTTING_DOWN'

@@ -3,11 +3,14 @@ import { AttestationError } from './attestation-error.ts';
 
 /** A stream has one round a second at most, and some that follow at once; an agent that comes back may leave a dead stream behind. */
 const ROUNDS = { rate: 2, burst: 20 };
+/** Of CreateChallenge: some are never answered, because the TPM was busy or what is asked has changed meanwhile. */
+const CHALLENGES = { rate: 4, burst: 40 };
 const MAX_STREAMS = 8;
 
 /** What one host may have of the service: a host that is hostile fills neither history nor memory. */
 export class HostLimits {
   readonly #rounds = new RateLimit(ROUNDS);
+  readonly #challenges = new RateLimit(CHALLENGES);
   readonly #streams = new Map<string, number>();
   readonly #now: () => number;
 
@@ -20,6 +23,14 @@ export class HostLimits {
   takeRound(hostId: string): void {
     const wait = this.#rounds.take(hostId, this.#now());
     if (wait > 0) throw new AttestationError('ROUND_RATE', `more than ${ROUNDS.rate} rounds a second of this host`);
+  }
+
+  /** A challenge without a stream. Throws CHALLENGE_RATE. */
+  takeChallenge(hostId: string): void {
+    const wait = this.#challenges.take(hostId, this.#now());
+    if (wait > 0) {
+      throw new AttestationError('CHALLENGE_RATE', `more than ${CHALLENGES.rate} challenges a second of this host`);
+    }
   }
 
   /** Until it is disposed of. Throws STREAM_LIMIT. */

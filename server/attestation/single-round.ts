@@ -43,6 +43,7 @@ export async function createChallenge(
   hello: Hello,
 ): Promise<{ readonly challenge: Challenge; readonly token: Buffer }> {
   const { store, policies, boots, random } = services;
+  services.hostLimits.takeChallenge(caller.hostId);
   const host = checkHost(await store.getHost(caller.hostId), { ...caller, akName: hello.akName, now: store.now() });
   if (host.state === 'pending') throw new AttestationError('HOST_PENDING', 'the host waits for approval');
   await policies.catchUp();

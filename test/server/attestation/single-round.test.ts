@@ -293,6 +293,18 @@ describe('a round without a stream over a list of run-time measurements', () => 
   });
 });
 
+describe('a host that draws challenges and answers none', () => {
+  it('is told to wait, before anything of it is read; others are not kept waiting', async () => {
+    for (let drawn = 0; drawn < 40; drawn++) await draw();
+    await expect(draw()).rejects.toMatchObject({ code: 'CHALLENGE_RATE' });
+    const other = await enrollMachine(house);
+    await draw(other);
+    house.clock.advance(1_000);
+    for (let drawn = 0; drawn < 4; drawn++) await draw();
+    await expect(draw()).rejects.toMatchObject({ code: 'CHALLENGE_RATE' });
+  });
+});
+
 describe('a host that has round after round judged', () => {
   const judge = async (of: Machine) => {
     of.tpm.extend(16);
