@@ -16,9 +16,10 @@ export default defineConfig({
     experimental: { viteModuleRunner: false },
     pool: 'forks',
     maxWorkers: 2,
-    // Ends a hang and nothing else: a busy machine is no fault.
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    // These end a hang and nothing else: a busy machine is no fault.
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
+    expect: { poll: { timeout: 60_000 } },
     env: {
       // Built by `npm test` where Go is; without it the tests that talk as a stranger's client use `buf curl` alone.
       ...(existsSync(grpcurl) ? { ASSAY_GRPCURL: grpcurl } : {}),

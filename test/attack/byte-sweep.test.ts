@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import type { Challenge, RoundEvidence } from '../../server/attestation/messages.ts';
 import { attestationKeyOf, judgeRound, proveRound } from '../../server/attestation/round.ts';
@@ -22,9 +22,6 @@ import type { Swtpm } from '../support/swtpm.ts';
 import { importCertificates, openHouse, putPolicy } from '../support/test-service.ts';
 import type { House } from '../support/test-service.ts';
 import { FakeClock } from '../server/store/contract/harness.ts';
-
-// Thousands of signatures are verified, on whatever machine.
-vi.setConfig({ testTimeout: 180_000 });
 
 const SEED = Number(process.env['ASSAY_FUZZ_SEED'] ?? 20_261_125);
 /** Of so many bytes of a part every other value is tried, and one of those behind. */

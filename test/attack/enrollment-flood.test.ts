@@ -32,7 +32,7 @@ it('10,000 enrolments that are begun and never finished leave nothing behind', a
   expect((await memoryInUse()) - before).toBeLessThan(4 * MEBIBYTE);
   expect(await dump(house.store)).toEqual(stored);
   expect((await enroll(house, tpm, tpm.createAk(), { certificates: [undefined] })).host.state).toBe('pending');
-}, 180_000);
+});
 
 describe('a flood of enrolments', () => {
   let online: AgentOnline;
@@ -136,7 +136,7 @@ describe('a flood of enrolments', () => {
     const silent = Array.from({ length: 150 }, () => caller.open(path));
     const refused = await Promise.race([
       Promise.any(silent.map(({ answer }) => answer)),
-      new Promise<null>((resolve) => setTimeout(() => resolve(null), 5_000)),
+      new Promise<null>((resolve) => setTimeout(() => resolve(null), 60_000)),
     ]);
     expect(refused).toMatchObject({ reason: 'TOO_MANY_CALLS' });
     expect((await online.round()).result?.host).toBe(`hosts/${online.hostId}`);

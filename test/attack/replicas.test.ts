@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { AgentCaller } from '../../server/attestation/check-host.ts';
 import { createChallenge, submitEvidence } from '../../server/attestation/single-round.ts';
 import type { ResultRecord } from '../../server/store/records.ts';
+import type { Store } from '../../server/store/store.ts';
 import { answerChallenge, answerEnrollment } from '../support/evidence-builder.ts';
 import { SeededRandom } from '../support/seeded-random.ts';
 import { SoftwareTpm } from '../support/software-tpm.ts';
@@ -70,6 +71,26 @@ async function refused(act: () => Promise<unknown>, code: string): Promise<void>
 /** Lets some turns of the event loop pass, so that a race comes out in another way each time. */
 async function someTurns(random: SeededRandom): Promise<void> {
   for (let left = random.below(12); left > 0; left -= 1) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Does something once a verdict has been made and before it is committed; resolves when that is done. */
+function beforeCommit(act: () => Promise<unknown>): Promise<void> {
+  const { store } = one;
+  const commitRounds = store.commitRounds.bind(store);
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  Object.assign(store, {
+    commitRounds: async (...args: Parameters<Store['commitRounds']>) => {
+      Object.assign(store, { commitRounds });
+      await act().then(() => resolve(), reject);
+      return commitRounds(...args);
+    },
+  });
+  return promise;
+}
+
+/** When the one of a race acts: in the first just ahead of the commit, whatever chance makes of the others. */
+function atItsMoment(race: number, random: SeededRandom, act: () => Promise<unknown>): Promise<unknown> {
+  return race === 0 ? beforeCommit(act) : someTurns(random).then(act);
 }
 
 describe('an enrolment that is replayed at another replica', () => {
@@ -162,8 +183,7 @@ describe('a ban by one replica', () => {
         () => 'committed' as const,
         () => 'refused' as const,
       );
-      await someTurns(random);
-      await one.store.revokeHost(machine.id, { ...OPERATOR, reason: '' });
+      await atItsMoment(race, random, () => one.store.revokeHost(machine.id, { ...OPERATOR, reason: '' }));
       // What was told to the operator holds from this moment on, whatever the other replica is still doing.
       const told = await one.store.getResult(machine.id);
       lost[(await outcome) === 'refused' ? 'verdict' : 'first'] += 1;
@@ -198,8 +218,7 @@ describe('a change of policy by one replica', () => {
           expect(error).toMatchObject({ code: 'HOST_CHANGED' });
           return null;
         });
-      await someTurns(random);
-      await putPolicy(one.store, strict);
+      await atItsMoment(race, random, () => putPolicy(one.store, strict));
       const told = await one.store.getResult(machine.id);
       const judged = await judging;
       const last = await two.store.getResult(machine.id);

@@ -70,4 +70,4 @@ it('a virtual TPM that is put back to an earlier moment of the same boot is not 
   } finally {
     await swtpm.stop();
   }
-}, 60_000);
+});

@@ -5,7 +5,7 @@ import { relation } from '../../bench/figure.ts';
 
 /** Each benchmark in its smallest size: that it works, and nothing about how fast. */
 describe('the smallest run of a benchmark', () => {
-  test.for(benchmarks)('$name comes to an end with figures', { timeout: 60_000 }, async ({ run }) => {
+  test.for(benchmarks)('$name comes to an end with figures', async ({ run }) => {
     const lines: string[] = [];
     const figures = await run({ tiny: true, say: (line) => lines.push(line) });
     expect(figures.length).toBeGreaterThan(0);

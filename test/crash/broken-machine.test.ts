@@ -8,6 +8,7 @@ import { describe, expect, it } from 'vitest';
 
 import { RpcError } from '../../proto/rpc-error.ts';
 import type { AssayClient } from '../../client/sdk/client.ts';
+import { eventually } from '../support/programs.ts';
 import { CrashingService } from './crashing-service.ts';
 import type { StartOptions } from './crashing-service.ts';
 import { checkFiles, checkWhole } from './model/check-whole.ts';
@@ -71,7 +72,7 @@ describe('every command of assayd', () => {
     expect(fingerprint(service.data)).toBe(before);
     chmodSync(service.data, 0o700);
     expect(await service.serve(isRoot ? { as: NOBODY } : {})).toBe(true);
-  }, 60_000);
+  });
 
   it('says that a service has the data directory, and that service goes on', async () => {
     await using service = await CrashingService.init();
@@ -85,7 +86,7 @@ describe('every command of assayd', () => {
     client.close();
     await first.kill('SIGTERM');
     expect(checkWhole(await readHistory(service.data))).toEqual([]);
-  }, 60_000);
+  });
 
   it('says that a newer release wrote the store, also where that was killed, and leaves it as it is', async () => {
     await using service = await CrashingService.init();
@@ -104,7 +105,7 @@ describe('every command of assayd', () => {
       );
     }
     expect(fingerprint(service.data)).toBe(before);
-  }, 60_000);
+  });
 });
 
 function policy(mark: string): Parameters<AssayClient['policies']['apply']>[0] {
@@ -155,63 +156,55 @@ function fill(file: string): void {
 }
 
 describe.runIf(isRoot)('a disk that is full', () => {
-  it(
-    'is said to callers and at the start, loses nothing that was acknowledged, and is over with more space',
-    () =>
-      onSmallDisk(2, async (service, disk) => {
-        expect((await service.run(['init'])).end.code).toBe(0);
-        await service.serve();
-        const client = await service.client();
-        await client.policies.apply(policy('mark-0'));
-        disk.fill();
-        const acknowledged = await applyUntilFull(client);
-        // It goes on to answer, and to refuse.
-        const present = await client.policies.get('base');
-        expect(present.description.split(' ')[0]).toBe(`mark-${acknowledged}`);
-        expect(await rejection(client.policies.apply(policy(`more ${LARGE}`)))).toMatchObject({ reason: 'STORE_FULL' });
-        client.close();
-        const said = service.child.output.split('\n').filter((line) => line.includes('"the store is full: '));
-        expect(said).toHaveLength(1);
-        expect(JSON.parse(said[0] ?? '')).toMatchObject({ level: 50, code: 'full' });
-        await service.stop();
-        const copy = await service.copyStore();
-        expect(checkFiles(copy)).toEqual([]);
+  it('is said to callers and at the start, loses nothing that was acknowledged, and is over with more space', () =>
+    onSmallDisk(2, async (service, disk) => {
+      expect((await service.run(['init'])).end.code).toBe(0);
+      await service.serve();
+      const client = await service.client();
+      await client.policies.apply(policy('mark-0'));
+      disk.fill();
+      const acknowledged = await applyUntilFull(client);
+      // It goes on to answer, and to refuse.
+      const present = await client.policies.get('base');
+      expect(present.description.split(' ')[0]).toBe(`mark-${acknowledged}`);
+      expect(await rejection(client.policies.apply(policy(`more ${LARGE}`)))).toMatchObject({ reason: 'STORE_FULL' });
+      client.close();
+      const said = service.child.output.split('\n').filter((line) => line.includes('"the store is full: '));
+      expect(said).toHaveLength(1);
+      expect(JSON.parse(said[0] ?? '')).toMatchObject({ level: 50, code: 'full' });
+      await service.stop();
+      const copy = await service.copyStore();
+      expect(checkFiles(copy)).toEqual([]);
 
-        const started = await service.serve();
-        if (!started) {
-          expect(service.child.end.code).toBe(1);
-          expect(service.child.output).toMatch(/^assayd: the store is full: .*\n$/);
-        }
-        await service.stop();
+      const started = await service.serve();
+      if (!started) {
+        expect(service.child.end.code).toBe(1);
+        expect(service.child.output).toMatch(/^assayd: the store is full: .*\n$/);
+      }
+      await service.stop();
 
-        disk.grow();
-        expect(await service.serve()).toBe(true);
-        const again = await service.client();
-        expect(await again.policies.get('base')).toEqual(present);
-        expect((await again.policies.apply(policy('after'))).policy.version).toBe(present.version + 1n);
-        again.close();
-        await service.child.kill('SIGTERM');
-        expect(checkWhole(await readHistory(service.data))).toEqual([]);
-      }),
-    90_000,
-  );
+      disk.grow();
+      expect(await service.serve()).toBe(true);
+      const again = await service.client();
+      expect(await again.policies.get('base')).toEqual(present);
+      expect((await again.policies.apply(policy('after'))).policy.version).toBe(present.version + 1n);
+      again.close();
+      await service.child.kill('SIGTERM');
+      expect(checkWhole(await readHistory(service.data))).toEqual([]);
+    }));
 
-  it(
-    'where nothing fits at all ends the first start by one plain line, and the next start makes a whole store',
-    () =>
-      onSmallDisk(1, async (service, disk) => {
-        const env = { ASSAYD_ROOT_KEY: '11'.repeat(32) };
-        disk.fill();
-        const { end, output } = await service.run(['init'], { env });
-        expect([end.code, output]).toEqual([1, expect.stringMatching(/^assayd: .*(full|ENOSPC|no space).*\n$/i)]);
-        disk.grow();
-        expect((await service.run(['init'], { env })).end.code).toBe(0);
-        expect(await service.serve({ env })).toBe(true);
-        await service.child.kill('SIGTERM');
-        expect(checkWhole(await readHistory(service.data))).toEqual([]);
-      }),
-    60_000,
-  );
+  it('where nothing fits at all ends the first start by one plain line, and the next start makes a whole store', () =>
+    onSmallDisk(1, async (service, disk) => {
+      const env = { ASSAYD_ROOT_KEY: '11'.repeat(32) };
+      disk.fill();
+      const { end, output } = await service.run(['init'], { env });
+      expect([end.code, output]).toEqual([1, expect.stringMatching(/^assayd: .*(full|ENOSPC|no space).*\n$/i)]);
+      disk.grow();
+      expect((await service.run(['init'], { env })).end.code).toBe(0);
+      expect(await service.serve({ env })).toBe(true);
+      await service.child.kill('SIGTERM');
+      expect(checkWhole(await readHistory(service.data))).toEqual([]);
+    }));
 });
 
 const LARGE = 'x'.repeat(1_000);
@@ -252,8 +245,11 @@ describe.runIf(canTrace || process.env['CI'] === 'true')('a file system that fai
         stdio: 'ignore',
       },
     );
-    // Attached when the first flush fails.
-    for (let tries = 0; tries < 100 && applied.at(-1) !== 'STORE_FAILED'; tries++) await apply();
+    // Attached when the first flush fails, which may take it a while.
+    await eventually('flush that fails', async () => {
+      await apply();
+      return applied.at(-1) === 'STORE_FAILED' ? true : undefined;
+    });
     const refused = applied.length - 1;
     await apply();
     const detached = once(tracer, 'exit');
@@ -272,5 +268,5 @@ describe.runIf(canTrace || process.env['CI'] === 'true')('a file system that fai
     again.close();
     await service.child.kill('SIGTERM');
     expect(checkWhole(await readHistory(service.data))).toEqual([]);
-  }, 60_000);
+  });
 });

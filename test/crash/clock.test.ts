@@ -44,7 +44,7 @@ describe('a service whose wall clock jumps between two starts', () => {
     affirmed = await resultThat(({ status }) => status === 'AFFIRMING');
     await agents.stop();
     await service.child.kill();
-  }, 60_000);
+  });
   afterAll(() => service?.[Symbol.asyncDispose]());
 
   async function ask<T>(call: (client: AssayClient) => Promise<T>): Promise<T> {
@@ -115,5 +115,5 @@ describe('a service whose wall clock jumps between two starts', () => {
     const history = await readHistory(service.data);
     expect(checkWhole(history)).toEqual([]);
     expect(history.audit.filter(({ action }) => action === 'clock.accept')).toHaveLength(1);
-  }, 60_000);
+  });
 });

@@ -27,15 +27,20 @@ function die(): void {
 
 /** A thread that waits for a flag and kills so long after it: the thread that commits is in a system call by then. */
 class Executioner {
-  readonly #flag = new Int32Array(new SharedArrayBuffer(8));
+  /** Released, never, ready. */
+  readonly #flag = new Int32Array(new SharedArrayBuffer(12));
 
   constructor(delay: number) {
     const code = `
       const { flag, delay } = require('node:worker_threads').workerData;
+      Atomics.store(flag, 2, 1);
+      Atomics.notify(flag, 2);
       Atomics.wait(flag, 0, 0);
       if (delay > 0) Atomics.wait(flag, 1, 0, delay);
       process.kill(process.pid, 'SIGKILL');`;
     new Worker(code, { eval: true, execArgv: [], workerData: { flag: this.#flag, delay } }).unref();
+    // On a machine that is busy the process might be done before its executioner has begun.
+    Atomics.wait(this.#flag, 2, 0);
   }
 
   release(): void {

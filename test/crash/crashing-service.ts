@@ -42,7 +42,14 @@ export class CrashingService implements AsyncDisposable {
   /** A configuration and nothing else. */
   static async make(configuration: readonly string[] = []): Promise<CrashingService> {
     const service = new CrashingService(await mkdtemp(join(tmpdir(), 'assay-crash-')), await freePort());
-    const lines = [`listen: 127.0.0.1:${service.port}`, `data_directory: ${service.data}`, ...configuration, ''];
+    const lines = [
+      `listen: 127.0.0.1:${service.port}`,
+      `data_directory: ${service.data}`,
+      // Watchers and operators who lose their connections together come back together, and all from one address.
+      'max_connections_per_address: 20000',
+      ...configuration,
+      '',
+    ];
     await writeFile(service.configuration, lines.join('\n'));
     return service;
   }

@@ -4,7 +4,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Machine } from './machine.ts';
 import type { Operator } from './operator.ts';
 
-const WITHIN = 30_000;
+/** Ends a wait for what never comes, milliseconds. */
+const WITHIN = 120_000;
 
 export async function recover({
   operator,

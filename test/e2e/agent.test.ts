@@ -68,7 +68,7 @@ describe('an agent whose client certificate is half through its life', () => {
     }
     const certificate = former.enrolled?.clientCertificate ?? Buffer.alloc(0);
     const client = await connectAs({ privateKey: former.tlsKey, certificate });
-    const messages = client.attestation.attest(noMessages(), AbortSignal.timeout(10_000));
+    const messages = client.attestation.attest(noMessages(), AbortSignal.timeout(60_000));
     await expect(messages[Symbol.asyncIterator]().next()).rejects.toMatchObject({
       code: 'UNAUTHENTICATED',
       reason: 'TLS_KEY_SUPERSEDED',
@@ -211,7 +211,7 @@ async function enrollClaiming({ tpm: { tcti } }: AttestedHost, hostname: string)
       collectFacts: () => Promise.resolve({ hostname, os: '', kernel: '', agentVersion: '', bootId: '' }),
       collectLogs: () => Promise.resolve([]),
     };
-    const signal = AbortSignal.timeout(20_000);
+    const signal = AbortSignal.timeout(60_000);
     const { hostId } = await enroll(enrollee, client.enrollment, { now: () => new Date(), signal });
     client.close();
     return hostId;

@@ -175,7 +175,7 @@ describe('a caller', () => {
     const client = await deployment.connectAs(profile);
     const begun = client.enrollment.begin(
       { endorsementKeys: [], akPublicArea: Buffer.from([0]), parentIndex: 0 },
-      AbortSignal.timeout(5_000),
+      AbortSignal.timeout(60_000),
     );
     await expect(begun).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
     client.close();

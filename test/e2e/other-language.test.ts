@@ -40,7 +40,7 @@ describe.runIf(python)('a client in Python', () => {
     await deployment.operator.endorsements.importInventory(fingerprints.map((fingerprint) => ({ fingerprint })));
     const { enrolled } = await call('agent', 'enroll', deployment.server, deployment.fingerprint);
     id = (enrolled as { name: string }).name.slice('hosts/'.length);
-  }, 60_000);
+  });
 
   afterAll(async () => {
     await deployment?.[Symbol.asyncDispose]();

@@ -5,19 +5,25 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { AssayClient } from '../../client/sdk/client.ts';
 import type { CheckedHost, Selection } from '../../client/sdk/resources.ts';
 import { AttestedHost } from '../support/attested-host.ts';
-import { Deployment, policy } from '../support/deployment.ts';
+import { Deployment, noneWhileStale, policy } from '../support/deployment.ts';
 import { eventually, run } from '../support/programs.ts';
 
 let deployment: Deployment;
 /** An orchestration engine that sees the hosts of one tenant. */
 let engine: AssayClient;
 let profile = '';
+/** Of hosts that are labelled so: news or none within so many seconds. */
+const VALIDITY = 4;
+const GRACE = 2;
 
 beforeAll(async () => {
   deployment = await Deployment.start();
-  // News or none within seconds.
-  const quote = { interval: '1s', validity: '4s', disconnectGrace: '2s' };
-  await deployment.operator.policies.apply(policy('base', { quote }));
+  const patient = { interval: '1s', validity: '600s', disconnectGrace: '600s' };
+  await deployment.operator.policies.apply(policy('base', { quote: patient }));
+  const brisk = { interval: '1s', validity: `${VALIDITY}s`, disconnectGrace: `${GRACE}s` };
+  await deployment.operator.policies.apply(
+    policy('brisk', { quote: brisk, precedence: 1, selector: { matchLabels: { pace: 'brisk' } } }),
+  );
   profile = join(deployment.directory, 'engine.json');
   const issue = ['identity', 'issue', 'engine', '--role', 'orchestrator', '--scope', 'tenant=red,zone=eu'];
   const issued = await deployment.assay(...issue, '--out', profile);
@@ -31,9 +37,10 @@ afterAll(async () => {
 });
 
 /** A host of the engine's tenant whose agent runs. */
-async function startHost(): Promise<AttestedHost> {
+async function startHost(more: Readonly<Record<string, string>> = {}): Promise<AttestedHost> {
   const host = await AttestedHost.enrolled(deployment);
-  await deployment.operator.hosts.update(host.id, { labels: { tenant: 'red', zone: 'eu' }, nodeName: `n-${host.id}` });
+  const labels = { tenant: 'red', zone: 'eu', ...more };
+  await deployment.operator.hosts.update(host.id, { labels, nodeName: `n-${host.id}` });
   host.runAgent();
   await selected(host);
   return host;
@@ -46,15 +53,20 @@ async function selected(host: AttestedHost): Promise<CheckedHost> {
   });
 }
 
-async function refused(host: AttestedHost, what: string): Promise<CheckedHost> {
+async function refused(
+  host: AttestedHost,
+  what: string,
+  heard: (checked: CheckedHost) => void = () => undefined,
+): Promise<CheckedHost> {
   return eventually(what, async () => {
     const checked = await engine.placement.check({ nodeName: `n-${host.id}` });
+    if (checked.selectable) heard(checked);
     return checked.selectable ? undefined : checked;
   });
 }
 
-async function select(explain = 0): Promise<Selection> {
-  return engine.placement.select({ trustPolicy: 'base', matchLabels: { zone: 'eu' } }, { count: 10, explain });
+async function select(explain = 0): Promise<Pick<Selection, 'hosts' | 'refused'>> {
+  return engine.placement.select({ matchLabels: { zone: 'eu' } }, { count: 10, explain }).catch(noneWhileStale);
 }
 
 const names = async (): Promise<readonly string[]> =>
@@ -76,17 +88,25 @@ describe('a host', () => {
   });
 
   it('that goes silent leaves it when its validity ends, and not before', async () => {
-    await using host = await startHost();
-    const { host: known } = await selected(host);
+    await using host = await startHost({ pace: 'brisk' });
     await host.stopAgent('SIGKILL');
-    const gone = await refused(host, 'silent host');
+    let asked = 0;
+    const gone = await refused(host, 'silent host', ({ answerTime }) => (asked = answerTime?.getTime() ?? Infinity));
     expect(gone.reasons).toEqual(['STATUS_NONE']);
     expect(gone.checkReasons).toEqual(['RESULT_EXPIRED']);
     expect(await names()).not.toContain(host.id);
-    // At least the grace of what was last known, at most the whole validity of a round that came after it.
-    const left = (gone.answerTime?.getTime() ?? 0) - (known.challengeTime?.getTime() ?? 0);
-    expect(left).toBeGreaterThan(1_900);
-    expect(left).toBeLessThan(10_000);
+    // Its last verdict, once the history has its end.
+    const last = await eventually('end in the history', async () => {
+      const { items } = await deployment.operator.results.page({ hosts: [host.id] }, { history: true });
+      return items.find(({ status, connectivity }) => status === 'AFFIRMING' && connectivity === 'UNREACHABLE');
+    });
+    const end = last.validUntil?.getTime() ?? 0;
+    expect(asked).toBeLessThan(end);
+    expect(gone.answerTime?.getTime()).toBeGreaterThanOrEqual(end);
+    // At least the grace, at most the whole validity.
+    const held = (end - (last.challengeTime?.getTime() ?? 0)) / 1_000;
+    expect(held).toBeGreaterThanOrEqual(GRACE);
+    expect(held).toBeLessThanOrEqual(VALIDITY);
     host.runAgent();
     await selected(host);
   });
@@ -145,8 +165,11 @@ describe('a host', () => {
     expect(none.code).toBe(5);
     expect(none.stdout).toContain('no host is selectable');
     expect(none.stdout).not.toContain(host.id);
-    const operator = await deployment.assay('placement', 'select', '--policy', 'base', '--label', 'tenant=blue');
-    expect(operator).toMatchObject({ code: 0, stdout: expect.stringContaining(host.id) as string });
+    const operator = await eventually('host in its new scope', async () => {
+      const ended = await deployment.assay('placement', 'select', '--policy', 'base', '--label', 'tenant=blue');
+      return ended.code === 0 ? ended : undefined;
+    });
+    expect(operator.stdout).toContain(host.id);
     expect(await deployment.assay('placement', 'check', `n-${host.id}`)).toMatchObject({
       code: 0,
       stdout: expect.stringMatching(/selectable: +yes/) as string,

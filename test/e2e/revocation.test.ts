@@ -12,7 +12,7 @@ describe('an EK certificate that its issuer revokes', () => {
     await using host = await AttestedHost.enrolled(deployment);
     const ca = await openSwtpmCa(host.tpm);
     expect(ca.ekSerials.length).toBeGreaterThan(0);
-    await deployment.operator.policies.apply(policy('base', { quote: { interval: '60s', validity: '180s' } }));
+    await deployment.operator.policies.apply(policy('base', { quote: { interval: '3600s', validity: '7200s' } }));
     const agent = host.runAgent();
     await deployment.result(host.id, 'affirmed host', ({ status }) => status === 'AFFIRMING');
 
@@ -26,15 +26,13 @@ describe('an EK certificate that its issuer revokes', () => {
     await endorsements.importAnchors(Buffer.from(ca.certificate));
     await deployment.result(host.id, 'affirmed host', ({ status }) => status === 'AFFIRMING');
 
-    // The next round is due in a minute: nobody waits for it.
+    // The next round is due in an hour: nobody waits for it.
     const file = await deployment.file('list.pem', list);
     const imported = await deployment.assay('endorsement', 'crl', 'import', file);
-    const start = Date.now();
     expect(imported).toMatchObject({ code: 0, stderr: '' });
     expect(imported.stdout).toMatch(/^[0-9a-f]{64} +1 +\d+ +02 .* CN=swtpm-localca$/m);
     expect((await deployment.operator.results.get(host.id)).status).not.toBe('AFFIRMING');
     const fallen = await deployment.result(host.id, 'verdict', ({ status }) => status === 'CONTRAINDICATED');
-    expect(Date.now() - start).toBeLessThan(10_000);
     expect(reasons(fallen)).toEqual(['EK_CERT_REVOKED']);
     expect(agent.log.map(({ event }) => event)).not.toContain('ended');
 

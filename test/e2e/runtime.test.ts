@@ -67,23 +67,19 @@ describe('a host whose kernel measures what it runs', () => {
       'it is not what was signed.',
     ],
     ['a violation occurs', violationPlan('/usr/bin/signed'), 'IMA_VIOLATION', 'nobody knows what of it was used.'],
-  ])(
-    'is contraindicated as soon as %s, with a sentence, and stays so',
-    async (_name, plan, reason, sentence) => {
-      const { host, kernel } = await affirmedHost();
-      await using _host = host;
-      await kernel.measure(plan);
-      const bad = await turned(host, 'CONTRAINDICATED');
-      expect(reasons(bad)).toContain(reason);
-      expect(bad.checks.find((check) => check.reason === reason)?.message).toContain(sentence);
-      await kernel.measure(signed('/usr/bin/later', 'later'));
-      const report = await deployment.assay('host', 'runtime', host.id);
-      expect(report.stdout).toContain('proven and judged');
-      expect(report.stdout).toContain(reason);
-      expect((await deployment.operator.results.get(host.id)).status).toBe('CONTRAINDICATED');
-    },
-    90_000,
-  );
+  ])('is contraindicated as soon as %s, with a sentence, and stays so', async (_name, plan, reason, sentence) => {
+    const { host, kernel } = await affirmedHost();
+    await using _host = host;
+    await kernel.measure(plan);
+    const bad = await turned(host, 'CONTRAINDICATED');
+    expect(reasons(bad)).toContain(reason);
+    expect(bad.checks.find((check) => check.reason === reason)?.message).toContain(sentence);
+    await kernel.measure(signed('/usr/bin/later', 'later'));
+    const report = await deployment.assay('host', 'runtime', host.id);
+    expect(report.stdout).toContain('proven and judged');
+    expect(report.stdout).toContain(reason);
+    expect((await deployment.operator.results.get(host.id)).status).toBe('CONTRAINDICATED');
+  });
 
   it('is contraindicated as soon as the key of what it ran is withdrawn, and affirmed when it is back', async () => {
     const { host } = await affirmedHost();
@@ -94,25 +90,23 @@ describe('a host whose kernel measures what it runs', () => {
     expect(bad.checks[0]?.observed).toMatch(/^1: \/usr\/bin\/signed .* signed by the unknown key [0-9a-f]{8}$/);
     await deployment.operator.keyrings.import('vendor', pem(signer));
     await turned(host, 'AFFIRMING');
-  }, 90_000);
+  });
 
-  it('is contraindicated within seconds where it is asked once a minute, for its agent notices', async () => {
-    await deployment.operator.policies.apply({ ...runtimePolicy, quote: { interval: '60s', validity: '180s' } });
+  it('is contraindicated long before its next round where it is asked seldom, for its agent notices', async () => {
+    await deployment.operator.policies.apply({ ...runtimePolicy, quote: { interval: '3600s', validity: '7200s' } });
     try {
       const { host, kernel } = await affirmedHost({ env: { ASSAY_LOG: 'debug' } });
       await using _host = host;
       // The round of the first verdict is over, and the next one is far.
       await host.agent.logged(({ event, status }) => event === 'result' && status === 'AFFIRMING', 'a verdict');
       expect(host.agent.log.filter(({ event }) => event === 'wished')).toEqual([]);
-      const began = Date.now();
       await kernel.measure(filePlan('/tmp/evil', 'evil'));
       expect(reasons(await turned(host, 'CONTRAINDICATED'))).toContain('FILE_UNKNOWN');
-      expect(Date.now() - began).toBeLessThan(30_000);
       expect(host.agent.log.filter(({ event }) => event === 'wished')).toMatchObject([{ logs: ['ima'] }]);
     } finally {
       await deployment.operator.policies.apply(runtimePolicy);
     }
-  }, 90_000);
+  });
 
   it('is not judged by a policy whose set is not there, and such a set stays as long as it is named', async () => {
     const { operator } = deployment;

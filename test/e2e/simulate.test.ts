@@ -18,6 +18,8 @@ beforeAll(async () => {
     host.runAgent();
     await deployment.result(host.id, 'affirmed host', ({ status }) => status === 'AFFIRMING');
   }
+  // The anchors of the second took the verdict of the first back.
+  await deployment.result(hostOf(0).id, 'affirmed host', ({ status }) => status === 'AFFIRMING');
 });
 
 afterAll(async () => {

@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 
 import { createLocalJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose';
 import type { JSONWebKeySet } from 'jose';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { fetchJwks, parseJwks } from '../../client/sdk/jwks.ts';
 import { parseProfile } from '../../client/sdk/profile.ts';
@@ -41,7 +41,7 @@ beforeAll(async () => {
   host = await AttestedHost.enrolled(deployment);
   host.runAgent();
   await affirmed();
-}, 90_000);
+});
 afterAll(async () => {
   await host?.[Symbol.asyncDispose]();
   await deployment?.[Symbol.asyncDispose]();
@@ -64,9 +64,6 @@ async function verify(token: string, ...args: readonly string[]): Promise<Ended>
   const file = await deployment.file('token.jwt', token);
   return deployment.assay('token', 'verify', file, '--audience', AUDIENCE, ...args);
 }
-
-/** Each command is a process. */
-vi.setConfig({ testTimeout: 60_000 });
 
 describe('a token of an affirmed host', () => {
   it('is verified by jose with the keys that are served by HTTPS', async () => {

@@ -22,7 +22,7 @@ const now = () => new Date();
 async function callWith({ host, port }: Endpoint, options: CredentialOptions): Promise<string> {
   const channel = new Channel({ host, port, ...options });
   try {
-    await channel.client(AttestationService).createChallenge({}, { deadline: Date.now() + 5000 });
+    await channel.client(AttestationService).createChallenge({}, { deadline: Date.now() + 60_000 });
     return 'served';
   } catch (error) {
     return error instanceof RpcError ? `${error.code} ${error.message}` : String(error);

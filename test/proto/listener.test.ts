@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { connect as connectTcp } from 'node:net';
 import type { Socket } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { createSecureContext } from 'node:tls';
 import { X509Certificate } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
@@ -14,6 +15,11 @@ import { echoServices, silence } from '../support/echo.ts';
 import { call, handshake, startRecording } from '../support/recorded-peers.ts';
 import { settled, startTestService, until } from '../support/rpc.ts';
 import { issueClient, issueServer, makeTestAuthority } from '../support/tls.ts';
+
+/** Not in every container. */
+const hasIpv6 = Object.values(networkInterfaces()).some((addresses) =>
+  addresses?.some(({ address }) => address === '::1'),
+);
 
 describe('who is calling', () => {
   test('anonymous, own and unknown callers share one port and are told apart', async () => {
@@ -49,7 +55,7 @@ describe('who is calling', () => {
     expect(peers[2]).not.toBe(peers[0]);
   });
 
-  test('is known over IPv6 too', async () => {
+  test.runIf(hasIpv6)('is known over IPv6 too', async () => {
     const peers: Peer[] = [];
     await using service = await startRecording(peers, { listener: { host: '::1' } });
     const own = await issueClient(service.authority, 'own');
@@ -57,7 +63,7 @@ describe('who is calling', () => {
     expect(peers[0]).toMatchObject({ address: '::1', tlsKeySha256: own.tlsKeySha256 });
   });
 
-  test('is known on a socket that serves IPv4 mapped into IPv6', async () => {
+  test.runIf(hasIpv6)('is known on a socket that serves IPv4 mapped into IPv6', async () => {
     const peers: Peer[] = [];
     await using service = await startRecording(peers, { listener: { host: '::' } });
     const own = await issueClient(service.authority, 'own');
@@ -105,7 +111,7 @@ describe('the handshake', () => {
   });
 
   test('that never ends is ended', async () => {
-    await using service = await startRecording([], { listener: { handshakeTimeoutMillis: 50 } });
+    await using service = await startRecording([], { listener: { handshakeTimeoutMillis: 2_000 } });
     const socket = connectTcp(service.listener.address().port, '127.0.0.1');
     socket.on('error', () => undefined);
     await once(socket, 'close');
@@ -143,35 +149,27 @@ describe('the handshake', () => {
 });
 
 describe('limits', () => {
-  const closed = async (port: number): Promise<boolean> => {
-    const socket = connectTcp(port, '127.0.0.1');
-    socket.on('error', () => undefined);
-    return Promise.race([
-      once(socket, 'close').then(() => true),
-      new Promise<boolean>((resolve) => setTimeout(() => resolve(socket.destroy().closed), 200)),
-    ]);
-  };
-
   test.each([
     ['of one address', { maxConnectionsPerAddress: 2 }],
     ['in all', { maxConnections: 2 }],
   ])('connections %s are bounded, and free again when they close', async (_name, listener) => {
-    await using service = await startRecording([], { listener });
+    await using service = await startRecording([], { listener: { ...listener, handshakeTimeoutMillis: 3_600_000 } });
     const { port } = service.listener.address();
     const first = await handshake(service);
     const second = await handshake(service);
-    expect(await closed(port)).toBe(true);
+    // Nothing but the limit ends a connection that says nothing.
+    const third = connectTcp(port, '127.0.0.1');
+    third.on('error', () => undefined);
+    await once(third, 'close');
     first.destroy();
     second.destroy();
     await until(() => first.closed && second.closed, 'closed here');
     await expect
-      .poll(
-        () =>
-          call(service).then(
-            () => 'served',
-            () => 'refused',
-          ),
-        { timeout: 5000 },
+      .poll(() =>
+        call(service).then(
+          () => 'served',
+          () => 'refused',
+        ),
       )
       .toBe('served');
   });
@@ -238,13 +236,11 @@ describe('drain', () => {
     );
     const stream = service.connect().client(AttestationService).attest(silence())[Symbol.asyncIterator]();
     await stream.next();
-    const began = Date.now();
     const ended = stream.next().then(
       () => undefined,
       (error: unknown) => error,
     );
     await service.listener.drain(100);
-    expect(Date.now() - began).toBeLessThan(3000);
     const error = await ended;
     expect(error).toBeInstanceOf(RpcError);
     expect(error).toMatchObject({ code: 'UNAVAILABLE', reason: 'SHUTTING_DOWN' });

@@ -7,7 +7,7 @@ import { HealthRegistry } from '../../proto/health.ts';
 import { RpcServer } from '../../proto/rpc-server.ts';
 import { StatusError } from '../../proto/status.ts';
 import { echoServices, silence, wishes } from '../support/echo.ts';
-import { all, failure, startTestService, until } from '../support/rpc.ts';
+import { all, failure, settled, startTestService, until } from '../support/rpc.ts';
 import type { TestService } from '../support/rpc.ts';
 
 const attestation = (service: TestService) => service.connect().client(AttestationService);
@@ -105,27 +105,34 @@ describe('a connection', () => {
   test('answers all calls that come at once, also beside all its streams', async () => {
     let now = 0;
     let most = 0;
+    let gate = Promise.withResolvers<void>();
     await using service = await startTestService(
       echoServices({
         async createChallenge({ akName }) {
           most = Math.max(most, (now += 1));
-          await delay(5);
+          await gate.promise;
           now -= 1;
           return { token: akName };
         },
       }),
     );
     const client = service.connect().client(AttestationService);
-    const flood = (): Promise<unknown[]> => Promise.all(Array.from({ length: 300 }, () => client.createChallenge({})));
-    await client.createChallenge({});
-    expect(await flood()).toHaveLength(300);
-    expect(most).toBe(110);
+    /** All are answered; the first of them wait until so many are there that no other comes beside them. */
+    const flood = async (places: number): Promise<void> => {
+      most = 0;
+      gate = Promise.withResolvers();
+      const calls = Promise.all(Array.from({ length: 300 }, () => client.createChallenge({})));
+      await until(() => now === places, 'all places taken');
+      await settled(() => now);
+      gate.resolve();
+      expect(await calls).toHaveLength(300);
+      expect(most).toBe(places);
+    };
+    await flood(110);
     const stop = new AbortController();
     const open = Array.from({ length: 100 }, () => failure(all(client.attest(silence(), { signal: stop.signal }))));
     await until(() => service.server.callCount === 100, 'all streams open');
-    most = 0;
-    expect(await flood()).toHaveLength(300);
-    expect(most).toBe(10);
+    await flood(10);
     stop.abort();
     await Promise.all(open);
   });

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { connect } from '../../client/sdk/client.ts';
 import type { AssayClient } from '../../client/sdk/client.ts';
 import { parseProfile } from '../../client/sdk/profile.ts';
-import type { AttestationResult, JsonObject } from '../../client/sdk/resources.ts';
+import type { AttestationResult, JsonObject, Selection } from '../../client/sdk/resources.ts';
+import { RpcError } from '../../proto/rpc-error.ts';
 import { eventually, freePort, run, start } from './programs.ts';
 import type { Ended, RunningProgram } from './programs.ts';
 
@@ -131,11 +132,25 @@ export class Deployment implements AsyncDisposable {
     );
   }
 
+  /** Waits until placement knows that these hosts are selectable: its index is a moment behind. */
+  async selectable(hosts: readonly string[]): Promise<void> {
+    await eventually('selectable hosts', async () => {
+      const { hosts: selected } = await this.operator.placement.select({}, { count: 100 }).catch(noneWhileStale);
+      return hosts.every((id) => selected.some(({ host }) => host === `hosts/${id}`)) ? true : undefined;
+    });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#operator?.close();
     await this.#service?.[Symbol.asyncDispose]();
     await rm(this.directory, { recursive: true, force: true });
   }
+}
+
+/** An index that is older than a second, as it may be where the machine is busy, selects nobody: whoever asks comes again. */
+export function noneWhileStale(error: unknown): Pick<Selection, 'hosts' | 'refused'> {
+  if (error instanceof RpcError && error.reason === 'PLACEMENT_INDEX_STALE') return { hosts: [], refused: [] };
+  throw error;
 }
 
 /** A policy that lets PCR 16, which is zero from a reset on, hold nothing but that; asked for every second. */

@@ -12,7 +12,7 @@ const MAINS = { assay: 'client/main.ts', assayd: 'server/main.ts' } as const;
 export type ProgramName = keyof typeof MAINS;
 
 /** How long a test waits for what must happen, milliseconds: far more than it takes on a machine that is busy. */
-const WITHIN = 60_000;
+const WITHIN = 120_000;
 const POLL = 25;
 
 export interface ProgramOptions {
@@ -134,13 +134,19 @@ export async function eventually<T>(
   }
 }
 
+/** Each worker of a run has ports of its own: who looks for one must not take that of a service that is down for a moment. */
+const PORTS = 2_000;
+const FIRST_PORT = 20_000 + (Number(process.env['VITEST_POOL_ID'] ?? 0) % 6) * PORTS;
+const given = new Set<number>();
+
 /**
  * A port that nobody listens on. It lies below the ports that the system gives to callers: one who calls a server that is
  * down would else meet, now and then, himself.
  */
 export async function freePort(): Promise<number> {
   for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    const port = FIRST_PORT + Math.floor(Math.random() * PORTS);
+    if (given.has(port)) continue;
     const probe = createServer();
     const bound = new Promise<boolean>((resolve) => {
       probe.once('error', () => resolve(false));
@@ -148,6 +154,7 @@ export async function freePort(): Promise<number> {
     });
     if (!(await bound)) continue;
     await new Promise((resolve) => probe.close(resolve));
+    given.add(port);
     return port;
   }
 }

@@ -58,7 +58,7 @@ export class RawCaller implements Disposable {
     return new RawCaller(connectHttp2('https://127.0.0.1', { createConnection: () => socket }));
   }
 
-  async call({ path, body, headers = {}, timeout = 20_000 }: RawCall): Promise<RawAnswer> {
+  async call({ path, body, headers = {}, timeout = 60_000 }: RawCall): Promise<RawAnswer> {
     const { stream, answer } = this.open(path, { 'grpc-timeout': `${timeout}m`, ...headers });
     stream.end(body);
     return answer;

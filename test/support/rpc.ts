@@ -73,9 +73,9 @@ export async function startTestService(
   };
 }
 
-/** Waits until a condition holds; fails after five seconds. */
+/** Waits until a condition holds; the end of the wait is for what never comes. */
 export async function until(condition: () => boolean, what: string): Promise<void> {
-  const end = Date.now() + 5000;
+  const end = Date.now() + 60_000;
   while (!condition()) {
     if (Date.now() > end) throw new Error(`still not: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));

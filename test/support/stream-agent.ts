@@ -56,7 +56,8 @@ export type Answer = Partial<RoundOptions>;
 type Kind = ServiceMessage['kind'];
 type Of<K extends Kind> = Extract<ServiceMessage, { readonly kind: K }>;
 
-const PATIENCE = 5_000;
+/** Ends a wait for what never comes, milliseconds: far more than anything takes on a machine that is busy. */
+const PATIENCE = 60_000;
 
 export class StreamAgent implements AsyncDisposable {
   readonly draining = new AbortController();

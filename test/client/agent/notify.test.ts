@@ -15,7 +15,7 @@ test('tells the service manager one message after the other, of waiting states o
   notifier.status('two\nlines');
   expect(sent).toEqual([['READY=1']]);
   releases.shift()?.();
-  await vi.waitFor(() => expect(sent).toHaveLength(2));
+  await vi.waitFor(() => expect(sent).toHaveLength(2), 60_000);
   expect(sent[1]).toEqual(['STATUS=two lines']);
   releases.shift()?.();
   await vi.waitFor(() => {
@@ -55,9 +55,9 @@ test('a failure to notify is told and ends nothing', async () => {
     onError: (error) => errors.push(error),
   });
   notifier.ready();
-  await vi.waitFor(() => expect(errors).toHaveLength(1));
+  await vi.waitFor(() => expect(errors).toHaveLength(1), 60_000);
   notifier.status('still here');
-  await vi.waitFor(() => expect(errors).toHaveLength(2));
+  await vi.waitFor(() => expect(errors).toHaveLength(2), 60_000);
 });
 
 test('without a service manager nothing is run', () => {

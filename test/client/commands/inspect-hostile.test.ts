@@ -157,4 +157,4 @@ test('a log of as many events as are read is printed in full', async () => {
   shell.out = '';
   expect(await shell.assay('inspect', 'eventlog', 'log')).toBe(1);
   expect(count()).toBe(65_535);
-}, 60_000);
+});

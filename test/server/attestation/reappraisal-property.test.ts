@@ -74,6 +74,5 @@ describe.skipIf(!dataIsHere('measured-boot'))('a verdict from kept evidence', ()
       expect(seen.judged).toBeGreaterThan(10);
       expect(seen.waiting).toBeGreaterThan(5);
     },
-    120_000,
   );
 });

@@ -149,7 +149,7 @@ describe('a service that judges anew', () => {
     });
     reappraiser.start();
     const last = hosts.at(-1);
-    await expect.poll(async () => (await last?.result())?.status, { timeout: 10_000 }).toBe('contraindicated');
+    await expect.poll(async () => (await last?.result())?.status).toBe('contraindicated');
     await expect.poll(() => pages).toEqual([25, 5]);
     const [first = 0, second = 0] = times;
     expect(second - first).toBeGreaterThanOrEqual(95);

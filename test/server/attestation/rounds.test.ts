@@ -138,7 +138,8 @@ describe('a stream of attestation', () => {
     await agent.challenge();
     const elapsed = performance.now() - start;
     expect(elapsed).toBeGreaterThan(850);
-    expect(elapsed).toBeLessThan(3_000);
+    // Far sooner than another interval would have it, on a machine that is busy, too.
+    expect(elapsed).toBeLessThan(20_000);
   });
 });
 
@@ -152,7 +153,7 @@ describe('a wish', () => {
     await agent.challenge();
     const elapsed = performance.now() - start;
     expect(elapsed).toBeGreaterThan(900);
-    expect(elapsed).toBeLessThan(4_000);
+    expect(elapsed).toBeLessThan(20_000);
   });
 
   it('while evidence is due changes nothing', async () => {

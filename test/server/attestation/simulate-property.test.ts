@@ -123,6 +123,5 @@ describe.skipIf(!dataIsHere('measured-boot'))('what a simulation says', () => {
       expect(seen.verdict).toBeGreaterThan(10);
       expect(seen.assumed).toBeGreaterThan(5);
     },
-    120_000,
   );
 });

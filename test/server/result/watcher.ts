@@ -43,7 +43,7 @@ export class Watcher {
 
   /** The first so many events. */
   async take(count: number): Promise<readonly WatchEvent[]> {
-    const end = Date.now() + 5_000;
+    const end = Date.now() + 60_000;
     while (this.events.length < count) {
       if (Date.now() > end) throw new Error(`heard ${JSON.stringify(this.events.map(brief))}, not ${count} events`);
       const { promise, resolve } = Promise.withResolvers<void>();

@@ -59,6 +59,8 @@ function watchReads(change: (bytes: Uint8Array, kind: LogKind) => Uint8Array = (
   return read;
 }
 
+const sum = ({ user, system }: NodeJS.CpuUsage): number => user + system;
+
 describe('a report on a long log', () => {
   it('holds nobody up: the event loop goes on while it is made', async () => {
     const host = await booted(12_000);
@@ -69,22 +71,21 @@ describe('a report on a long log', () => {
     expect(first.report).toMatchObject({ state: BootLogState.VERIFIED, eventCount: 12_000 });
     const other = await booted(11_000);
     await client.getBootReport({ host: other });
-    const began = performance.now();
+    const began = process.cpuUsage();
     let longest = 0;
     let done = false;
     const report = client.getBootReport({ host, pageSize: 1000 }).finally(() => {
       done = true;
     });
-    for (let last = began; !done;) {
+    while (!done) {
+      const turn = process.threadCpuUsage();
       await setImmediate();
-      const now = performance.now();
-      longest = Math.max(longest, now - last);
-      last = now;
+      longest = Math.max(longest, sum(process.threadCpuUsage(turn)));
     }
     expect((await report).report?.events).toHaveLength(1000);
-    // Where the log is read on the loop, that is nearly all of the call.
-    expect(longest).toBeLessThan((performance.now() - began) / 2);
-  }, 60_000);
+    // Where the log is read on the loop, that is nearly all that the call costs. A machine that is busy with others costs nothing.
+    expect(longest).toBeLessThan(sum(process.cpuUsage(began)) / 2);
+  });
 
   it('reads the log once for all of its pages', async () => {
     const host = await booted(4_000);
@@ -99,7 +100,7 @@ describe('a report on a long log', () => {
       pageToken = page.nextPageToken;
     }
     expect([pages, events, read.bytes]).toEqual([4, 4_000, 0]);
-  }, 60_000);
+  });
 
   it.each([
     ['where it was read by no round', 4_000, false],

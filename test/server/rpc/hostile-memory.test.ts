@@ -124,7 +124,7 @@ describe('what a stranger sends', () => {
       for (let part = 0; part < 3; part += 1) await caller.data(1 + 2 * index, Buffer.alloc(16_380));
     }
     // An answer to each call, of which nothing but its headers may be sent.
-    await expect.poll(() => caller.received.get(FRAME.headers) ?? 0, { timeout: 10_000 }).toBe(50);
+    await expect.poll(() => caller.received.get(FRAME.headers) ?? 0).toBe(50);
     expect(((await memoryInUse()) - before) / 50).toBeLessThan(160 * 1024);
   });
 

@@ -45,7 +45,7 @@ beforeAll(async () => {
   channels.set('red', running.connect(await running.identity('red', ['orchestrator'], { tenant: 'red' })));
   // Its labels were written last: an index that knows them knows all.
   const known = { selectableCount: 1, refused: [{ host: { host: pending } }] };
-  await vi.waitFor(async () => expect(await as('red').selectHosts({ explain: 10 })).toMatchObject(known), 5_000);
+  await vi.waitFor(async () => expect(await as('red').selectHosts({ explain: 10 })).toMatchObject(known), 60_000);
 });
 afterAll(async () => {
   await running[Symbol.asyncDispose]();

@@ -126,7 +126,7 @@ beforeAll(async () => {
   for (const role of Object.keys(ROLES) as IdentityRole[])
     channels.set(role, running.connect(await running.identity(`red-${role}`, [role], RED)));
   const everything = running.connect(await running.identity('all', ['orchestrator'])).client(PlacementService);
-  await vi.waitFor(async () => expect((await everything.selectHosts({})).selectableCount).toBe(2), 5_000);
+  await vi.waitFor(async () => expect((await everything.selectHosts({})).selectableCount).toBe(2), 60_000);
 });
 afterAll(async () => {
   await running[Symbol.asyncDispose]();
@@ -227,13 +227,13 @@ describe('a host that is given other labels', () => {
           if (event.case === 'removal') heard.push(`removal ${event.value.host} ${event.value.reason}`);
         }
       })().catch(() => undefined);
-      await vi.waitFor(() => expect(heard).toContain('bookmark'), 5_000);
+      await vi.waitFor(() => expect(heard).toContain('bookmark'), 60_000);
       heard.length = 0;
       await relabel('blue', '1');
       await relabel('blue', '2');
       await relabel('red', '3');
       await relabel('red', '4');
-      await vi.waitFor(() => expect(heard).toContain(`change ${role}-4`), 5_000);
+      await vi.waitFor(() => expect(heard).toContain(`change ${role}-4`), 60_000);
       stop.abort();
       await watching;
       expect(heard[0]).toMatch(new RegExp(`^removal ${red} `));

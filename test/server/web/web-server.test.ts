@@ -166,7 +166,7 @@ describe('the web listener', () => {
   });
 
   it('does not wait for who is slow: in the handshake, in the headers', async () => {
-    await restart({ timeoutMillis: 200 });
+    await restart({ timeoutMillis: 2_000 });
     const { port } = server.address();
     const raw = dialPlain(port, '127.0.0.1');
     raw.on('error', () => undefined);

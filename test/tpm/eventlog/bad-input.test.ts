@@ -46,22 +46,18 @@ function codesOf(reading: Pick<EventLogReading, 'findings'>): readonly string[] 
 }
 
 describe.skipIf(!dataIsHere('measured-boot'))('a real log with 4,294,967,295 written over any four bytes', () => {
-  test.each(['nosb-kernel-tis', 'debian-systemd-ima'] as const)(
-    '%s is read without an exception',
-    (boot) => {
-      const original = measuredLog(boot);
-      const before = readAll(original).log.events.length;
-      for (let at = 0; at <= original.length - 4; at += 1) {
-        const bytes = Buffer.from(original);
-        bytes.writeUInt32LE(LARGEST, at);
-        const { log, findings } = readAll(bytes);
-        const longest = Math.max(0, ...log.events.map(({ data }) => data.length));
-        if (log.events.length > before || longest > bytes.length) expect.fail(`at ${at}: more than there is`);
-        if (!log.complete && !hasErrors(findings)) expect.fail(`at ${at}: incomplete without an error`);
-      }
-    },
-    60_000,
-  );
+  test.each(['nosb-kernel-tis', 'debian-systemd-ima'] as const)('%s is read without an exception', (boot) => {
+    const original = measuredLog(boot);
+    const before = readAll(original).log.events.length;
+    for (let at = 0; at <= original.length - 4; at += 1) {
+      const bytes = Buffer.from(original);
+      bytes.writeUInt32LE(LARGEST, at);
+      const { log, findings } = readAll(bytes);
+      const longest = Math.max(0, ...log.events.map(({ data }) => data.length));
+      if (log.events.length > before || longest > bytes.length) expect.fail(`at ${at}: more than there is`);
+      if (!log.complete && !hasErrors(findings)) expect.fail(`at ${at}: incomplete without an error`);
+    }
+  });
 });
 
 describe('a length of 4,294,967,295', () => {
@@ -114,7 +110,7 @@ test('as many events as are read, each with something wrong, cost bounded time a
   expect(reading.log.events).toHaveLength(MAX_LOG_EVENTS);
   expect(codesOf(reading)).toContain('LOG_TOO_MANY_EVENTS');
   expect(reading.findings.length).toBeLessThan(1000);
-}, 60_000);
+});
 
 describe('a database of signatures', () => {
   function read(data: Buffer) {

@@ -144,7 +144,7 @@ describe('a line of an ASCII list', () => {
         `sha256:${hex} ${name}`,
       ),
     );
-    expect(performance.now() - start).toBeLessThan(1000);
+    expect(performance.now() - start).toBeLessThan(20_000);
   });
 });
 

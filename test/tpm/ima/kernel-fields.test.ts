@@ -102,7 +102,6 @@ describe('file signatures in lists of kernels', () => {
         }
       }
     },
-    60_000,
   );
 });
 

@@ -68,6 +68,6 @@ export function describeKeyrings(given: Given): void {
       await put(999);
       await given.store.deleteKeyring('k0', ANY);
       await put(1000);
-    }, 120_000);
+    });
   });
 }
