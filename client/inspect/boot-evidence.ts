@@ -38,6 +38,8 @@ export interface JudgedBoot {
   readonly evidence: BootEvidence;
   /** Of the banks in which PCR 0 to 9 are proven and explained. */
   readonly bootAggregates: BootAggregateTable;
+  /** Texts of every kernel command line that the log tells, whether its PCR is proven or not. */
+  readonly commandLines: readonly string[];
 }
 
 const IMA_PCR = 10;
@@ -63,6 +65,7 @@ export function judgeBootLog(
   const status = statusOf(reading, pcrs);
   const believed = status === 'verified' || status === 'partial';
   const { secureBoot, boot } = reading;
+  const { commandLines } = boot.kernel;
   return {
     evidence: {
       status,
@@ -80,7 +83,7 @@ export function judgeBootLog(
               sbatLevel: secureBoot.sbatLevel ?? null,
             }
           : null,
-      kernelCommandLines: boot.kernel.commandLines.flatMap(({ event, pcr, text, verified }) =>
+      kernelCommandLines: commandLines.flatMap(({ event, pcr, text, verified }) =>
         believed && verified && text !== undefined && isProven(pcr) ? [{ event, pcr, text }] : [],
       ),
       findings,
@@ -90,6 +93,7 @@ export function judgeBootLog(
         ([bank]) => believed && AGGREGATED_PCRS.every((pcr) => pcrs.get(bank)?.has(pcr) === true),
       ),
     ),
+    commandLines: commandLines.flatMap(({ text }) => (text === undefined ? [] : [text])),
   };
 }
 
@@ -99,8 +103,12 @@ function statusOf(reading: EventLogReading, pcrs: ProvenPcrValues): PartStatus {
   return uncoveredPcrs(reading, pcrs).length === 0 ? 'verified' : 'partial';
 }
 
-/** In every bank that was quoted with it, and in one at least. */
+/**
+ * In every bank that was quoted with it, and in one at least. Records of the operating system explain a value, and may do so in the
+ * place of an event that then is told nowhere.
+ */
 function isExplained(reading: EventLogReading, wanted: number): boolean {
+  if (reading.userspace?.records.some(({ pcr }) => pcr === wanted) === true) return false;
   const outcomes = reading.pcrs.filter(({ pcr }) => pcr === wanted).map(({ outcome }) => outcome);
   return outcomes.length > 0 && outcomes.every((outcome) => outcome === 'explained' || outcome === 'deviation');
 }

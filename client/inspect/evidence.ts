@@ -96,7 +96,8 @@ function judgeIma(
 ): ImaEvidence | UnprovenPart {
   const { pcrs, keyring, boot, reason } = context;
   if (pcrs === null) return unproven(reason);
-  return judgeImaList(list, { pcrs, keyring, bootAggregates: boot?.bootAggregates ?? new Map() });
+  const { bootAggregates = new Map(), commandLines = [] } = boot ?? {};
+  return judgeImaList(list, { pcrs, keyring, bootAggregates, commandLines });
 }
 
 function unproven(reason: string): UnprovenPart {

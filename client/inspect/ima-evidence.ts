@@ -1,10 +1,13 @@
 import type { ProvenPcrValues } from '../../tpm/crypto/pcr.ts';
-import { checkBootAggregate, isBootAggregate } from '../../tpm/ima/boot-aggregate.ts';
+import { looseArguments } from '../../tpm/eventlog/kernel-arguments.ts';
+import { bootAggregatesOf, checkBootAggregate, isBootAggregate } from '../../tpm/ima/boot-aggregate.ts';
 import type { BootAggregateTable, BootAggregateVariant } from '../../tpm/ima/boot-aggregate.ts';
 import { isProvenByMoreThanSha1 } from '../../tpm/ima/checkpoint.ts';
+import type { ImaCheckpoint } from '../../tpm/ima/checkpoint.ts';
 import { examineEntry } from '../../tpm/ima/examine.ts';
 import type { ExaminedEntry } from '../../tpm/ima/examine.ts';
 import type { ImaFinding } from '../../tpm/ima/findings.ts';
+import { ambiguousFormat } from '../../tpm/ima/kernel-format.ts';
 import type { ImaKeyring } from '../../tpm/ima/keyring.ts';
 import { replayImaList } from '../../tpm/ima/replay.ts';
 import type { ImaSignatureResult } from '../../tpm/ima/signature-result.ts';
@@ -33,19 +36,21 @@ export interface ImaJudging {
   readonly keyring: ImaKeyring;
   /** Of the boot log; empty where it proves none. */
   readonly bootAggregates: BootAggregateTable;
+  /** Of the kernel, by the boot log. */
+  readonly commandLines: readonly string[];
 }
 
 const IMA_PCR = 10;
 
-/** As the service has it. */
-const WEAK_BANK = offlineFinding(
-  'RUNTIME_BANK_WEAK',
-  'warning',
-  'no quoted bank but such as hold SHA-1 hashes of the entries: other entries with the same hashes can be made',
-);
+/** What keeps a list from being tied to a boot, and the service from believing anything of its host whatever the policy asks. */
+const NO_BOOT: readonly string[] = ['IMA_BOOT_AGGREGATE_MISSING', 'IMA_BOOT_AGGREGATE_EMPTY'];
+/** Of a list of which more is not known than is. */
+const DOUBTS: readonly string[] = ['IMA_PCR_UNCOVERED', 'IMA_TEMPLATE_AMBIGUOUS', 'IMA_BOOT_AGGREGATE_UNCHECKED'];
+
+const MAX_FORMAT = 120;
 
 /** Follows a list to the value of PCR 10 that a quote proved, and looks at the entries up to there. */
-export function judgeImaList(file: Buffer, { pcrs, keyring, bootAggregates }: ImaJudging): ImaEvidence {
+export function judgeImaList(file: Buffer, { pcrs, keyring, bootAggregates, commandLines }: ImaJudging): ImaEvidence {
   const target = onlyPcr(pcrs, IMA_PCR);
   if (target.size === 0) {
     return nothing('unproven', [offlineFinding('PCR_NOT_QUOTED', 'warning', 'the quote does not cover PCR 10')]);
@@ -56,34 +61,57 @@ export function judgeImaList(file: Buffer, { pcrs, keyring, bootAggregates }: Im
     return nothing(outcome.kind === 'empty' ? 'unproven' : 'refused', [...input.findings, ...outcome.findings]);
   }
   const examined = outcome.entries.map((entry) => examineEntry(entry, keyring));
-  const boot = checkBoot(examined[0], bootAggregates);
-  const weak = isProvenByMoreThanSha1(outcome.checkpoint) ? [] : [WEAK_BANK];
+  const boot = checkBoot(examined[0], { bootAggregates, pcrs });
   const findings = [...outcome.findings, ...examined.flatMap((entry) => entry.findings), ...boot.findings];
-  const doubtful = findings.some(({ code }) => code === 'IMA_PCR_UNCOVERED' || code === 'IMA_TEMPLATE_AMBIGUOUS');
-  // Other entries with these hashes can be made: what the list shows against its host counts, and nothing else.
-  if (weak.length > 0 && !hasErrors(findings)) return nothing('unproven', weak);
+  const refused = hasErrors(findings) || findings.some(({ code }) => NO_BOOT.includes(code));
+  const forgeable = findForgeable(outcome.checkpoint, commandLines);
+  // What the list shows against its host counts, and nothing else.
+  if (forgeable.length > 0 && !refused) return nothing('unproven', forgeable);
   return {
-    status: hasErrors(findings) ? 'refused' : doubtful ? 'partial' : 'verified',
+    status: refused ? 'refused' : findings.some(({ code }) => DOUBTS.includes(code)) ? 'partial' : 'verified',
     entries: examined.length,
     waitingBytes: outcome.waitingBytes,
     violations: examined.filter(({ isViolation }) => isViolation).length,
     signatures: { ...NO_SIGNATURES, ...count(examined.map(({ signature }) => signature.kind)) },
     bootAggregate: boot.variant,
-    findings: [...firstOfEach(findings), ...weak],
+    findings: [...firstOfEach(findings), ...forgeable],
   };
 }
 
+/** Why other entries could be shown for what the quote proves, as the service has it. */
+function findForgeable(checkpoint: ImaCheckpoint, commandLines: readonly string[]): readonly OfflineFinding[] {
+  const weak =
+    'no quoted bank but such as hold SHA-1 hashes of the entries: other entries with the same hashes can be made';
+  const format = ambiguousFormat(commandLines.flatMap(looseArguments));
+  return [
+    ...(isProvenByMoreThanSha1(checkpoint) ? [] : [offlineFinding('RUNTIME_BANK_WEAK', 'warning', weak)]),
+    ...(format === null ? [] : [offlineFinding('RUNTIME_FORMAT_AMBIGUOUS', 'warning', explainFormat(format))]),
+  ];
+}
+
+function explainFormat(format: string): string {
+  const told = `ima_template_fmt=${format.slice(0, MAX_FORMAT)}`;
+  return `the kernel was told to write the list in a format of which one field can be shown as another: ${told}`;
+}
+
+/**
+ * The kernel found the PCRs as the firmware's log leaves them, or, where nothing extended them since, as they are quoted. Values that
+ * are quoted later do not speak against it.
+ */
 function checkBoot(
   first: ExaminedEntry | undefined,
-  table: BootAggregateTable,
+  { bootAggregates, pcrs }: Pick<ImaJudging, 'bootAggregates' | 'pcrs'>,
 ): { readonly variant: BootAggregateVariant | null; readonly findings: readonly ImaFinding[] } {
   const { measurement } = first ?? {};
   if (first === undefined || measurement === undefined || !isBootAggregate(measurement)) {
     return { variant: null, findings: [] };
   }
-  const check = checkBootAggregate(first.entry, measurement.digest, table);
+  const check = checkBootAggregate(first.entry, measurement.digest, bootAggregates);
   if (check.kind === 'matched') return { variant: check.variant, findings: [] };
-  return { variant: null, findings: [check.finding] };
+  const quoted = checkBootAggregate(first.entry, measurement.digest, bootAggregatesOf(pcrs));
+  return quoted.kind === 'matched'
+    ? { variant: quoted.variant, findings: [] }
+    : { variant: null, findings: [check.finding] };
 }
 
 function nothing(status: PartStatus, findings: ImaEvidence['findings']): ImaEvidence {

@@ -5,7 +5,7 @@ import type { RuntimeTally } from '../policy/runtime-tally.ts';
 import type { KnownBoot } from '../verifier/boot-cache.ts';
 import type { Finding } from '../verifier/finding.ts';
 import { checkBootOfList } from './boot-of-list.ts';
-import { ambiguousFormat } from './format-of-list.ts';
+import { ambiguousFormatOf } from './format-of-list.ts';
 import { explainFollowed } from './list-findings.ts';
 
 /**
@@ -15,7 +15,7 @@ import { explainFollowed } from './list-findings.ts';
 export function evidenceOf(checkpoint: ImaCheckpoint, tally: RuntimeTally, boot: KnownBoot | null): RuntimeEvidence {
   const unproven = (finding: Finding): RuntimeEvidence => ({ kind: 'unproven', absent: false, finding, tally });
   if (!isProvenByMoreThanSha1(checkpoint)) return unproven(explainFollowed.weakBank());
-  const format = ambiguousFormat(boot);
+  const format = ambiguousFormatOf(boot);
   if (format !== null) return unproven(explainFollowed.ambiguousFormat(format));
   return { kind: 'proven', tally, entries: checkpoint.entries, boot: checkBootOfList(tally.bootAggregate, boot) };
 }

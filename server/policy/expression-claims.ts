@@ -1,4 +1,5 @@
 /** The claims of one appraisal, as expressions see them: nothing but what is proven, or set by operators. */
+import { keptCommandLine, looseArguments, splitCommandLine } from '../../tpm/eventlog/kernel-arguments.ts';
 import { algorithmName, hashAlgorithmByName } from '../../tpm/structures/constants.ts';
 import type { ProvenPcrValues } from '../../tpm/crypto/pcr.ts';
 import type { EkRecord, HostRecord } from '../store/records.ts';
@@ -7,7 +8,6 @@ import type { BootEvidence } from './appraise-boot.ts';
 import type { RuntimeEvidence } from './appraise-runtime.ts';
 import { findVerificationDoubt, parseSbatLevel } from './boot-checks.ts';
 import { CLAIM_TYPES } from './claims-model.ts';
-import { keptCommandLine, looseArguments, splitCommandLine } from './command-line.ts';
 import type { NamedPcr } from './compile-expression.ts';
 import { message, Unproven } from './expression-value.ts';
 import type { ClaimValue } from './expression-value.ts';

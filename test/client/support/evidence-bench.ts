@@ -45,24 +45,39 @@ interface ImaPart {
 }
 
 /** What the firmware of the host measured. */
-export const EVENTS: readonly MadeEvent[] = [
-  { pcr: 0, type: 8, data: Buffer.from('v1') },
-  ...[0, 1, 2, 3, 4, 5, 6, 7].map((pcr) => ({ pcr, type: 4, data: Buffer.alloc(4) })),
-  { pcr: 8, type: 13, data: Buffer.from('kernel_cmdline: quiet\0'), measured: Buffer.from('quiet') },
-];
+export const EVENTS: readonly MadeEvent[] = eventsOf('quiet');
+const NO_SIGNATURE = Buffer.alloc(0);
 const PHASE = 'enter-initrd';
+
+function eventsOf(commandLine: string): readonly MadeEvent[] {
+  return [
+    { pcr: 0, type: 8, data: Buffer.from('v1') },
+    ...[0, 1, 2, 3, 4, 5, 6, 7].map((pcr) => ({ pcr, type: 4, data: Buffer.alloc(4) })),
+    { pcr: 8, type: 13, data: Buffer.from(`kernel_cmdline: ${commandLine}\0`), measured: Buffer.from(commandLine) },
+  ];
+}
+
+/** Of a host. */
+interface BenchOptions {
+  /** The one that is active. */
+  readonly bank: number;
+  /** Its kernel extends the bank by SHA-1 hashes and zeros. */
+  readonly padded: boolean;
+  readonly commandLine: string;
+  /** How its list begins. */
+  readonly first: 'aggregate' | 'zeros' | 'file';
+}
 
 /** A host of which everything is known: its TPM, and what was measured into it. */
 export class EvidenceBench {
   readonly shell: Shell;
   readonly tpm: SoftwareTpm;
   readonly ak: SoftwareAk;
-  /** Boot aggregate first. */
   readonly entries: readonly EntryPlan[];
   /** Of the folder `host`. */
   readonly files = new Map<string, Buffer | string>();
 
-  private constructor(shell: Shell, bank: number, padded: boolean) {
+  private constructor(shell: Shell, { bank, padded, commandLine, first }: BenchOptions) {
     this.shell = shell;
     this.tpm = new SoftwareTpm({ banks: [bank] });
     shell.time = NOW;
@@ -70,36 +85,32 @@ export class EvidenceBench {
     const entryDigest = (data: Buffer) =>
       padded ? Buffer.concat([hash('sha1', data, 'buffer'), Buffer.alloc(12)]) : digestOf(data);
     this.ak = this.tpm.createAk('ecdsa');
-    for (const { pcr, data, measured = data } of EVENTS) this.tpm.extend(pcr, digestOf(measured), bank);
+    const events = eventsOf(commandLine);
+    for (const { pcr, data, measured = data } of events) this.tpm.extend(pcr, digestOf(measured), bank);
     const values = [...(this.tpm.read().get(bank) ?? new Map<number, Buffer>()).values()];
     const aggregate = digestOf(Buffer.concat(values.slice(0, bank === TPM_ALG_SHA1 ? 8 : 10)));
     this.tpm.extend(11, digestOf(Buffer.from(PHASE)), bank);
-    this.entries = [
-      {
-        template: 'ima-sig',
-        fields: [
-          digestField(bank === TPM_ALG_SHA1 ? 'sha1' : 'sha256', aggregate),
-          nameField('boot_aggregate'),
-          Buffer.alloc(0),
-        ],
-      },
-      ...fileEntries(10).slice(1),
-    ];
+    const held = first === 'zeros' ? Buffer.alloc(aggregate.length) : aggregate;
+    const beginning = {
+      template: 'ima-sig',
+      fields: [digestField(bank === TPM_ALG_SHA1 ? 'sha1' : 'sha256', held), nameField('boot_aggregate'), NO_SIGNATURE],
+    };
+    this.entries = [...(first === 'file' ? [] : [beginning]), ...fileEntries(10).slice(1)];
     for (const entry of this.entries.slice(0, 8)) this.tpm.extend(10, entryDigest(hashedData(entry)), bank);
     this.files
       .set('ak.pub', encodeSizedPublicArea(this.ak.publicArea))
       .set('pcrs', pcrText(this.tpm.read()))
       .set('extra-data.hex', `${NONCE.toString('hex')}\n`)
-      .set('binary_bios_measurements', makeLog(EVENTS))
+      .set('binary_bios_measurements', makeLog(events))
       .set('tpm2-measure.log', userspaceRecord(PHASE))
       .set('binary_runtime_measurements', makeList(this.entries))
       .set('ek.der', makeEk());
     this.quote();
   }
 
-  /** `bank`: the one that is active. `padded`: its kernel extends it by SHA-1 hashes and zeros. */
-  static async open({ bank = TPM_ALG_SHA256, padded = false } = {}): Promise<EvidenceBench> {
-    return new EvidenceBench(await Shell.open(), bank, padded);
+  static async open(options: Partial<BenchOptions> = {}): Promise<EvidenceBench> {
+    const honest = { bank: TPM_ALG_SHA256, padded: false, commandLine: 'quiet', first: 'aggregate' } as const;
+    return new EvidenceBench(await Shell.open(), { ...honest, ...options });
   }
 
   /** Quotes anew, over everything unless told otherwise. */
@@ -143,11 +154,11 @@ export class EvidenceBench {
 }
 
 /** A record as systemd-pcrextend writes it. */
-export function userspaceRecord(text: string, measured = text): string {
+export function userspaceRecord(text: string, measured = text, pcr = 11): string {
   const digests = ['sha1', 'sha256'].map((hashAlg) => ({
     hashAlg,
     digest: hash(hashAlg, Buffer.from(measured), 'hex'),
   }));
   const content = { eventType: 'phase', string: text, bootId: '0'.repeat(32), timestamp: 1_000_000 };
-  return `\u001e${JSON.stringify({ pcr: 11, digests, content_type: 'systemd', content })}\n`;
+  return `\u001e${JSON.stringify({ pcr, digests, content_type: 'systemd', content })}\n`;
 }

@@ -6,7 +6,7 @@ import type { RuleSeverity } from '../../../proto/gen/assay/v1/trust_policy_pb.t
 import { bootRuleProblems, resolveBootRules } from '../../../server/policy/boot-rules.ts';
 import type { BootRulesDraft } from '../../../server/policy/boot-rules.ts';
 import { resolvePolicyDraft } from '../../../server/policy/policy.ts';
-import { splitCommandLine } from '../../../server/policy/command-line.ts';
+import { splitCommandLine } from '../../../tpm/eventlog/kernel-arguments.ts';
 import { bootRulesFromProto, bootRulesToProto } from '../../../server/rpc/convert-boot-rules.ts';
 import { NO_RULES, RULE } from '../../support/booted-machine.ts';
 import { EVERY_RULE } from './boot-input.ts';

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 
 import { dataIsHere } from '../../support/data.ts';
 import { RULE } from '../../support/booted-machine.ts';
-import { keptCommandLine, looseArguments, splitCommandLine } from '../../../server/policy/command-line.ts';
+import { keptCommandLine, looseArguments, splitCommandLine } from '../../../tpm/eventlog/kernel-arguments.ts';
 import { judge, line } from './boot-input.ts';
 
 describe('a command line, taken apart as the kernel does it', () => {
