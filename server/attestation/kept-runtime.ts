@@ -4,7 +4,7 @@ import { NOTHING_YET } from '../policy/appraise-runtime.ts';
 import type { RuntimeEvidence } from '../policy/appraise-runtime.ts';
 import type { RuntimeJudge } from '../policy/judge-entry.ts';
 import { runtimeRulesOf } from '../policy/policy.ts';
-import { faultsBeside, formerFaults, tallyOfFaults } from '../policy/runtime-state.ts';
+import { faultsBeside, foundInReset, tallyOfFaults } from '../policy/runtime-state.ts';
 import type { RuntimeState } from '../policy/runtime-state.ts';
 import { EMPTY_TALLY, withFormerFaults } from '../policy/runtime-tally.ts';
 import type { RuntimeTally } from '../policy/runtime-tally.ts';
@@ -47,19 +47,18 @@ export async function judgeKeptRuntime(
   const { state } = await loadRuntime(services.store, host.id);
   if (state?.resetCount !== host.clock.resetCount) return unknownRuntime('no list of this boot');
   const outcome = await services.runtimes.judges.of(applicable, rules);
-  if (outcome.kind === 'missing') return unknownRuntime(`not there: ${outcome.names.join(', ')}`);
+  const found = foundInReset(state, host.clock);
+  if (outcome.kind === 'missing') return unknownRuntime(`not there: ${outcome.names.join(', ')}`, found);
   const tally = await tallyOf(services, { hostId: host.id, state, judge: outcome.judge }).catch((error: unknown) => {
     if (isDamaged(error)) return 'damaged' as const;
     throw error;
   });
-  if (tally === 'damaged') return unknownRuntime('a list that is damaged', formerFaults(state, host.clock));
-  if (tally === null) {
-    // It took the place of the one in which this was found.
-    const { faults } = withFormerFaults(state.tally, state.former);
-    return unknownRuntime('a list that does not lead to the values that were proven', faults);
-  }
+  if (tally === 'damaged') return unknownRuntime('a list that is damaged', found);
+  // It took the place of the one in which this was found.
+  if (tally === null) return unknownRuntime('a list that does not lead to the values that were proven', found);
   // After a resume the list that came since may begin with it: then the rules of now have judged that.
-  if (state.restartCount !== host.clock.restartCount) return unknownRuntime('a list of another boot', tally.faults);
+  if (state.restartCount !== host.clock.restartCount)
+    return unknownRuntime('a list of another boot', tallyOfFaults(tally.faults));
   const checkpoint = parseCheckpoint(state.checkpoint);
   const { entries } = checkpoint;
   const said = result.checks.find(({ id }) => id === 'runtime.list');
@@ -84,9 +83,9 @@ async function tallyOf(
   return withFormerFaults(tally, faultsBeside(state, tally));
 }
 
-/** `faults`: what was found in lists that are gone. */
-function unknownRuntime(observed: string, faults: RuntimeTally['faults'] = {}) {
-  const evidence: RuntimeEvidence = { ...NOTHING_YET, tally: tallyOfFaults(faults) };
+/** `found`: what stands against the host all the same. */
+function unknownRuntime(observed: string, found: RuntimeTally | null = null) {
+  const evidence: RuntimeEvidence = { ...NOTHING_YET, tally: found };
   return { evidence, finding: explainKept.unknownRuntime(observed) };
 }
 

@@ -6,7 +6,7 @@ import type { RuntimeEvidence } from '../policy/appraise-runtime.ts';
 import type { ApplicablePolicy } from '../policy/appraise.ts';
 import type { RuntimeJudge } from '../policy/judge-entry.ts';
 import { runtimeRulesOf } from '../policy/policy.ts';
-import { faultsBeside, formerFaults, makeState, readState, tallyOfFaults } from '../policy/runtime-state.ts';
+import { faultsBeside, foundInReset, makeState, readState, tallyOfFaults } from '../policy/runtime-state.ts';
 import type { RuntimeState } from '../policy/runtime-state.ts';
 import { EMPTY_TALLY, withFormerFaults } from '../policy/runtime-tally.ts';
 import type { RuntimeTally } from '../policy/runtime-tally.ts';
@@ -93,7 +93,7 @@ export async function proveRuntime(
   if (findings.some(({ reason }) => reason === 'CLOCK_REGRESSED')) return UNASKED;
   const rebooted = isOtherBoot(context.host.clock, quote.clockInfo);
   if (rebooted && challenge.selection !== 'all') {
-    const tally = tallyOfFaults(formerFaults(runtime.state, quote.clockInfo));
+    const tally = foundInReset(runtime.state, quote.clockInfo);
     return tally === null ? UNASKED : { ...UNASKED, evidence: { ...NOTHING_YET, tally } };
   }
   const rules = applicable.kind === 'policy' ? runtimeRulesOf(applicable.policy) : null;
@@ -102,7 +102,8 @@ export async function proveRuntime(
   }
   const outcome = await services.judges.of(applicable, rules);
   if (outcome.kind === 'missing') {
-    const unproven = unjudged(explainFollowed.missingReferences(outcome.names));
+    const found = foundInReset(runtime.state, quote.clockInfo);
+    const unproven = unjudged(explainFollowed.missingReferences(outcome.names), found);
     // What nobody followed does not take the place of the list that a checkpoint is of.
     const replaced = runtime.state !== null && isOfWholeList(round);
     return replaced ? { ...unproven, change: { expected: runtime.sequence, keepBytes: 0 } } : unproven;
@@ -208,7 +209,7 @@ class ListRound {
 
   /** What is kept of the list is not what the host sent. Nothing of it stays, and the host is asked for all of it at once. */
   damaged(): RuntimeProof {
-    const proof = unjudged(explainFollowed.damaged(), this.#judgedBefore());
+    const proof = unjudged(explainFollowed.damaged(), this.#judgedBefore(null));
     return { ...proof, change: { ...this.#fence(), keepBytes: 0 }, askAgain: true };
   }
 
@@ -303,7 +304,7 @@ class ListRound {
     if (state === null || state.judge === this.#judge.digest) return this.#judgedBefore();
     const proven = parseCheckpoint(state.checkpoint).entries > 0;
     const list = proven ? await followToCheckpoint(this.#services, state, this.#bytes) : null;
-    if (list === null) return tallyOfFaults(withFormerFaults(state.tally, state.former).faults);
+    if (list === null) return foundInReset(state, state);
     const tally = await this.#services.tally(list, { bytes: this.#bytes, before: EMPTY_TALLY, judge: this.#judge });
     const former = faultsBeside(state, tally);
     this.#again = { ...state, judge: this.#judge.digest, tally, former };
@@ -311,11 +312,11 @@ class ListRound {
   }
 
   /** What was found in this reset, in a list that is here only by this judge; null where that is nothing. */
-  #judgedBefore(): RuntimeTally | null {
+  #judgedBefore(list = this.#ofList): RuntimeTally | null {
     const state = this.#ofReset;
     if (state === null) return null;
     if (state.judge === this.#judge.digest) return withFormerFaults(state.tally, state.former);
-    return tallyOfFaults(this.#ofList === null ? withFormerFaults(state.tally, state.former).faults : state.former);
+    return list === null ? foundInReset(state, state) : tallyOfFaults(state.former);
   }
 
   #fence(): RuntimeChange {

@@ -33,15 +33,15 @@ export interface RuntimeState {
   readonly replaced: boolean;
 }
 
-type BootCounts = Pick<RuntimeState, 'resetCount' | 'restartCount'>;
-
-/** What was found in this reset before the list of this boot; of every judge. */
-export function formerFaults(
+/**
+ * All that was found in this reset, in whatever list and by whatever judge: where nobody can judge it anew, it stands. Null where that
+ * is nothing.
+ */
+export function foundInReset(
   state: RuntimeState | null,
-  { resetCount, restartCount }: BootCounts,
-): RuntimeTally['faults'] {
-  if (state?.resetCount !== resetCount) return {};
-  return state.restartCount === restartCount ? state.former : withFormerFaults(state.tally, state.former).faults;
+  { resetCount }: Pick<RuntimeState, 'resetCount'>,
+): RuntimeTally | null {
+  return state?.resetCount === resetCount ? tallyOfFaults(withFormerFaults(state.tally, state.former).faults) : null;
 }
 
 /**

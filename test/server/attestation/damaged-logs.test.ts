@@ -56,6 +56,24 @@ describe('a kept log that is damaged', () => {
     expect(Buffer.from(await house.store.readLog(host.machine.id, 'ima', 0, 1e6))).toEqual(host.kernel.list);
   });
 
+  it('takes nothing back that was found in it, whoever judges now', async () => {
+    await putRules(house, RULES);
+    await using host = await MeasuredHost.enrolled(house);
+    host.kernel.measure(filePlan('/tmp/evil', 'evil'));
+    expect((await host.round()).status).toBe('contraindicated');
+    damaged = true;
+    await putRules(house, OTHER_RULES);
+    await caughtUp(house);
+    const result = await host.round();
+    expect(result.status).toBe('contraindicated');
+    expect(failures(result.checks)).toEqual(
+      expect.arrayContaining(['runtime.list error RUNTIME_LIST_DAMAGED', 'runtime.files failed FILE_UNKNOWN']),
+    );
+    damaged = false;
+    host.answer(await host.agent.challenge());
+    expect(failures((await host.agent.expect('result')).result.checks)).toEqual(['runtime.files failed FILE_UNKNOWN']);
+  });
+
   it('tells a simulation nothing', async () => {
     await putRules(house, RULES);
     await using host = await MeasuredHost.enrolled(house);
