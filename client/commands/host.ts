@@ -8,6 +8,7 @@ import { describeBoot } from './boot.ts';
 import { describeRuntime } from './runtime.ts';
 import { collect, collectLabel, collectWord, operatorCommand, tellDone, withService, writeJson } from './context.ts';
 import type { Context, OperatorOptions } from './context.ts';
+import { hostCommand, hostOf, withHost } from './host-argument.ts';
 
 /** `assay host`. */
 export function addHostCommands(context: Context, program: Command): void {
@@ -30,110 +31,110 @@ export function addHostCommands(context: Context, program: Command): void {
       }),
     );
 
-  operatorCommand(context, host, 'get <host>', 'show one host').action((id: string, options: OperatorOptions) =>
-    withService(context, options, async (client) => {
-      show(context, options, await client.hosts.get(id, { signal: context.signal }));
+  hostCommand(context, host, 'get <host>', 'show one host').action((named: string, options: OperatorOptions) =>
+    withHost(context, options, named, async (client, name) => {
+      show(context, options, await client.hosts.get(name, { signal: context.signal }));
     }),
   );
 
-  operatorCommand(context, host, 'boot <host>', 'show what a host booted, and whether that is proven').action(
-    (id: string, options: OperatorOptions) =>
-      withService(context, options, async (client) => {
-        const report = await client.results.boot(id, { signal: context.signal });
+  hostCommand(context, host, 'boot <host>', 'show what a host booted, and whether that is proven').action(
+    (named: string, options: OperatorOptions) =>
+      withHost(context, options, named, async (client, name) => {
+        const report = await client.results.boot(name, { signal: context.signal });
         if (options.output === 'json') return writeJson(context, report.json);
         context.write(describeBoot(report, context.style));
       }),
   );
 
-  operatorCommand(
+  hostCommand(
     context,
     host,
     'runtime <host>',
     'show what ran on a host since its boot, as far as that is proven',
-  ).action((id: string, options: OperatorOptions) =>
-    withService(context, options, async (client) => {
-      const report = await client.results.runtime(id, { signal: context.signal });
+  ).action((named: string, options: OperatorOptions) =>
+    withHost(context, options, named, async (client, name) => {
+      const report = await client.results.runtime(name, { signal: context.signal });
       if (options.output === 'json') return writeJson(context, report.json);
       context.write(describeRuntime(report, context.style));
     }),
   );
 
-  operatorCommand(context, host, 'label <host> <changes...>', 'set labels by KEY=VALUE, remove them by KEY-').action(
-    (id: string, changes: readonly string[], options: OperatorOptions) => {
+  hostCommand(context, host, 'label <host> <changes...>', 'set labels by KEY=VALUE, remove them by KEY-').action(
+    (named: string, changes: readonly string[], options: OperatorOptions) => {
       const edit = parseLabelChanges(changes);
-      return withService(context, options, async (client) => {
-        const { labels, etag } = await client.hosts.get(id, { signal: context.signal });
+      return withHost(context, options, named, async (client, name) => {
+        const { labels, etag } = await client.hosts.get(name, { signal: context.signal });
         show(
           context,
           options,
-          await client.hosts.update(id, { labels: edit(labels), etag }, { signal: context.signal }),
+          await client.hosts.update(name, { labels: edit(labels), etag }, { signal: context.signal }),
         );
       });
     },
   );
 
-  operatorCommand(
+  hostCommand(
     context,
     host,
     'name <host> [node-name]',
     "set the operator's name for a host; without one it is removed",
-  ).action((id: string, nodeName: string | undefined, options: OperatorOptions) =>
-    withService(context, options, async (client) => {
-      show(context, options, await client.hosts.update(id, { nodeName: nodeName ?? '' }, { signal: context.signal }));
+  ).action((named: string, nodeName: string | undefined, options: OperatorOptions) =>
+    withHost(context, options, named, async (client, name) => {
+      show(context, options, await client.hosts.update(name, { nodeName: nodeName ?? '' }, { signal: context.signal }));
     }),
   );
 
-  operatorCommand(
+  hostCommand(
     context,
     host,
     'policy <host> [policy]',
     'set the trust policy of a host; without one selectors decide',
-  ).action((id: string, policy: string | undefined, options: OperatorOptions) =>
-    withService(context, options, async (client) => {
+  ).action((named: string, policy: string | undefined, options: OperatorOptions) =>
+    withHost(context, options, named, async (client, name) => {
       const trustPolicy = policy === undefined || policy.includes('/') ? (policy ?? '') : `trustPolicies/${policy}`;
-      show(context, options, await client.hosts.update(id, { trustPolicy }, { signal: context.signal }));
+      show(context, options, await client.hosts.update(name, { trustPolicy }, { signal: context.signal }));
     }),
   );
 
-  operatorCommand(context, host, 'approve <host>', 'approve a host, or its new attestation key, that waits')
+  hostCommand(context, host, 'approve <host>', 'approve a host, or its new attestation key, that waits')
     .option('--acknowledge', "also acknowledge the host's findings, such as AK_REPLACED", false)
     .option('--etag <etag>', 'only as it was when it was looked at (etag of `host get --output json`)')
-    .action((id: string, options: OperatorOptions & { readonly acknowledge: boolean; readonly etag?: string }) =>
-      withService(context, options, async (client) => {
+    .action((named: string, options: OperatorOptions & { readonly acknowledge: boolean; readonly etag?: string }) =>
+      withHost(context, options, named, async (client, name) => {
         const settings = { signal: context.signal };
-        const etag = options.etag ?? (await client.hosts.get(id, settings)).etag;
+        const etag = options.etag ?? (await client.hosts.get(name, settings)).etag;
         const approval = { etag, acknowledgeFindings: options.acknowledge };
-        show(context, options, await client.hosts.approve(id, approval, settings));
+        show(context, options, await client.hosts.approve(name, approval, settings));
       }),
     );
 
-  operatorCommand(context, host, 'revoke <host>', 'ban a host with every endorsement key that it proved')
+  hostCommand(context, host, 'revoke <host>', 'ban a host with every endorsement key that it proved')
     .option('--reason <text>', 'why, for the audit log', '')
-    .action((id: string, options: OperatorOptions & { readonly reason: string }) =>
-      withService(context, options, async (client) => {
-        show(context, options, await client.hosts.revoke(id, options.reason, { signal: context.signal }));
+    .action((named: string, options: OperatorOptions & { readonly reason: string }) =>
+      withHost(context, options, named, async (client, name) => {
+        show(context, options, await client.hosts.revoke(name, options.reason, { signal: context.signal }));
       }),
     );
 
-  operatorCommand(
+  hostCommand(
     context,
     host,
     'replace <old> <new>',
     'put a host in the place of another: labels, name and policy move, and the old one is banned',
   )
     .option('--reason <text>', 'why, for the audit log', '')
-    .action((id: string, replacement: string, options: OperatorOptions & { readonly reason: string }) =>
-      withService(context, options, async (client) => {
-        const change = { replacement, reason: options.reason };
-        show(context, options, await client.hosts.replace(id, change, { signal: context.signal }));
+    .action((named: string, replacement: string, options: OperatorOptions & { readonly reason: string }) =>
+      withHost(context, options, named, async (client, name) => {
+        const change = { replacement: await hostOf(context, client, replacement), reason: options.reason };
+        show(context, options, await client.hosts.replace(name, change, { signal: context.signal }));
       }),
     );
 
-  operatorCommand(context, host, 'delete <host>', 'forget a host and its endorsement keys').action(
-    (id: string, options: OperatorOptions) =>
-      withService(context, options, async (client) => {
-        await client.hosts.delete(id, { signal: context.signal });
-        tellDone(context, options, `deleted ${idOf(id)}`);
+  hostCommand(context, host, 'delete <host>', 'forget a host and its endorsement keys').action(
+    (named: string, options: OperatorOptions) =>
+      withHost(context, options, named, async (client, name) => {
+        await client.hosts.delete(name, { signal: context.signal });
+        tellDone(context, options, `deleted ${idOf(name)}`);
       }),
   );
 }

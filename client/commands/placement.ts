@@ -12,8 +12,9 @@ import type {
   Selection,
   TokenRequest,
 } from '../sdk/resources.ts';
-import { collectLabel, collectText, operatorCommand, withService, writeJson } from './context.ts';
+import { collectLabel, collectText, withService, writeJson } from './context.ts';
 import type { Context, OperatorOptions } from './context.ts';
+import { hostCommand, hostsOf, isHostName } from './host-argument.ts';
 import { tokenRequest, withTokenOptions } from './token.ts';
 import type { TokenOptions } from './token.ts';
 
@@ -43,15 +44,13 @@ interface LabelValue {
 
 const TIERS = ['AFFIRMING', 'WARNING'] as const;
 const ORDERS = ['FRESHEST', 'LONGEST_VALID'] as const;
-/** A node name has no slash: what begins so is a host, and the service says so where it is none. */
-const HOST = /^(?:hosts\/.*|h-[a-z2-7]{26})$/s;
 
 /** `assay placement`. */
 export function addPlacementCommands(context: Context, program: Command): void {
   const placement = program.command('placement').description('where a workload may go');
 
   withRequirements(
-    operatorCommand(context, placement, 'select', `select hosts; exit code ${EXIT.notAffirming} when there is none`),
+    hostCommand(context, placement, 'select', `select hosts; exit code ${EXIT.notAffirming} when there is none`),
   )
     .option('--count <n>', 'at most so many hosts', positiveNumber, 1)
     .option('--spread-by <label>', 'as evenly as possible over the values of this label', '')
@@ -64,7 +63,9 @@ export function addPlacementCommands(context: Context, program: Command): void {
       withService(context, options, async (client) => {
         const { count, spreadBy, order, explain } = options;
         const asked = { count, spreadBy, order, explain, ...tokenAskedFor(options) };
-        const selection = await client.placement.select(requirementsOf(options), asked, { signal: context.signal });
+        const excludeHost = await hostsOf(context, client, options.excludeHost ?? []);
+        const requirements = requirementsOf({ ...options, excludeHost });
+        const selection = await client.placement.select(requirements, asked, { signal: context.signal });
         if (selection.hosts.length === 0) context.setExitCode(EXIT.notAffirming);
         if (options.output === 'json') return writeJson(context, selection.json);
         context.write(describeSelection(selection, context));
@@ -72,15 +73,15 @@ export function addPlacementCommands(context: Context, program: Command): void {
     );
 
   withRequirements(
-    operatorCommand(
+    hostCommand(
       context,
       placement,
       'check <host>',
-      `ask about one host, by id or node name, for the moment of binding; exit code ${EXIT.notAffirming} unless selectable`,
+      `ask about one host, for the moment of binding; exit code ${EXIT.notAffirming} unless selectable`,
     ),
   ).action((host: string, options: OperatorOptions & RequirementOptions) =>
     withService(context, options, async (client) => {
-      const named = HOST.test(host) ? { host } : { nodeName: host };
+      const named = isHostName(host) ? { host } : { nodeName: host };
       const settings = { signal: context.signal, ...tokenAskedFor(options) };
       const checked = await client.placement.check(named, requirementsOf(options), settings);
       if (!checked.selectable) context.setExitCode(EXIT.notAffirming);

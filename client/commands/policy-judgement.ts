@@ -4,9 +4,10 @@ import { describeFailure, EXIT, UsageError } from '../failure.ts';
 import type { AssayClient } from '../sdk/client.ts';
 import type { JsonObject } from '../sdk/resources.ts';
 import type { SimulatedVerdict, SimulationSummary } from '../sdk/simulation.ts';
-import { collectLabel, collectText, operatorCommand, withService, writeJson } from './context.ts';
+import { collectLabel, collectText, withService, writeJson } from './context.ts';
 import type { Context, OperatorOptions } from './context.ts';
 import { describeExplanation } from './explanation-text.ts';
+import { hostCommand, hostsOf, withHost } from './host-argument.ts';
 import { located, readPolicies } from './policy-file.ts';
 import { describeSimulation } from './simulation-text.ts';
 
@@ -20,7 +21,7 @@ interface SimulateOptions extends OperatorOptions {
 
 /** `assay policy simulate` and `assay policy explain`. */
 export function addJudgementCommands(context: Context, policy: Command): void {
-  operatorCommand(
+  hostCommand(
     context,
     policy,
     'simulate',
@@ -44,17 +45,13 @@ export function addJudgementCommands(context: Context, policy: Command): void {
       }
     });
 
-  operatorCommand(
-    context,
-    policy,
-    'explain <host>',
-    'say which policy judges a host and why, and what of it holds',
-  ).action((host: string, options: OperatorOptions) =>
-    withService(context, options, async (client) => {
-      const explanation = await client.policies.explain(host, { signal: context.signal });
-      if (options.output === 'json') return writeJson(context, explanation.json);
-      context.write(describeExplanation(explanation, context.style));
-    }),
+  hostCommand(context, policy, 'explain <host>', 'say which policy judges a host and why, and what of it holds').action(
+    (named: string, options: OperatorOptions) =>
+      withHost(context, options, named, async (client, host) => {
+        const explanation = await client.policies.explain(host, { signal: context.signal });
+        if (options.output === 'json') return writeJson(context, explanation.json);
+        context.write(describeExplanation(explanation, context.style));
+      }),
   );
 }
 
@@ -94,7 +91,8 @@ async function run(
     readonly options: SimulateOptions;
   },
 ): Promise<Simulated> {
-  const { host: hosts = [], label: matchLabels = {}, limit = 0 } = options;
+  const { host: named = [], label: matchLabels = {}, limit = 0 } = options;
+  const hosts = await hostsOf(context, client, named);
   const verdicts: SimulatedVerdict[] = [];
   let summary: SimulationSummary | undefined;
   const events = client.policies.simulate(

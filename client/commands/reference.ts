@@ -10,7 +10,8 @@ import type { ReferenceSet } from '../sdk/convert-references.ts';
 import type { ImportedSet, ReferenceFileFormat } from '../sdk/reference-sets.ts';
 import { collect, operatorCommand, tell, tellDone, withService, writeJson } from './context.ts';
 import type { Context, OperatorOptions } from './context.ts';
-import { fileReason } from './file-reason.ts';
+import { fileReason } from '../file-reason.ts';
+import { hostCommand, withHost } from './host-argument.ts';
 import { reasonsOf } from './verdict.ts';
 
 interface ImportOptions extends OperatorOptions {
@@ -75,7 +76,7 @@ export function addReferenceCommands(context: Context, program: Command): void {
       }),
     );
 
-  operatorCommand(
+  hostCommand(
     context,
     reference,
     'learn <set> <host>',
@@ -83,8 +84,8 @@ export function addReferenceCommands(context: Context, program: Command): void {
   )
     .option('--exclude <pattern...>', 'leave out files whose path fits; * stands for anything')
     .option('--add', 'keep what the set holds already')
-    .action((set: string, host: string, options: LearnCommandOptions) =>
-      withService(context, options, async (client) => {
+    .action((set: string, named: string, options: LearnCommandOptions) =>
+      withHost(context, options, named, async (client, host) => {
         const { exclude: excludes = [], add = false } = options;
         // Before: a set that judges this very host takes its verdict away.
         const result = await client.results.get(host, { signal: context.signal });

@@ -3,8 +3,9 @@ import { EXIT, UsageError } from '../failure.ts';
 import { formatJson, formatTable } from '../output.ts';
 import { TRUST_STATUSES } from '../sdk/resources.ts';
 import type { ResultFilter, TrustStatus } from '../sdk/resources.ts';
-import { collect, collectLabel, collectText, collectWord, operatorCommand, withService, writeJson } from './context.ts';
+import { collect, collectLabel, collectText, collectWord, withService, writeJson } from './context.ts';
 import type { Context, OperatorOptions } from './context.ts';
+import { hostCommand, hostsOf, withHost } from './host-argument.ts';
 import { noticeJson, noticeLine } from './notice.ts';
 import { describeVerdict, VERDICT_HEADER, verdictRow } from './verdict.ts';
 
@@ -18,13 +19,13 @@ interface FilterOptions {
 export function addResultCommands(context: Context, program: Command): void {
   const result = program.command('result').description('what is known of hosts');
 
-  operatorCommand(
+  hostCommand(
     context,
     result,
     'get <host>',
     `show the verdict on one host; exit code ${EXIT.notAffirming} unless AFFIRMING`,
-  ).action((host: string, options: OperatorOptions) =>
-    withService(context, options, async (client) => {
+  ).action((named: string, options: OperatorOptions) =>
+    withHost(context, options, named, async (client, host) => {
       const found = await client.results.get(host, { signal: context.signal });
       if (found.status !== 'AFFIRMING') context.setExitCode(EXIT.notAffirming);
       if (options.output === 'json') return writeJson(context, found.json);
@@ -32,12 +33,13 @@ export function addResultCommands(context: Context, program: Command): void {
     }),
   );
 
-  withFilter(operatorCommand(context, result, 'list [hosts...]', 'list present verdicts'))
+  withFilter(hostCommand(context, result, 'list [hosts...]', 'list present verdicts'))
     .option('--history', 'every verdict on one host, newest first', false)
-    .action((hosts: readonly string[], options: OperatorOptions & FilterOptions & { readonly history: boolean }) => {
-      if (options.history && hosts.length !== 1) throw new UsageError('--history needs exactly one host');
+    .action((named: readonly string[], options: OperatorOptions & FilterOptions & { readonly history: boolean }) => {
+      if (options.history && named.length !== 1) throw new UsageError('--history needs exactly one host');
       return withService(context, options, async (client) => {
         const { history } = options;
+        const hosts = await hostsOf(context, client, named);
         const found = await collect(
           client.results.list(filterOf(hosts, options), { history }, { signal: context.signal }),
         );
@@ -46,16 +48,17 @@ export function addResultCommands(context: Context, program: Command): void {
       });
     });
 
-  withFilter(operatorCommand(context, result, 'watch [hosts...]', 'follow verdicts as they change'))
+  withFilter(hostCommand(context, result, 'watch [hosts...]', 'follow verdicts as they change'))
     .option('--resume <token>', 'go on behind this position, as a former watch printed it (--output json)', '')
     .option('--all', 'also show confirmations and bookmarks', false)
     .action(
       (
-        hosts: readonly string[],
+        named: readonly string[],
         options: OperatorOptions & FilterOptions & { readonly resume: string; readonly all: boolean },
       ) =>
         withService(context, options, async (client) => {
           const { signal } = context;
+          const hosts = await hostsOf(context, client, named);
           const notices = client.results.watch(filterOf(hosts, options), { signal, resumeToken: options.resume });
           for await (const notice of notices) {
             if (options.output === 'json') context.write(`${formatJson(noticeJson(notice), { compact: true })}\n`);

@@ -9,8 +9,9 @@ import type { JsonObject } from '../sdk/resources.ts';
 import { TokenRefusal } from '../sdk/token-refusal.ts';
 import { CLOCK_SKEW, MAX_TOKEN_BYTES, verifyToken } from '../sdk/verify-token.ts';
 import type { VerifiedToken } from '../sdk/verify-token.ts';
-import { operatorCommand, readNamedFile, readProfile, withService, writeJson } from './context.ts';
+import { operatorCommand, readNamedFile, readProfile, writeJson } from './context.ts';
 import type { Context, OperatorOptions } from './context.ts';
+import { hostCommand, withHost } from './host-argument.ts';
 import { formatReport } from './report-text.ts';
 
 export interface TokenOptions {
@@ -39,9 +40,9 @@ export function addTokenCommands(context: Context, program: Command): void {
   const token = program.command('token').description('signed results, which anybody can check');
 
   withTokenOptions(
-    operatorCommand(context, token, 'get <host>', 'print the verdict on one host as a signed token (EAR)'),
-  ).action((host: string, options: OperatorOptions & TokenOptions) =>
-    withService(context, options, async (client) => {
+    hostCommand(context, token, 'get <host>', 'print the verdict on one host as a signed token (EAR)'),
+  ).action((named: string, options: OperatorOptions & TokenOptions) =>
+    withHost(context, options, named, async (client, host) => {
       const { jwt, expireTime } = await client.results.token(host, tokenRequest(options), { signal: context.signal });
       if (options.output === 'json') return writeJson(context, { token: jwt, expireTime: formatTime(expireTime) });
       context.write(`${jwt}\n`);
@@ -52,7 +53,7 @@ export function addTokenCommands(context: Context, program: Command): void {
     operatorCommand(context, token, 'verify [file]', 'check a token offline; - or nothing is standard input'),
   )
     .requiredOption('--jwks <file>', 'keys of the service: a file, or a https: address of the service of the profile')
-    .option('--host <host>', 'the host that the token must be about')
+    .option('--host <host>', 'the host that the token must be about, by its id')
     .addHelpText('after', VERIFY_EXIT_CODES)
     .action((file: string | undefined, options: VerifyOptions) => verify(context, file ?? '-', options));
 }

@@ -26,8 +26,9 @@ export class Results {
     this.#random = random;
   }
 
-  async get(host: string, settings?: CallSettings): Promise<AttestationResult> {
-    const request = { host: resourceName('hosts', host) };
+  /** Of a host by its id or its resource name, or by the operator's name for it. */
+  async get(host: string | { readonly nodeName: string }, settings?: CallSettings): Promise<AttestationResult> {
+    const request = typeof host === 'string' ? { host: resourceName('hosts', host) } : { nodeName: host.nodeName };
     const answer = await this.#client.getAttestationResult(request, this.#connection.call(settings));
     return fromProtoResult(required(answer.result, 'result'));
   }

@@ -8,12 +8,14 @@ import type { ChangeFeed } from '../result/feed.ts';
 import type { TokenIssuer } from '../result/issue-token.ts';
 import { OpenWatches } from '../result/open-watches.ts';
 import { watchResults } from '../result/watch.ts';
+import type { HostNamed } from '../store/filters.ts';
 import type { ResultRecord } from '../store/records.ts';
 import type { Page, Store } from '../store/store.ts';
 import type { BootCache } from '../verifier/boot-cache.ts';
 import type { Access } from './access.ts';
 import { bootReport } from './boot-report.ts';
 import type { BootReporter } from './boot-reporter.ts';
+import { nodeNameFromProto } from './convert-placement.ts';
 import { filterFromProto, resultToProto } from './convert-result.ts';
 import { tokenDemandFromProto, tokenToProto } from './convert-token.ts';
 import { CutOff } from './cut-off.ts';
@@ -47,12 +49,13 @@ export function resultHandlers({
 }: ResultHandlersOptions): Handlers<typeof AttestationResultService> {
   const watches = new OpenWatches();
   return {
-    async getAttestationResult({ host, token }, context) {
+    async getAttestationResult({ host, nodeName, token }, context) {
       const demand = token === undefined ? undefined : tokenDemandFromProto(token);
-      const hostId = idOf(host, { collection: 'hosts', field: 'host', isId: isHostId });
-      const result = await store.findResult({ hostId }, access.scope(context));
-      if (result === null)
-        throw new StatusError({ code: 'NOT_FOUND', reason: 'NOT_FOUND', message: `${host} is not known` });
+      const result = await store.findResult(hostNamed(host, nodeName), access.scope(context));
+      if (result === null) {
+        const message = host === '' ? `no host of the node name ${nodeName} is known` : `${host} is not known`;
+        throw new StatusError({ code: 'NOT_FOUND', reason: 'NOT_FOUND', message });
+      }
       if (demand === undefined) return { result: resultToProto(result) };
       return { result: resultToProto(result), token: tokenToProto(await tokens.issueResult(result, demand)) };
     },
@@ -116,6 +119,12 @@ export function resultHandlers({
       }
     },
   };
+}
+
+function hostNamed(host: string, nodeName: string): HostNamed {
+  if (nodeName === '') return { hostId: idOf(host, { collection: 'hosts', field: 'host', isId: isHostId }) };
+  if (host !== '') throw invalid('node_name', 'must not be set beside host');
+  return { nodeName: nodeNameFromProto(nodeName, 'node_name') };
 }
 
 function resultPage(results: Page<ResultRecord>, list: readonly unknown[], keyOf: (result: ResultRecord) => string) {

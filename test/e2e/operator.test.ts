@@ -55,7 +55,16 @@ describe('commands about hosts', () => {
     expect(await json('host', 'list', '--label', 'rack=a1')).toMatchObject({ hosts: [{ labels: { rack: 'a1' } }] });
     expect(await printed('host', 'name', host.id, 'node-1')).toMatch(/^node name: +node-1$/m);
     expect(await json('host', 'name', host.id, 'node-2')).toMatchObject({ nodeName: 'node-2' });
-    expect(await printed('host', 'policy', host.id, 'base')).toMatch(/^policy: +trustPolicies\/base$/m);
+    // By that name from here on.
+    expect(await json('host', 'get', 'node-2')).toMatchObject({ name: `hosts/${host.id}` });
+    expect(await printed('host', 'runtime', 'node-2')).toMatch(new RegExp(`^host: +hosts/${host.id}$`, 'm'));
+    expect(await json('result', 'list', 'node-2', '--history')).not.toEqual({ results: [] });
+    const nobody = await deployment.assay('host', 'boot', 'node-3');
+    expect(nobody).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('the node name node-3 is known') as string,
+    });
+    expect(await printed('host', 'policy', 'node-2', 'base')).toMatch(/^policy: +trustPolicies\/base$/m);
     expect(await json('host', 'policy', host.id)).toMatchObject({ trustPolicy: '' });
   });
 

@@ -36,7 +36,16 @@ test('placement asks for what its options say, and tells refused hosts with thei
   };
   const args = ['--tier', 'warning', '--policy', 'base', '--policy-version', '2', '--max-age', '90', '--label', 'a=b'];
   const wanted = ['--count', '3', '--spread-by', 'rack', '--order', 'longest-valid', '--explain', '5'];
-  const excluded = ['--exclude-host', 'h-1', '--exclude-node', 'n', '--exclude-label', 'x=1', '--exclude-label', 'x=2'];
+  const excluded = [
+    '--exclude-host',
+    hostId,
+    '--exclude-node',
+    'n',
+    '--exclude-label',
+    'x=1',
+    '--exclude-label',
+    'x=2',
+  ];
   expect(await shell.assay('placement', 'select', ...args, ...wanted, ...excluded)).toBe(5);
   expect(asked).toEqual([
     [
@@ -47,7 +56,7 @@ test('placement asks for what its options say, and tells refused hosts with thei
         maximumAgeMillis: 90_000,
         matchLabels: { a: 'b' },
         exclude: {
-          hosts: ['h-1'],
+          hosts: [hostId],
           nodeNames: ['n'],
           labels: [
             { key: 'x', value: '1' },

@@ -208,6 +208,13 @@ describe('results', () => {
       host: name,
       status: TrustStatus.NONE,
     });
+    const named = { host: { name, nodeName: 'node-7' }, updateMask: { paths: ['node_name'] } };
+    await channel.client(HostService).updateHost(named);
+    expect((await client.getAttestationResult({ nodeName: 'node-7' })).result).toMatchObject({ host: name });
+    const both = await failure(client.getAttestationResult({ host: name, nodeName: 'node-7' }));
+    expect(both.fieldViolations).toMatchObject([{ field: 'node_name' }]);
+    const nobody = await failure(client.getAttestationResult({ nodeName: 'node-8' }));
+    expect(nobody).toMatchObject({ code: 'NOT_FOUND', message: 'no host of the node name node-8 is known' });
     await channel.client(HostService).revokeHost({ name, reason: '' });
     const bad = await client.listAttestationResults({ filter: { statuses: [TrustStatus.CONTRAINDICATED] } });
     expect(bad.results.map(({ host }) => host)).toEqual([name]);

@@ -31,7 +31,11 @@ beforeAll(async () => {
   const enrolled = async (labels: Readonly<Record<string, string>>) => {
     const tpm = new SoftwareTpm();
     const { host } = await enroll(running.house, tpm, tpm.createAk());
-    await running.house.store.updateHost(host.id, { labels }, { ...OPERATOR, version: null });
+    await running.house.store.updateHost(
+      host.id,
+      { labels, nodeName: labels['tenant'] ?? '' },
+      { ...OPERATOR, version: null },
+    );
     return `hosts/${host.id}`;
   };
   await putPolicy(running.house.store, { id: 'every' });
@@ -103,6 +107,14 @@ describe('a host outside of the scope', () => {
       expect(await dump(running.house.store)).toEqual(before);
     },
   );
+
+  it.each(READERS)('is not found by its node name by %s', async (role) => {
+    const find = (nodeName: string) => as(role).client(AttestationResultService).getAttestationResult({ nodeName });
+    expect((await find('red')).result?.host).toBe(red);
+    const { code, message } = await failure(find('blue'));
+    const nobody = await failure(find('green'));
+    expect([code, message]).toEqual([nobody.code, nobody.message.replace('green', 'blue')]);
+  });
 
   it.each(READERS)('is in no list, history or watch of %s', async (role) => {
     const client = as(role).client(AttestationResultService);

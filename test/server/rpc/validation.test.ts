@@ -173,6 +173,7 @@ const INVALID: readonly (readonly [string, () => Promise<unknown>, readonly stri
   ],
   ['the check of no policy', () => policies().validateTrustPolicy({}), ['trust_policy']],
   ['the result of no host', () => results().getAttestationResult({}), ['host']],
+  ['the result of a name that is none', () => results().getAttestationResult({ nodeName: 'Node_1' }), ['node_name']],
   [
     'an unknown status',
     () => results().listAttestationResults({ filter: { statuses: [99 as TrustStatus] } }),
