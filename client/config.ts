@@ -150,6 +150,16 @@ export async function exists(path: string): Promise<boolean> {
   );
 }
 
+/** Fails as {@link writeSecretFile} would, where that can be known before; leaves no file behind. */
+export async function tryFile(path: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await needNoFolder(path);
+  const temporary = `${path}.new`;
+  await rm(temporary, { force: true });
+  await (await open(temporary, 'wx', 0o600)).close();
+  await rm(temporary, { force: true });
+}
+
 /** Writes a file that holds a key: mode 0600, flushed, replaced as a whole. Missing folders are made with mode 0700. */
 export async function writeSecretFile(path: string, text: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
@@ -166,16 +176,30 @@ export async function writeTextFile(path: string, text: string): Promise<void> {
 }
 
 async function replaceFile(path: string, text: string, mode: number): Promise<void> {
+  await needNoFolder(path);
   const temporary = `${path}.new`;
   await rm(temporary, { force: true });
-  const file = await open(temporary, 'wx', mode);
   try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
+    const file = await open(temporary, 'wx', mode);
+    try {
+      await file.writeFile(text);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
   }
-  await rename(temporary, path);
+}
+
+async function needNoFolder(path: string): Promise<void> {
+  const isFolder = await stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+  if (isFolder) throw Object.assign(new Error(`${path} is a directory`), { code: 'EISDIR' });
 }
 
 const READ_BYTES = 256 * 1024;

@@ -111,6 +111,7 @@ function describeAgentError(error: AgentError): Failure {
     untrusted_service: 'compare the fingerprint with what `assayd init` printed; do not go on if they differ',
     outside_validity: 'is the clock of this machine right?',
     state_format: 'this state was written by another release of assay',
+    state_unwritable: 'name a directory by --state that this user may write to, on a disk with room',
     state_malformed: 'move the state directory away and join again',
   };
   const hint = hints[error.code];

@@ -24,6 +24,7 @@ import {
   readPart,
   readStandardInput,
   readVersion,
+  tryFile,
   writeSecretFile,
   writeTextFile,
 } from './config.ts';
@@ -81,6 +82,7 @@ function makeContext(environment: Environment, setExitCode: (code: number) => vo
     files: { openFile, absolutePath, listFiles, unpackDeb },
     listFolder,
     exists,
+    tryFile,
     writeSecretFile,
     writeTextFile,
     connect: (profile) => connect({ ...profile, now, random }),

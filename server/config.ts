@@ -17,6 +17,7 @@ import type { Node, Pair } from 'yaml';
 
 import type { Endpoint } from '../proto/endpoint.ts';
 import { CONFIG_KEYS } from './config-keys.ts';
+import { fileProblem } from './file-problem.ts';
 import { isServerName, MAX_SERVER_NAMES } from './identity/ca.ts';
 import type { SealingMaster } from './identity/seal.ts';
 import { MAX_TOKEN_LIFETIME } from './identity/token-keys.ts';
@@ -74,8 +75,8 @@ export function readConfig(file: string): Config {
   try {
     text = readFileSync(file, 'utf8');
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new ConfigError([`${file}: cannot be read (assayd init writes a first one): ${reason}`]);
+    const missing = 'assayd init writes a first one, and --config names another';
+    throw new ConfigError([fileProblem(error, file, missing)]);
   }
   return parseConfig(text, file);
 }
@@ -234,9 +235,8 @@ function readKeyFile(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    throw new ConfigError([
-      `${file}: the root key, without which the stored keys do not open, cannot be read: ${error instanceof Error ? error.message : String(error)}`,
-    ]);
+    const problem = fileProblem(error, file, 'put the right file back');
+    throw new ConfigError([`the root key, without which the stored keys do not open, cannot be read: ${problem}`]);
   }
 }
 
@@ -252,17 +252,29 @@ export function makeRootKey(config: Config, random: (size: number) => Buffer): v
   writePrivateFile(config.rootKeyFile, `${random(ROOT_KEY_BYTES).toString('hex')}\n`);
 }
 
-/** Writes a file that only its owner may read; it must not be there yet. */
+/** Writes a file that only its owner may read; it must not be there yet. Throws {@link ConfigError}. */
 export function writePrivateFile(file: string, content: string): void {
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-  writeNewFile(file, content, 0o600);
+  writeNewFile(file, content, { mode: 0o600, folderMode: 0o700 });
+}
+
+function writeNewFile(
+  file: string,
+  content: string,
+  modes: { readonly mode: number; readonly folderMode: number },
+): void {
+  try {
+    mkdirSync(dirname(resolve(file)), { recursive: true, mode: modes.folderMode });
+    placeNewFile(file, content, modes.mode);
+  } catch (error) {
+    throw new ConfigError([fileProblem(error, file)]);
+  }
 }
 
 /**
  * The file is there as a whole or not at all, however this process or the machine ends, and it is on disk when this returns:
  * what is sealed with a root key must not outlive it.
  */
-function writeNewFile(file: string, content: string, mode: number): void {
+function placeNewFile(file: string, content: string, mode: number): void {
   const beside = besideOf(file);
   rmSync(beside, { force: true });
   try {
@@ -314,6 +326,5 @@ export function writeConfig(file: string, values: Partial<Record<Key, string | r
   const text = `# Configuration of assayd\n\n${lines.join('\n')}`;
   // Nothing is written that would have to be taken back by hand.
   parseConfig(text, file);
-  mkdirSync(dirname(resolve(file)), { recursive: true });
-  writeNewFile(file, text, 0o666);
+  writeNewFile(file, text, { mode: 0o666, folderMode: 0o777 });
 }

@@ -7,7 +7,7 @@ import { Command } from 'commander';
 import { pino } from 'pino';
 import type { Logger } from 'pino';
 
-import { formatDeploymentId, isIdentityName } from '../proto/certificate-profile.ts';
+import { formatDeploymentId, isHostId, isIdentityName } from '../proto/certificate-profile.ts';
 import { reportAudit } from './audit-report.ts';
 import { reportEvidence } from './evidence-report.ts';
 import type { LogWriter } from './evidence-report.ts';
@@ -21,6 +21,7 @@ import {
   writeConfig,
 } from './config.ts';
 import type { Config } from './config.ts';
+import { fileProblem } from './file-problem.ts';
 import { CaError } from './identity/ca.ts';
 import { SealError } from './identity/seal.ts';
 import { loadServiceKeys } from './identity/service-keys.ts';
@@ -95,7 +96,7 @@ program
 program
   .command('evidence')
   .description('print what is kept of the boots of a host as JSON lines, with the service stopped')
-  .argument('<host>', 'id of the host')
+  .argument('<host>', 'id of the host, or its node name')
   .option('--out <dir>', 'write the logs of each boot there; the directory must not be there yet')
   .option('-c, --config <file>', 'configuration file', DEFAULT_CONFIG)
   .action((host: string, options: { readonly out?: string; readonly config: string }) =>
@@ -183,13 +184,28 @@ async function evidence(
 ): Promise<void> {
   const store = await openStore(readConfig(options.config), silent());
   try {
-    const isKnown = (await store.getHost(host)) !== null;
-    if (isKnown && options.out !== undefined) mkdirSync(options.out, { mode: 0o700 });
-    const boots = await reportEvidence(store, host, logWriter(options.out));
+    const hostId = await findHost(store, host);
+    const isKnown = (await store.getHost(hostId)) !== null;
+    if (isKnown && options.out !== undefined) makeFolder(options.out);
+    const boots = await reportEvidence(store, hostId, logWriter(options.out));
     if (boots === null) throw new ConfigError([`host ${JSON.stringify(host)} is not known`]);
     for (const boot of boots) say(JSON.stringify(boot));
   } finally {
     await store.close();
+  }
+}
+
+/** By its id or its resource name, or by the operator's name for it. */
+async function findHost(store: Store, named: string): Promise<string> {
+  const id = named.replace(/^hosts\//, '');
+  return isHostId(id) ? id : ((await store.findResult({ nodeName: named }, {}))?.hostId ?? id);
+}
+
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { mode: 0o700 });
+  } catch (error) {
+    throw new ConfigError([fileProblem(error, folder)]);
   }
 }
 
@@ -204,8 +220,13 @@ const LOG_FILES = {
 function logWriter(directory: string | undefined): LogWriter {
   if (directory === undefined) return () => undefined;
   return (boot, kind, bytes) => {
-    mkdirSync(join(directory, boot), { recursive: true, mode: 0o700 });
-    appendFileSync(join(directory, boot, LOG_FILES[kind]), bytes, { mode: 0o600 });
+    const file = join(directory, boot, LOG_FILES[kind]);
+    try {
+      mkdirSync(join(directory, boot), { recursive: true, mode: 0o700 });
+      appendFileSync(file, bytes, { mode: 0o600 });
+    } catch (error) {
+      throw new ConfigError([fileProblem(error, file), `${directory} does not hold all of it: remove it`]);
+    }
   };
 }
 
@@ -298,8 +319,10 @@ async function run(act: () => Promise<void>): Promise<void> {
       process.stderr.write('assayd: the stored keys do not open: they were sealed under another root key\n');
     else if (error instanceof StoreError) process.stderr.write(`assayd: ${error.message}${causeOf(error)}\n`);
     else if (error instanceof CaError) process.stderr.write(`assayd: ${error.message}\n`);
-    else if (isSystemError(error)) process.stderr.write(`assayd: ${error.message}\n`);
-    else throw error;
+    else if (isSystemError(error)) {
+      const { path, message } = error;
+      process.stderr.write(`assayd: ${path === undefined ? message : fileProblem(error, path)}\n`);
+    } else throw error;
     process.exitCode = 1;
   }
 }

@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { fileReason } from '../file-reason.ts';
 import { AgentError } from './agent-error.ts';
 import { decodeState, encodeState } from './state-document.ts';
 import type { AgentState } from './state-document.ts';
@@ -195,9 +196,9 @@ async function syncDirectory(path: string, disk: Disk): Promise<void> {
   }
 }
 
-/** `: EACCES` and the like; the message of a system error would repeat the path. */
+/** `: permission denied` and the like; the message of a system error would repeat the path. */
 function reasonOf(cause: unknown): string {
-  return cause instanceof Error && 'code' in cause && typeof cause.code === 'string' ? `: ${cause.code}` : '';
+  return cause instanceof Error && 'code' in cause && typeof cause.code === 'string' ? `: ${fileReason(cause)}` : '';
 }
 
 /** One directory after the other: the recursive call of Node does not end where the system refuses to say what is missing. */

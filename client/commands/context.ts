@@ -12,7 +12,7 @@ import { parseProfile } from '../sdk/profile.ts';
 import type { Profile } from '../sdk/profile.ts';
 import type { JsonValue } from '../sdk/resources.ts';
 import { SdkError } from '../sdk/sdk-error.ts';
-import { fileReason } from './file-reason.ts';
+import { fileReason, writeHint } from '../file-reason.ts';
 
 /** What the commands need of the world around them; main.ts has the real one, tests have fakes. */
 export interface Context {
@@ -38,6 +38,8 @@ export interface Context {
   /** Names in a folder, at most so many. */
   readonly listFolder: (path: string, limit: number) => Promise<readonly string[]>;
   readonly exists: (path: string) => Promise<boolean>;
+  /** Fails as a file would that is written there. */
+  readonly tryFile: (path: string) => Promise<void>;
   /** Writes a file of mode 0600. */
   readonly writeSecretFile: (path: string, text: string) => Promise<void>;
   /** Writes a file that others may read, replaced as a whole. */
@@ -127,6 +129,20 @@ export async function readNamedFile(context: Context, path: string, limit: numbe
     const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
     const hint = what === 'profile' && code === 'ENOENT' ? ['hint: name one by --profile or ASSAY_PROFILE'] : [];
     throw new UsageError(`${what} ${path}: ${fileReason(cause)}`, { cause, problems: hint });
+  }
+}
+
+/** Writes a file that an option names, by one of the ways of {@link Context}; what is wrong with it is wrong usage. */
+export async function writeNamedFile(
+  path: string,
+  write: (path: string) => Promise<void>,
+  hints: readonly string[] = [],
+): Promise<void> {
+  try {
+    await write(path);
+  } catch (cause) {
+    const problems = [...hints, `hint: ${writeHint(cause)}`];
+    throw new UsageError(`${path} cannot be written: ${fileReason(cause)}`, { cause, problems });
   }
 }
 

@@ -2,7 +2,7 @@ import { UsageError } from '../failure.ts';
 import type { NamedFile } from '../inspect/trust-anchors.ts';
 import { readNamedFile } from './context.ts';
 import type { Context } from './context.ts';
-import { fileReason } from './file-reason.ts';
+import { fileReason } from '../file-reason.ts';
 
 export interface FolderBounds {
   readonly maxFiles: number;

@@ -5,7 +5,16 @@ import type { Cell } from '../output.ts';
 import { formatProfile } from '../sdk/profile.ts';
 import { ISSUABLE_ROLES } from '../sdk/resources.ts';
 import type { Identity, IssuableRole, Scope } from '../sdk/resources.ts';
-import { collect, collectLabels, collectWord, operatorCommand, tell, withService, writeJson } from './context.ts';
+import {
+  collect,
+  collectLabels,
+  collectWord,
+  operatorCommand,
+  tell,
+  withService,
+  writeJson,
+  writeNamedFile,
+} from './context.ts';
 import type { Context, OperatorOptions } from './context.ts';
 
 interface IssueOptions extends OperatorOptions {
@@ -43,12 +52,15 @@ export function addIdentityCommands(context: Context, program: Command): void {
       if (!options.force && (await context.exists(options.out))) {
         throw new UsageError(`${options.out} exists: name another file, or give --force`);
       }
+      await writeNamedFile(options.out, context.tryFile);
       await withService(context, options, async (client, { server }) => {
         const { privateKey, publicKey } = context.makeKey();
         const request = { roles: options.role, publicKey, ...(scope === undefined ? {} : { scope }) };
         const issued = await client.identities.issue(name, request, { signal: context.signal });
         const { certificate, authority } = issued;
-        await context.writeSecretFile(options.out, formatProfile({ server, authority, certificate, key: privateKey }));
+        const profile = formatProfile({ server, authority, certificate, key: privateKey });
+        const lost = `${idOf(issued.identity.name)} was issued all the same, and its key is lost: issue it anew`;
+        await writeNamedFile(options.out, (path) => context.writeSecretFile(path, profile), [lost]);
         if (options.output === 'json') return writeJson(context, issued.identity.json);
         const until = formatTime(issued.identity.expireTime);
         tell(

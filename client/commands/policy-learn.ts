@@ -7,8 +7,9 @@ import type { LearnedPart } from '../policies/learn-boot.ts';
 import { mergePolicy } from '../policies/merge-policy.ts';
 import { policyOf, writePolicy } from '../policies/write-policy.ts';
 import type { BootReport } from '../sdk/boot-report.ts';
-import { operatorCommand, readNamedFile, tell, withService, writeJson } from './context.ts';
+import { readNamedFile, tell, writeJson, writeNamedFile } from './context.ts';
 import type { Context, OperatorOptions } from './context.ts';
+import { hostCommand, withHost } from './host-argument.ts';
 import { MAX_POLICY_BYTES, parsePolicyFile } from './policy-file.ts';
 
 interface LearnOptions extends OperatorOptions {
@@ -26,7 +27,7 @@ interface LearnOptions extends OperatorOptions {
 
 /** `assay policy learn`. */
 export function addPolicyLearnCommand(context: Context, policy: Command): void {
-  operatorCommand(context, policy, 'learn <host>', 'write a policy that the proven present boot of a host satisfies')
+  hostCommand(context, policy, 'learn <host>', 'write a policy that the proven present boot of a host satisfies')
     .option('--name <policy>', "name of the policy; default the host's id")
     .option('--pcrs <list>', 'PCRs whose values are taken, such as 0,2,4,7 (the default)', parsePcrs)
     .option('--bank <bank>', 'bank of the values; default sha256 where it is active, else the strongest', parseBank)
@@ -42,14 +43,14 @@ export function addPolicyLearnCommand(context: Context, policy: Command): void {
       if (options.merge !== undefined && (options.name !== undefined || options.bank !== undefined))
         throw new UsageError('--merge keeps the name and the banks of the policy: leave --name and --bank out');
       await refuseOverwriting(context, options);
-      await withService(context, options, async (client) => {
-        const report = await client.results.boot(id, { signal: context.signal });
+      await withHost(context, options, id, async (client, host) => {
+        const report = await client.results.boot(host, { signal: context.signal });
         const { text, sentence } =
           options.merge === undefined
             ? learn(context, options, report)
             : await merge(context, options, { report, file: options.merge });
         if (options.out === undefined) return context.write(text);
-        await context.writeTextFile(options.out, text);
+        await writeNamedFile(options.out, (path) => context.writeTextFile(path, text));
         if (options.output === 'json') writeJson(context, {});
         else tell(context, options, sentence);
       });

@@ -1,8 +1,8 @@
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { fileSize, readEnvironment, readPart, writeSecretFile } from '../../client/config.ts';
+import { fileSize, readEnvironment, readPart, tryFile, writeSecretFile, writeTextFile } from '../../client/config.ts';
 
 let folder: string;
 
@@ -42,6 +42,24 @@ test('a file with a key is for its owner alone, in folders that are made', async
   expect(await readFile(path, 'utf8')).toBe('two');
   expect((await stat(path)).mode & 0o777).toBe(0o600);
   expect((await stat(join(folder, 'a'))).mode & 0o777).toBe(0o700);
+});
+
+test('a file that cannot be written is known before, and leaves nothing behind', async () => {
+  const path = join(folder, 'profile.json');
+  await tryFile(path);
+  expect(await readdir(folder)).toEqual([]);
+  await writeFile(path, 'one');
+  await tryFile(path);
+  expect(await readFile(path, 'utf8')).toBe('one');
+  for (const write of [tryFile, (to: string) => writeSecretFile(to, 'two'), (to: string) => writeTextFile(to, 'two')]) {
+    // oxlint-disable-next-line no-await-in-loop -- one folder
+    await expect(write(folder)).rejects.toMatchObject({ code: 'EISDIR' });
+    // oxlint-disable-next-line no-await-in-loop -- one folder
+    await expect(write(join(path, 'below'))).rejects.toMatchObject({
+      code: expect.stringMatching(/^(?:ENOTDIR|EEXIST)$/) as unknown,
+    });
+  }
+  expect(await readdir(folder)).toEqual(['profile.json']);
 });
 
 test('the environment has defaults for everything', () => {

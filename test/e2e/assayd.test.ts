@@ -97,7 +97,7 @@ describe('assayd serve', () => {
     if (content !== undefined) await writeFile(path, content);
     const ended = await run('assayd', ['serve', '--config', path]);
     expect(ended).toMatchObject({ code: 1, stdout: '' });
-    expect(ended.stderr).toMatch(new RegExp(`^assayd: ${path}:`));
+    expect(ended.stderr).toMatch(new RegExp(`^assayd: ${path}[: ]`));
     expect(ended.stderr).not.toMatch(/\n {4}at /);
   });
 

@@ -43,7 +43,15 @@ describe.skipIf(!dataIsHere('measured-boot'))('what is kept of a host', () => {
   });
 
   it('is never written over what is there, and of an unknown host it is nothing', async () => {
-    expect(await evidence(host.id, '--out', deployment.directory)).toMatchObject({ code: 1 });
+    expect(await evidence(host.id, '--out', deployment.directory)).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: `assayd: ${deployment.directory} is there already: name another\n`,
+    });
+    const nowhere = join(deployment.directory, 'no', 'folder');
+    expect((await evidence(host.id, '--out', nowhere)).stderr).toBe(
+      `assayd: ${nowhere} is not there, or its folder is not: make the folder, or name another path\n`,
+    );
     const elsewhere = join(deployment.directory, 'elsewhere');
     const unknown = await evidence('h-nobody', '--out', elsewhere);
     await expect(stat(elsewhere)).rejects.toMatchObject({ code: 'ENOENT' });

@@ -13,6 +13,7 @@ import {
   writeConfig,
   writePrivateFile,
 } from '../../server/config.ts';
+import { fileProblem } from '../../server/file-problem.ts';
 
 const FILE = '/etc/assay/assayd.yaml';
 
@@ -173,7 +174,11 @@ describe('files', () => {
   it('a configuration that is not there is a problem with its name', () => {
     const file = join(directory, 'none.yaml');
     expect(() => readConfig(file)).toThrow(
-      expect.objectContaining({ problems: [expect.stringContaining(`${file}: cannot be read`)] }),
+      expect.objectContaining({
+        problems: [
+          expect.stringMatching(/none\.yaml is not there: assayd init writes a first one, and --config names another$/),
+        ],
+      }),
     );
   });
 
@@ -197,7 +202,8 @@ describe('files', () => {
   it('a written configuration never overwrites one', () => {
     const file = join(directory, 'assayd.yaml');
     writeConfig(file, {});
-    expect(() => writeConfig(file, {})).toThrow(expect.objectContaining({ code: 'EEXIST' }));
+    const problems = [`${file} is there already: name another`];
+    expect(() => writeConfig(file, {})).toThrow(expect.objectContaining({ problems }));
   });
 
   it('a root key is made once, readable by its owner alone', () => {
@@ -234,16 +240,35 @@ describe('files', () => {
 
   it('a root key that is missing is a problem with its name', () => {
     const config = configOf('');
-    const problems = [expect.stringMatching(/^.*root\.key: the root key.* cannot be read: /)];
+    const problems = [
+      expect.stringMatching(/^the root key.* cannot be read: .*root\.key is not there: put the right file back$/),
+    ];
     expect(() => readRootKey(config)).toThrow(expect.objectContaining({ name: 'ConfigError', problems }));
   });
 
   it('a private file is never overwritten', () => {
     const file = join(directory, 'secret');
     writePrivateFile(file, 'one');
-    expect(() => writePrivateFile(file, 'two')).toThrow(expect.objectContaining({ code: 'EEXIST' }));
+    const problems = [`${file} is there already: name another`];
+    expect(() => writePrivateFile(file, 'two')).toThrow(expect.objectContaining({ name: 'ConfigError', problems }));
     expect(readFileSync(file, 'utf8')).toBe('one');
     expect(statSync(file).mode & 0o777).toBe(0o600);
+  });
+
+  it('a file that cannot be written is named, with what can be done about it', () => {
+    const file = join(directory, 'file');
+    writePrivateFile(file, 'one');
+    const below = [expect.stringMatching(/file.* lies below what is no folder: name another path$/)];
+    expect(() => writePrivateFile(join(file, 'below', 'x'), 'two')).toThrow(
+      expect.objectContaining({ problems: below }),
+    );
+    const long = [expect.stringMatching(/^\/.*x has too long a name: name another path$/)];
+    expect(() => writePrivateFile(join(directory, 'x'.repeat(300)), 'two')).toThrow(
+      expect.objectContaining({ problems: long }),
+    );
+    // The system names no file where it fails to write into one that is open.
+    const full = Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' });
+    expect(fileProblem(full, file)).toBe(`${file} cannot be written, for the disk is full: make room and try again`);
   });
 });
 

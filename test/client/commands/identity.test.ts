@@ -1,4 +1,4 @@
-import { beforeEach, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { Shell } from '../support/shell.ts';
 
 let shell: Shell;
@@ -41,4 +41,44 @@ test('a scope is given by labels or as every host, never as both', async () => {
   await shell.assay('identity', 'list');
   expect(shell.out).toMatch(/bob +AUDITOR +a=1,b=2 +valid/);
   expect(shell.out).toMatch(/ada +OPERATOR +every host +valid/);
+});
+
+describe('a profile that cannot be written', () => {
+  let issued: string[];
+  beforeEach(() => {
+    issued = [];
+    shell.client = {
+      identities: {
+        issue: async (name: string) => {
+          issued.push(name);
+          // From now on the disk is full.
+          if (name === 'late') shell.refused.set('/bob', 'ENOSPC');
+          const identity = { name: `identities/${name}`, roles: [], expireTime: undefined, json: {} };
+          return { identity, certificate: Buffer.from('3000', 'hex'), authority: Buffer.from('3000', 'hex') };
+        },
+      },
+    };
+  });
+  const issue = (name: string) => shell.assay('identity', 'issue', name, '--role', 'auditor', '--out', '/bob');
+
+  test.each([
+    ['EACCES', 'permission denied', 'name a file in a folder that you may write to'],
+    ['EISDIR', 'is a directory', 'name a file'],
+    ['ENOENT', 'not found', 'make the folder that it lies in, or name another'],
+    ['ENOSPC', 'the disk is full', 'make room and try again'],
+  ])('is told before anything is issued: %s', async (code, reason, hint) => {
+    shell.refused.set('/bob', code);
+    expect(await issue('bob')).toBe(2);
+    expect(shell.err).toBe(`assay: /bob cannot be written: ${reason}\n  hint: ${hint}\n`);
+    expect(issued).toEqual([]);
+  });
+
+  test('after it was issued is told with what became of it', async () => {
+    expect(await issue('late')).toBe(2);
+    expect(shell.err).toBe(
+      'assay: /bob cannot be written: the disk is full\n' +
+        '  late was issued all the same, and its key is lost: issue it anew\n' +
+        '  hint: make room and try again\n',
+    );
+  });
 });

@@ -1,6 +1,7 @@
 import { posix } from 'node:path';
 
 import { CommanderError } from 'commander';
+import type { Command } from 'commander';
 import { DEFAULT_LOG_PATHS } from '../../../client/agent/collect.ts';
 import { makeTlsKey, publicKeyDer } from '../../../client/agent/tls-key.ts';
 import type { Context, JoinOptions } from '../../../client/commands/context.ts';
@@ -18,6 +19,8 @@ export class Shell {
   exitCode = 0;
   readonly files = new Map<string, string>();
   readonly binaries = new Map<string, Buffer>();
+  /** Codes of the system by the path that it refuses to have written. */
+  readonly refused = new Map<string, string>();
   readonly joined: JoinOptions[] = [];
   readonly ran: { readonly state: string; readonly wishPause: number | 'off' }[] = [];
   /** Present time. */
@@ -43,6 +46,11 @@ export class Shell {
     return shell;
   }
 
+  /** The tree of commands. */
+  get program(): Command {
+    return makeProgram(this.#context());
+  }
+
   /** Runs the program as main.ts does and answers its exit code. */
   async assay(...args: readonly string[]): Promise<number> {
     this.exitCode = 0;
@@ -55,6 +63,11 @@ export class Shell {
       if (failure.lines.length === 0 && !(error instanceof CommanderError)) throw error;
       return failure.exitCode;
     }
+  }
+
+  #refuse(path: string): void {
+    const code = this.refused.get(path);
+    if (code !== undefined) throw Object.assign(new Error(`${code}: raw`), { code });
   }
 
   #file(path: string): AsyncIterable<Buffer> {
@@ -99,8 +112,15 @@ export class Shell {
         return names.toSorted();
       },
       exists: async (path) => this.files.has(path),
-      writeSecretFile: async (path, text) => void this.files.set(path, text),
-      writeTextFile: async (path, text) => void this.files.set(path, text),
+      tryFile: async (path) => this.#refuse(path),
+      writeSecretFile: async (path, text) => {
+        this.#refuse(path);
+        this.files.set(path, text);
+      },
+      writeTextFile: async (path, text) => {
+        this.#refuse(path);
+        this.files.set(path, text);
+      },
       connect: () => ({ close: () => undefined, ...this.client }) as unknown as AssayClient,
       now: () => this.time,
       fetchJwks: async (url) => {
