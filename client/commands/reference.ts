@@ -24,6 +24,7 @@ interface ImportOptions extends OperatorOptions {
 interface LearnCommandOptions extends OperatorOptions {
   readonly exclude?: readonly string[];
   readonly add?: boolean;
+  readonly despiteFindings?: boolean;
 }
 
 /** How the service reads what each format sends. */
@@ -84,12 +85,19 @@ export function addReferenceCommands(context: Context, program: Command): void {
   )
     .option('--exclude <pattern...>', 'leave out files whose path fits; * stands for anything')
     .option('--add', 'keep what the set holds already')
+    .option(
+      '--despite-findings',
+      'also from a host with findings other than files that are not allowed yet: look first',
+    )
     .action((set: string, named: string, options: LearnCommandOptions) =>
       withHost(context, options, named, async (client, host) => {
-        const { exclude: excludes = [], add = false } = options;
+        const { exclude: excludes = [], add = false, despiteFindings = false } = options;
         // Before: a set that judges this very host takes its verdict away.
         const result = await client.results.get(host, { signal: context.signal });
-        const imported = await client.referenceSets.learn(set, host, { excludes, add, signal: context.signal });
+        const wanted = { excludes, add, despiteFindings, signal: context.signal };
+        const imported = await client.referenceSets.learn(set, host, wanted).catch((error: unknown) => {
+          throw advised(error, named);
+        });
         tellImported(context, options, { set, imported, verb: 'learned' });
         if (result.status === 'AFFIRMING') return;
         const found = `${result.status} (${reasonsOf(result)})`;
@@ -125,6 +133,13 @@ export function addReferenceCommands(context: Context, program: Command): void {
         tellDone(context, options, `deleted ${idOf(set)}`);
       }),
   );
+}
+
+/** Where to look. */
+function advised(error: unknown, host: string): unknown {
+  if (!(error instanceof RpcError) || error.reason !== 'HOST_HAS_FINDINGS') return error;
+  const look = `see assay policy explain ${host} and assay host runtime ${host}`;
+  return error.reworded(`${error.message}; ${look}, then learn with --despite-findings`);
 }
 
 function tellImported(

@@ -33,6 +33,8 @@ export interface ImportOptions {
 export interface LearnOptions extends Omit<ImportOptions, 'format'> {
   /** `*` stands for any characters. */
   readonly excludes?: readonly string[];
+  /** What was found on the host was looked at; otherwise a host that has findings is refused (HOST_HAS_FINDINGS). */
+  readonly despiteFindings?: boolean;
 }
 
 export interface ImportedSet {
@@ -80,12 +82,12 @@ export class ReferenceSets {
 
   /**
    * Makes a set, or a new version of it, of the files that ran on a host since its boot, by its proven list.
-   * @param options `excludes`: patterns of paths that are left out
+   * @param options `excludes`: patterns of paths that are left out; `despiteFindings`: also from a host that has findings
    */
   async learn(
     set: string,
     host: string,
-    { add = false, excludes = [], etag = '', ...settings }: LearnOptions & CallSettings = {},
+    { add = false, excludes = [], etag = '', despiteFindings = false, ...settings }: LearnOptions & CallSettings = {},
   ): Promise<ImportedSet> {
     const request = {
       name: setName(set),
@@ -93,6 +95,7 @@ export class ReferenceSets {
       mode: add ? ImportMode.ADD : ImportMode.REPLACE,
       excludes: [...excludes],
       etag,
+      despiteFindings,
     };
     const call = this.#connection.call({ timeoutMillis: IMPORT_TIMEOUT_MS, ...settings });
     return importedSet(await this.#client.learnReferenceSet(request, call));

@@ -14,7 +14,8 @@ export type AttestationErrorCode =
   | 'ROUND_RATE'
   | 'STREAM_LIMIT'
   | 'SHUTTING_DOWN'
-  | 'RUNTIME_LIST_MISSING';
+  | 'RUNTIME_LIST_MISSING'
+  | 'HOST_HAS_FINDINGS';
 
 export class AttestationError extends Error {
   override readonly name = 'AttestationError';

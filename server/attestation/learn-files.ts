@@ -7,7 +7,7 @@ import { ImaListReader } from '../../tpm/ima/parse.ts';
 import { judgeEntry, makeJudge } from '../policy/judge-entry.ts';
 import { NO_RUNTIME_RULES } from '../policy/runtime-rules.ts';
 import { isReferenceAlgorithm, pathProblem } from '../reference/entry.ts';
-import type { HostRecord } from '../store/records.ts';
+import type { HostRecord, ResultRecord } from '../store/records.ts';
 import { REFERENCE_ALGORITHMS } from '../store/reference-store.ts';
 import type { ReferenceEntryRecord } from '../store/reference-store.ts';
 import { LIST_LIMITS } from '../verifier/follow-list.ts';
@@ -15,27 +15,34 @@ import type { ListBytes } from '../verifier/follow-list.ts';
 import { AttestationError } from './attestation-error.ts';
 import { followKept, keptBytes } from './kept-list.ts';
 import type { KeptRuntimeServices } from './kept-runtime.ts';
+import { learnDoubts } from './learn-doubts.ts';
 import { loadRuntime } from './round-runtime.ts';
 
 export interface LearnRequest {
   readonly host: Pick<HostRecord, 'id' | 'clock'>;
+  /** Its present result. */
+  readonly result: Pick<ResultRecord, 'checks'>;
   /** Patterns of paths that are left out, each one that `pathPatternProblem` has nothing against. */
   readonly excludes: readonly string[];
+  /** Whether somebody has looked at what speaks against the host, and learns from it all the same. */
+  readonly despiteFindings: boolean;
 }
 
 /**
  * The files that ran on a host since its boot, by the list that its rounds proved. `take` gets them as the list is read, before it
  * is proven that they are of it: what was taken counts only if this ends without an error. Returns what is no reference value, a
- * phrase each. Throws RUNTIME_LIST_MISSING where nothing is proven, or by SHA-1 alone.
+ * phrase each. Throws RUNTIME_LIST_MISSING where nothing is proven, or by SHA-1 alone, and HOST_HAS_FINDINGS before anything is taken.
  */
 export async function learnFiles(
   { store, runtimes }: KeptRuntimeServices,
-  { host, excludes }: LearnRequest,
+  { host, result, excludes, despiteFindings }: LearnRequest,
   take: (entries: readonly ReferenceEntryRecord[]) => Promise<void>,
 ): Promise<readonly string[]> {
   const { state } = await loadRuntime(store, host.id);
   const { resetCount, restartCount } = host.clock;
   if (state === null || state.resetCount !== resetCount || state.restartCount !== restartCount) throw missing();
+  const doubts = despiteFindings ? [] : learnDoubts(result, state);
+  if (doubts.length > 0) throw doubtful(doubts);
   const files = new MeasuredFiles(excludes);
   const bytes = keptBytes(runtimes, host.id, state);
   let reads = 0;
@@ -111,6 +118,13 @@ const NO_FILES = {
 /** An empty or short digest, such as of an entry that hashed nothing, stands for no content. */
 function isWhole({ algorithm, value }: ImaDigest): boolean {
   return isReferenceAlgorithm(algorithm) && value.length === REFERENCE_ALGORITHMS[algorithm] && value.some(Boolean);
+}
+
+function doubtful(doubts: readonly string[]): AttestationError {
+  return new AttestationError(
+    'HOST_HAS_FINDINGS',
+    `nothing is learned from a host that has findings, unless it is said that they were looked at: ${doubts.join(', ')}`,
+  );
 }
 
 function missing(): AttestationError {

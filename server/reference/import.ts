@@ -28,6 +28,8 @@ export interface DraftRequest extends Actor {
   readonly id: string;
   readonly mode: 'replace' | 'add';
   readonly expected: number | 'any';
+  /** Where it comes from, for the audit log; empty for a file. */
+  readonly origin: string;
 }
 
 export interface ImportOutcome {
@@ -92,7 +94,8 @@ export class ReferenceImports {
         });
         // A set of nothing lets no file run: what it came of is of another kind, or was cut off, far more often than a wish.
         if (read === 0) throw new ReferenceImportError('malformed', 'there is no entry of a file in it');
-        const options = { actor: request.actor, detail: `${read} read, ` };
+        const origin = request.origin === '' ? '' : `${request.origin}, `;
+        const options = { actor: request.actor, detail: `${origin}${read} read, ` };
         return { ...(await this.#store.commitReferenceDraft(draft, options)), read, notImported };
       } catch (error) {
         // A draft that cannot be dropped now is swept later; why the import failed is what counts.

@@ -67,10 +67,15 @@ export function referenceValueHandlers({
       } as const;
       const hostId = idOf(hostName, { collection: 'hosts', field: 'host', isId: isHostId });
       const excludes = excludesOf(request.excludes);
-      const host = await store.findHost(hostId, access.scope(context));
-      if (host === null) throw new StoreError('not_found', `${hostName} is not known`);
-      const { set, changed, read, notImported } = await imports.learn({ ...wanted, ...access.actor(context) }, (take) =>
-        learnFiles({ store, runtimes: services.runtimes }, { host, excludes }, take),
+      const scope = access.scope(context);
+      const host = await store.findHost(hostId, scope);
+      const result = await store.findResult({ hostId }, scope);
+      if (host === null || result === null) throw new StoreError('not_found', `${hostName} is not known`);
+      const learned = { host, result, excludes, despiteFindings: request.despiteFindings };
+      const origin = `learned from ${hostName}${request.despiteFindings ? ' despite findings' : ''}`;
+      const draft = { ...wanted, ...access.actor(context), origin };
+      const { set, changed, read, notImported } = await imports.learn(draft, (take) =>
+        learnFiles({ store, runtimes: services.runtimes }, learned, take),
       );
       return { referenceSet: setToProto(set), changed, readCount: BigInt(read), notImported: [...notImported] };
     },
@@ -136,7 +141,7 @@ function headerFromProto(header: ReferenceSetHeader): Omit<ImportRequest, 'actor
   if (format === undefined)
     throw invalid('header.format', header.format === ProtoFormat.UNSPECIFIED ? 'is required' : 'is not a known format');
   const mode = modeOf(header.mode, 'header.mode');
-  return { id, format, mode, expected: versionOfEtag(header.etag, 'header.etag') ?? 'any' };
+  return { id, format, mode, expected: versionOfEtag(header.etag, 'header.etag') ?? 'any', origin: '' };
 }
 
 function modeOf(proto: ImportMode, field: string): ImportRequest['mode'] {

@@ -34,7 +34,7 @@ async function measuredHost(name: string): Promise<{ readonly host: AttestedHost
   return { host, kernel };
 }
 
-it('a set is learned from a host that measures, and of a host that is not affirmed that is said', async () => {
+it('a set is learned from a host that measures, and from one with findings only where that is said', async () => {
   const measures = 'name: trustPolicies/measures\nruntime: {list: {}}\nquote: {interval: 1s, validity: 30s}\n';
   const file = await deployment.file('measures.yaml', measures);
   expect(await deployment.assay('policy', 'apply', '-f', file)).toMatchObject({ code: 0, stderr: '' });
@@ -58,7 +58,12 @@ it('a set is learned from a host that measures, and of a host that is not affirm
 
   await kernel.measure(violationPlan('/var/log/x'));
   await deployment.result(host.id, 'fallen host', ({ status }) => status === 'CONTRAINDICATED');
-  const doubtful = await deployment.assay('reference', 'learn', 'of-host', host.id);
+  const refused = await deployment.assay('reference', 'learn', 'of-host', host.id);
+  expect(refused.code).toBe(1);
+  expect(refused.stderr).toMatch(
+    /HOST_HAS_FINDINGS: .*: IMA_VIOLATION; see assay policy explain .* --despite-findings$/m,
+  );
+  const doubtful = await deployment.assay('reference', 'learn', 'of-host', host.id, '--despite-findings');
   expect(doubtful.code).toBe(0);
   expect(doubtful.stdout).toContain('look at what was learned: the host is CONTRAINDICATED (IMA_VIOLATION)');
 });

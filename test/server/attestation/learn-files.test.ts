@@ -8,7 +8,8 @@ import type { LogStore } from '../../../server/store/log-store.ts';
 import { TPM_ALG_SHA1 } from '../../../tpm/structures/constants.ts';
 import { failures, MeasuredHost, putRules } from '../../support/measured-host.ts';
 import { bufferPlan, filePlan, sha256, violationPlan } from '../../support/measuring-kernel.ts';
-import { FILES } from '../../support/runtime-policy.ts';
+import { FILES, importFiles } from '../../support/runtime-policy.ts';
+import { caughtUp } from '../../support/stream-agent.ts';
 import { SoftwareTpm } from '../../support/software-tpm.ts';
 import { openHouse, OPERATOR, putPolicy } from '../../support/test-service.ts';
 import type { House } from '../../support/test-service.ts';
@@ -23,16 +24,18 @@ afterEach(async () => {
   expect(house.faults).toEqual([]);
 });
 
-const REQUEST = { ...OPERATOR, id: 'base', mode: 'add', expected: 'any' } as const;
+const REQUEST = { ...OPERATOR, id: 'base', mode: 'add', expected: 'any', origin: 'a host' } as const;
 const OF_SET = { files: { ...FILES, referenceSets: ['referenceSets/base'] } };
 
 async function learn(
   { machine }: MeasuredHost,
-  excludes: readonly string[] = [],
+  options: { readonly excludes?: readonly string[]; readonly despiteFindings?: boolean } = {},
   readLog: LogStore['readLog'] = (...args) => house.store.readLog(...args),
 ): Promise<ImportOutcome> {
+  const { excludes = [], despiteFindings = false } = options;
   const host = await house.store.getHost(machine.id);
-  if (host === null) throw new Error('the host is gone');
+  const result = await house.store.getResult(machine.id);
+  if (host === null || result === null) throw new Error('the host is gone');
   const store = { getRuntime: (id: string) => house.store.getRuntime(id), readLog };
   const runtimes = new RuntimeServices({
     readLog,
@@ -40,7 +43,7 @@ async function learn(
     getKeyring: (...args) => house.store.getKeyring(...args),
   });
   return new ReferenceImports(house.store).learn(REQUEST, (take) =>
-    learnFiles({ store, runtimes }, { host, excludes }, take),
+    learnFiles({ store, runtimes }, { host, result, excludes, despiteFindings }, take),
   );
 }
 
@@ -64,7 +67,7 @@ describe('a set that is learned from a host', () => {
       { template: 'ima-ngv2', fields: [verity, nameField('/v')] },
     );
     await host.round();
-    expect(await learn(host, ['/tmp/*'])).toMatchObject({
+    expect(await learn(host, { excludes: ['/tmp/*'], despiteFindings: true })).toMatchObject({
       changed: true,
       read: 2,
       set: { version: 1, entries: 1 },
@@ -83,7 +86,7 @@ describe('a set that is learned from a host', () => {
     await using host = await MeasuredHost.enrolled(house, new SoftwareTpm({ banks: [TPM_ALG_SHA1] }));
     host.kernel.measure(filePlan('/bin/sh', 'sh'));
     await host.round();
-    await expect(learn(host)).rejects.toMatchObject({
+    await expect(learn(host, { despiteFindings: true })).rejects.toMatchObject({
       code: 'RUNTIME_LIST_MISSING',
       message: expect.stringContaining('proven by SHA-1 alone') as string,
     });
@@ -125,7 +128,7 @@ describe('a set that is learned from a host', () => {
       if (at >= 0) sha256('evil').copy(bytes, at);
       return bytes;
     };
-    await expect(learn(host, [], changed)).rejects.toMatchObject({ code: 'RUNTIME_LIST_MISSING' });
+    await expect(learn(host, {}, changed)).rejects.toMatchObject({ code: 'RUNTIME_LIST_MISSING' });
     expect(await house.store.getReferenceSet('base', null)).toBeNull();
   });
 
@@ -138,9 +141,69 @@ describe('a set that is learned from a host', () => {
     if (stale === null) throw new Error('the host is gone');
     const runtimes = new RuntimeServices(house.store);
     const clock = { ...stale.clock, resetCount: stale.clock.resetCount + 1 };
-    const learning = learnFiles({ store: house.store, runtimes }, { host: { ...stale, clock }, excludes: [] }, () =>
-      Promise.resolve(),
-    );
+    const request = { host: { ...stale, clock }, result: { checks: [] }, excludes: [], despiteFindings: true };
+    const learning = learnFiles({ store: house.store, runtimes }, request, () => Promise.resolve());
     await expect(learning).rejects.toMatchObject({ code: 'RUNTIME_LIST_MISSING' });
+  });
+});
+
+describe('a host that is learned from', () => {
+  const warned = { violations: { action: 'warning', applyExcludes: false, message: '' } } as const;
+  const ignored = { violations: { action: 'ignore', applyExcludes: false, message: '' } } as const;
+
+  it('may have files that nothing allows yet', async () => {
+    await importFiles(house.store, ['other'], 'other');
+    await putRules(house, { files: { ...FILES, referenceSets: ['referenceSets/other'] } });
+    await using host = await MeasuredHost.enrolled(house);
+    host.kernel.measure(filePlan('/bin/sh', 'sh'));
+    expect((await host.round()).status).toBe('contraindicated');
+    expect(await learn(host)).toMatchObject({ changed: true });
+    expect(await learned()).toEqual(['/bin/sh']);
+  });
+
+  it.each([
+    ['that its policy warns of', warned, 'warning', 'IMA_VIOLATION'],
+    ['that its policy does not mind', ignored, 'affirming', 'IMA_VIOLATION'],
+  ] as const)('may have no finding %s, unless that is said', async (_name, rules, status, reason) => {
+    await putRules(house, rules);
+    await using host = await MeasuredHost.enrolled(house);
+    host.kernel.measure(filePlan('/bin/sh', 'sh'), violationPlan('/var/log/x'));
+    expect((await host.round()).status).toBe(status);
+    await expect(learn(host)).rejects.toMatchObject({
+      code: 'HOST_HAS_FINDINGS',
+      message: expect.stringMatching(new RegExp(`looked at: ${reason}$`)) as string,
+    });
+    // Nothing is written: not a version, and not a draft of one.
+    expect(await house.store.getReferenceSet('base', null)).toBeNull();
+    expect(await learn(host, { despiteFindings: true })).toMatchObject({ changed: true });
+  });
+
+  it('is one of which something is known now: what its last verdict rested on has not changed, nor ended', async () => {
+    await putRules(house, { list: { severity: 'contraindicated', message: '' } });
+    await using host = await MeasuredHost.enrolled(house);
+    host.kernel.measure(filePlan('/bin/sh', 'sh'));
+    expect((await host.round()).status).toBe('affirming');
+    await putRules(house, ignored);
+    await expect(learn(host)).rejects.toMatchObject({
+      code: 'HOST_HAS_FINDINGS',
+      message: expect.stringContaining('APPRAISAL_INPUT_CHANGED') as string,
+    });
+    await caughtUp(house);
+    expect((await host.round()).status).toBe('affirming');
+    house.clock.advance(60 * 60_000);
+    await expect(learn(host)).rejects.toMatchObject({ message: expect.stringContaining('RESULT_EXPIRED') as string });
+  });
+
+  it('is none that is banned, or whose list was inconsistent before', async () => {
+    await putRules(house, ignored);
+    await using host = await MeasuredHost.enrolled(house);
+    const claimed = { ...filePlan('/bin/sh', 'sh'), claimedHash: Buffer.alloc(20, 7) };
+    host.kernel.measure(claimed);
+    await host.round();
+    await expect(learn(host)).rejects.toMatchObject({
+      message: expect.stringContaining('IMA_LIST_INCONSISTENT') as string,
+    });
+    await house.store.revokeHost(host.machine.id, { ...OPERATOR, scope: {}, reason: '' });
+    await expect(learn(host)).rejects.toMatchObject({ message: expect.stringContaining('HOST_REVOKED') as string });
   });
 });

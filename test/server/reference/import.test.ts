@@ -13,7 +13,14 @@ import type { ReferenceEntryRecord } from '../../../server/store/reference-store
 import type { Store } from '../../../server/store/store.ts';
 import { openTestStore, OPERATOR } from '../../support/test-service.ts';
 
-const REQUEST: ImportRequest = { ...OPERATOR, id: 'base', format: 'digest_list', mode: 'replace', expected: 'any' };
+const REQUEST: ImportRequest = {
+  ...OPERATOR,
+  id: 'base',
+  format: 'digest_list',
+  mode: 'replace',
+  expected: 'any',
+  origin: '',
+};
 const line = (index: number) => `${index.toString(16).padStart(64, '0')}  /usr/lib/${index}\n`;
 const file = (first: number, count: number) =>
   Array.from({ length: count }, (_, index) => line(first + index)).join('');
