@@ -4,7 +4,7 @@ import { magnitude } from './appraise-runtime.ts';
 import { APPROVED, APPROVED_AT_BOOT, CONTRAINDICATED, NOT_APPROVED } from './claims.ts';
 import type { Claims } from './claims.ts';
 import type { Expression } from './compile-expression.ts';
-import { claimsOf } from './expression-claims.ts';
+import { claimsAtBest, claimsOf } from './expression-claims.ts';
 import type { ClaimSources } from './expression-claims.ts';
 import { compiledRules, pcrsOfExpressions } from './expression-rules.ts';
 import type { CompiledRule, ExpressionRule } from './expression-rules.ts';
@@ -23,11 +23,14 @@ export function appraiseExpressions(
 ): readonly Finding[] {
   const rules = compiledRules(policy);
   if (rules.length === 0) return [];
-  const values = claimsOf(sources, { pcrs: pcrsOfExpressions(policy), runtimeRules: runtimeRulesOf(policy) });
-  return rules.map((rule) => checkRule(rule, values, claims));
+  const demand = { pcrs: pcrsOfExpressions(policy), runtimeRules: runtimeRulesOf(policy) };
+  const values = claimsOf(sources, demand);
+  const best = claimsAtBest(values, sources, demand);
+  return rules.map((rule) => checkRule(rule, best === null ? [values] : [values, best], claims));
 }
 
-function checkRule({ rule, expression }: CompiledRule, values: ClaimValues, claims: Claims): Finding {
+/** `possible`: what the claims may be. The expression must hold for each of them. */
+function checkRule({ rule, expression }: CompiledRule, possible: readonly ClaimValues[], claims: Claims): Finding {
   const id = `expression.${rule.id}`;
   const expected = shortened(rule.expression, MAX_EXPECTED);
   if (expression === null) {
@@ -38,7 +41,7 @@ function checkRule({ rule, expression }: CompiledRule, values: ClaimValues, clai
       message: `The expression ${rule.id} cannot be judged: the policy must be applied anew.`,
     });
   }
-  const outcome = evaluate(expression, values);
+  const { outcome, values } = worstOf(expression, possible);
   if (outcome instanceof ExpressionFault) {
     const message = `The expression ${rule.id} cannot be judged.`;
     return unevaluated(id, {
@@ -59,6 +62,17 @@ function checkRule({ rule, expression }: CompiledRule, values: ClaimValues, clai
 
 function sentenceOf({ id, message }: ExpressionRule): string {
   return `The expression ${id} does not hold.${message === '' ? '' : ` ${message}`}`;
+}
+
+/** What does not hold decides before what cannot be judged. */
+function worstOf(expression: Expression, possible: readonly ClaimValues[]) {
+  const outcomes = possible.map((values) => ({ outcome: evaluate(expression, values), values }));
+  const worst =
+    outcomes.find(({ outcome }) => outcome === false) ??
+    outcomes.find(({ outcome }) => outcome !== true) ??
+    outcomes[0];
+  if (worst === undefined) throw new TypeError('an expression is judged by some claims');
+  return worst;
 }
 
 function evaluate({ evaluate: run }: Expression, values: ClaimValues): boolean | ExpressionFault {

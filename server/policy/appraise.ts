@@ -32,7 +32,7 @@ import { bootRulesOf, hasRules, runtimeRulesOf } from './policy.ts';
 import type { PcrRule, TrustPolicy } from './policy.ts';
 
 /** Version of the appraisal itself: a change of what a rule means makes every verdict a new one. */
-export const ENGINE_VERSION = 5;
+export const ENGINE_VERSION = 6;
 
 /** The policy that judges a host, or why none does. */
 export type ApplicablePolicy =

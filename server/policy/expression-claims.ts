@@ -12,7 +12,7 @@ import type { NamedPcr } from './compile-expression.ts';
 import { message, Unproven } from './expression-value.ts';
 import type { ClaimValue } from './expression-value.ts';
 import { revokedBy } from './revoked-by.ts';
-import { runtimeClaims } from './runtime-claims.ts';
+import { claimsIfValid, runtimeClaims } from './runtime-claims.ts';
 import type { RuntimeRules } from './runtime-rules.ts';
 
 /** What is known of a host besides its evidence; nothing of it is what the host says of itself. */
@@ -60,6 +60,12 @@ export function claimsOf(sources: ClaimSources, { pcrs, runtimeRules }: ClaimDem
     ['runtime', runtimeClaims(sources.runtime, runtimeRules)],
     ['host', hostClaims(sources)],
   ]);
+}
+
+/** The claims if what is not known of the list were as good as it may be; null where all of it is known. */
+export function claimsAtBest(claims: Claims, { runtime }: ClaimSources, { runtimeRules }: ClaimDemand): Claims | null {
+  const best = claimsIfValid(runtime, runtimeRules);
+  return best === null ? null : new Map(claims).set('runtime', best);
 }
 
 const ENROLLING = 'not known before the host is admitted';

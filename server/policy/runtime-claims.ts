@@ -5,6 +5,7 @@ import type { ClaimValue } from './expression-value.ts';
 import type { RuntimeReason } from './judge-entry.ts';
 import { asksForSignatures } from './runtime-rules.ts';
 import type { RuntimeRules } from './runtime-rules.ts';
+import { MAX_INVALID_SIGNATURES } from './runtime-tally.ts';
 
 type ProvenRuntime = RuntimeEvidence & { readonly kind: 'proven' };
 
@@ -20,6 +21,30 @@ export function runtimeClaims(evidence: RuntimeEvidence | null, rules: RuntimeRu
   return doubt === undefined
     ? claimsOfList(evidence, rules)
     : new Unproven(`entries of the list of run-time measurements that say nothing for sure (${doubt})`);
+}
+
+/**
+ * The same where signatures of the list were not tried, as if every one of them were valid: what is not known must not make a rule
+ * hold, whichever way it looks. Null where all were tried.
+ */
+export function claimsIfValid(evidence: RuntimeEvidence | null, rules: RuntimeRules | null): ClaimValue | null {
+  if (evidence?.kind !== 'proven' || rules === null) return null;
+  const { tally } = evidence;
+  const { FILE_SIGNATURE_INVALID: invalid, FILE_UNKNOWN: unknown } = tally.faults;
+  const untried = (invalid?.count ?? 0) - MAX_INVALID_SIGNATURES;
+  if (invalid === undefined || untried <= 0) return null;
+  const counts = {
+    ...tally.counts,
+    validSignatures: tally.counts.validSignatures + untried,
+    allowed: tally.counts.allowed + untried,
+    excluded: Math.max(0, tally.counts.excluded - untried),
+  };
+  const faults = {
+    ...tally.faults,
+    FILE_SIGNATURE_INVALID: { ...invalid, count: MAX_INVALID_SIGNATURES },
+    ...(unknown === undefined ? {} : { FILE_UNKNOWN: { ...unknown, count: Math.max(0, unknown.count - untried) } }),
+  };
+  return runtimeClaims({ ...evidence, tally: { ...tally, counts, faults } }, rules);
 }
 
 const DOUBTS: readonly RuntimeReason[] = ['IMA_ENTRY_UNREADABLE', 'IMA_LIST_INCONSISTENT'];

@@ -85,7 +85,7 @@ const MAX_PATH = 256;
  * Signatures of a list that are found not to be valid; the others are not tried, and not valid either. Real lists have a few of them,
  * if any, and each may cost as much as a thousand other entries.
  */
-const MAX_INVALID_SIGNATURES = 1000;
+export const MAX_INVALID_SIGNATURES = 1000;
 /** Keys that a host may add and that are kept; signatures of others stay signatures of unknown keys. */
 const MAX_HOST_KEYS = 32;
 const MAX_HOST_KEY_BYTES = 2048;

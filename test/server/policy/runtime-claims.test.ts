@@ -102,6 +102,45 @@ describe('an expression over a proven list', () => {
   });
 });
 
+describe('an expression over a list of which signatures were not tried', () => {
+  // 1,000 are not valid; of 40 more nobody knows.
+  const untried = proven(
+    { FILE_SIGNATURE_INVALID: 1040, FILE_UNKNOWN: 30 },
+    { validSignatures: 3, files: 1100, allowed: 900, excluded: 20 },
+  );
+  const all = proven(
+    { FILE_SIGNATURE_INVALID: 1000, FILE_UNKNOWN: 30 },
+    { validSignatures: 3, files: 1100, allowed: 900, excluded: 20 },
+  );
+
+  it.each([
+    ['few valid signatures', 'runtime.valid_signatures < 5'],
+    ['few allowed files', 'runtime.allowed_files <= 930'],
+    ['many unknown files', 'runtime.unknown_files > 0'],
+    ['many excluded files', 'runtime.excluded_files > 10'],
+    ['many invalid signatures', 'runtime.invalid_signatures > 1000'],
+    ['the opposite of many valid ones', '!(runtime.valid_signatures >= 5)'],
+  ])('does not hold by what is not known: %s', (_name, expression) => {
+    const verdict = judgeBeside(expression, untried, SIGNED);
+    expect(checkOf(verdict)).toMatchObject({ outcome: 'failed', reason: 'EXPRESSION_FALSE' });
+    expect(verdict.status).toBe('contraindicated');
+  });
+
+  it.each([
+    ['many valid signatures', 'runtime.valid_signatures >= 5'],
+    ['few invalid signatures', 'runtime.invalid_signatures < 1020'],
+    ['few unknown files', 'runtime.unknown_files < 20'],
+  ])('nor as if they were valid: %s', (_name, expression) => {
+    expect(checkOf(judgeBeside(expression, untried, SIGNED))).toMatchObject({ outcome: 'failed' });
+  });
+
+  it('holds where it does whatever they are, and where all were tried', () => {
+    const either = 'runtime.valid_signatures < 99 && runtime.files == 1100 && runtime.invalid_signatures >= 1000';
+    expect(checkOf(judgeBeside(either, untried, SIGNED))).toMatchObject({ outcome: 'passed' });
+    expect(checkOf(judgeBeside('runtime.valid_signatures < 5', all, SIGNED))).toMatchObject({ outcome: 'passed' });
+  });
+});
+
 describe('an expression over what is not proven', () => {
   it.each<[string, string, RuntimeEvidence | null]>([
     ['a list that has not come', 'runtime.violations == 0', null],
