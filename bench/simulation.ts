@@ -101,6 +101,7 @@ async function measure(store: Store, hosts: number, { candidate, name, floor }: 
   };
   const request = {
     change: { kind: 'apply', policy: candidate },
+    substitutes: [],
     hostIds: [],
     matchLabels: {},
     scope: {},

@@ -2,6 +2,7 @@ import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 import { describeFailure, EXIT, UsageError } from '../failure.ts';
 import type { AssayClient } from '../sdk/client.ts';
+import { resourceName } from '../sdk/page.ts';
 import type { JsonObject } from '../sdk/resources.ts';
 import type { SimulatedVerdict, SimulationSummary } from '../sdk/simulation.ts';
 import { collectLabel, collectText, withService, writeJson } from './context.ts';
@@ -17,6 +18,8 @@ interface SimulateOptions extends OperatorOptions {
   readonly host?: string[];
   readonly label?: Record<string, string>;
   readonly limit?: number;
+  readonly set?: Record<string, string>;
+  readonly keyring?: Record<string, string>;
 }
 
 /** `assay policy simulate` and `assay policy explain`. */
@@ -25,11 +28,13 @@ export function addJudgementCommands(context: Context, policy: Command): void {
     context,
     policy,
     'simulate',
-    'say whose verdict would change if a policy were applied or deleted; changes nothing. ' +
+    'say whose verdict would change if a policy were applied or deleted, or a set or keyring were another; changes nothing. ' +
       'Exit code 0: no host gets worse; 1: some would, or it cannot be said of a host that is trusted now; 2 and above: error',
   )
     .option('-f, --filename <file>', 'YAML or JSON of the policy as it would be applied; - is standard input')
     .option('--delete <policy>', 'what would come of deleting this policy')
+    .option('--set <set=candidate>', 'as if this reference set were the candidate; may be repeated', collectLabel)
+    .option('--keyring <keyring=candidate>', 'as if this keyring were the candidate; may be repeated', collectLabel)
     .option('--host <host>', 'only this host; may be repeated', collectText)
     .option('--label <key=value>', 'only hosts with this label; may be repeated', collectLabel)
     .option('--limit <number>', 'list at most so many hosts (default 1000)', parseLimit)
@@ -59,8 +64,10 @@ type Simulated = { readonly verdicts: readonly SimulatedVerdict[]; readonly summ
 
 async function simulate(context: Context, options: SimulateOptions): Promise<void> {
   const { filename, delete: deleted } = options;
-  if ((filename === undefined) === (deleted === undefined)) {
-    throw new UsageError('give either --filename or --delete');
+  const changes = [filename, deleted].filter((change) => change !== undefined).length;
+  if (changes > 1) throw new UsageError('give either --filename or --delete');
+  if (changes === 0 && substitutesOf(options).length === 0) {
+    throw new UsageError('give --filename or --delete, or what --set and --keyring would be');
   }
   const documents = filename === undefined ? [] : await readPolicies(context, filename);
   if (documents.length > 1)
@@ -69,7 +76,7 @@ async function simulate(context: Context, options: SimulateOptions): Promise<voi
   await withService(context, options, async (client) => {
     const found =
       document === undefined
-        ? await run(context, client, { change: { deleted: deleted ?? '' }, options })
+        ? await run(context, client, { change: deleted === undefined ? null : { deleted }, options })
         : await located(document, () => run(context, client, { change: { policy: document.json }, options }));
     const { worseCount, unknownTrustedCount } = found.summary;
     if (worseCount > 0n || unknownTrustedCount > 0n) context.setExitCode(EXIT.failed);
@@ -87,7 +94,7 @@ async function run(
     change,
     options,
   }: {
-    readonly change: { readonly policy: JsonObject } | { readonly deleted: string };
+    readonly change: { readonly policy: JsonObject } | { readonly deleted: string } | null;
     readonly options: SimulateOptions;
   },
 ): Promise<Simulated> {
@@ -97,7 +104,7 @@ async function run(
   let summary: SimulationSummary | undefined;
   const events = client.policies.simulate(
     change,
-    { hosts, matchLabels, maxVerdicts: limit },
+    { hosts, matchLabels, maxVerdicts: limit, substitutes: substitutesOf(options) },
     { signal: context.signal },
   );
   for await (const event of events) {
@@ -106,6 +113,15 @@ async function run(
   }
   if (summary === undefined) throw new UsageError('the service ended the simulation before it was complete');
   return { verdicts, summary };
+}
+
+function substitutesOf({ set = {}, keyring = {} }: Pick<SimulateOptions, 'set' | 'keyring'>) {
+  const named = (collection: string, pairs: Readonly<Record<string, string>>) =>
+    Object.entries(pairs).map(([name, candidate]) => ({
+      name: resourceName(collection, name),
+      candidate: resourceName(collection, candidate),
+    }));
+  return [...named('referenceSets', set), ...named('keyrings', keyring)];
 }
 
 function parseLimit(text: string): number {

@@ -19,6 +19,8 @@ export interface SimulationOptions {
   readonly hosts?: readonly string[];
   readonly matchLabels?: Readonly<Record<string, string>>;
   readonly maxVerdicts?: number;
+  /** Sets and keyrings that would stand in the place of those that policies name; resource names. */
+  readonly substitutes?: readonly { readonly name: string; readonly candidate: string }[];
 }
 
 /** A large fleet takes a while. */
@@ -91,19 +93,17 @@ export class Policies {
   }
 
   /**
-   * What would come of applying a policy, or of deleting the one that is named; nothing is stored. Ends with the summary: without
-   * it, it is not complete.
+   * What would come of applying a policy, or of deleting the one that is named, or, with null, of the substitutes alone; nothing is
+   * stored. Ends with the summary: without it, it is not complete.
    */
   async *simulate(
-    change: { readonly policy: JsonObject } | { readonly deleted: string },
+    change: { readonly policy: JsonObject } | { readonly deleted: string } | null,
     options: SimulationOptions = {},
     settings?: CallSettings,
   ): AsyncGenerator<SimulationEvent> {
     const request = {
-      change:
-        'policy' in change
-          ? { case: 'trustPolicy' as const, value: parsePolicyJson(change.policy) }
-          : { case: 'deletedTrustPolicy' as const, value: policyName(change.deleted) },
+      ...(change === null ? {} : { change: changeOf(change) }),
+      substitutes: (options.substitutes ?? []).map((each) => ({ ...each })),
       hosts: (options.hosts ?? []).map((host) => resourceName('hosts', host)),
       matchLabels: { ...options.matchLabels },
       maxVerdicts: options.maxVerdicts ?? 0,
@@ -127,6 +127,12 @@ export class Policies {
     const request = { name: policyName(policy), etag: options.etag ?? '' };
     await this.#client.deleteTrustPolicy(request, this.#connection.call(settings));
   }
+}
+
+function changeOf(change: { readonly policy: JsonObject } | { readonly deleted: string }) {
+  return 'policy' in change
+    ? ({ case: 'trustPolicy', value: parsePolicyJson(change.policy) } as const)
+    : ({ case: 'deletedTrustPolicy', value: policyName(change.deleted) } as const);
 }
 
 /** The message of a policy's JSON. Throws {@link SdkError} `bad_policy` with every field that is wrong. */

@@ -4,6 +4,8 @@ import type { Endorsements } from '../endorsement/endorsements.ts';
 import type { ApplicablePolicy } from '../policy/appraise.ts';
 import { changedPolicies, judgeOf, readPolicies } from '../policy/policy-snapshot.ts';
 import type { PolicyChange, PolicySnapshot } from '../policy/policy-snapshot.ts';
+import { substituteReferences } from '../policy/substitute-references.ts';
+import type { ReferenceSubstitute } from '../policy/substitute-references.ts';
 import { matchesLabels } from '../store/attachment.ts';
 import { presentResult } from '../store/own-verdicts.ts';
 import type { HostRecord, Labels, ResultRecord } from '../store/records.ts';
@@ -47,6 +49,8 @@ export interface SimulationServices {
 
 export interface SimulationRequest {
   readonly change: PolicyChange;
+  /** Each for another name. */
+  readonly substitutes: readonly ReferenceSubstitute[];
   /** Only these hosts; empty: every one. */
   readonly hostIds: readonly string[];
   readonly matchLabels: Labels;
@@ -76,7 +80,9 @@ export async function* simulate(
   request: SimulationRequest,
 ): AsyncGenerator<SimulationEvent, void, undefined> {
   const before = await readPolicies(services.store);
-  const policies = { before, after: await changedPolicies(services.store, before, request.change) };
+  const changed = await changedPolicies(services.store, before, request.change);
+  const after = await substituteReferences(services.store, { before, changed }, request.substitutes);
+  const policies = { before, after };
   const tally = new SimulationTally();
   for await (const hosts of hostPages(services.store, request)) {
     const results = await resultsOf(services.store, hosts);

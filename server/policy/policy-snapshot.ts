@@ -39,7 +39,8 @@ export function judgeOf(
 /** What would be done to the policies. */
 export type PolicyChange =
   | { readonly kind: 'apply'; readonly policy: TrustPolicy }
-  | { readonly kind: 'delete'; readonly id: string };
+  | { readonly kind: 'delete'; readonly id: string }
+  | { readonly kind: 'none' };
 
 /** The snapshot as it would be after a change: what is applied is the next version of its name. */
 export async function changedPolicies(
@@ -47,6 +48,7 @@ export async function changedPolicies(
   snapshot: PolicySnapshot,
   change: PolicyChange,
 ): Promise<PolicySnapshot> {
+  if (change.kind === 'none') return snapshot;
   const id = change.kind === 'apply' ? change.policy.id : change.id;
   const records = snapshot.records.filter((record) => record.id !== id);
   if (change.kind === 'delete') return { ...snapshot, records };
@@ -70,7 +72,7 @@ export async function changedPolicies(
 }
 
 /** With the newest versions of those that no policy names yet. Throws unknown_reference, as applying does. */
-async function withReferences(
+export async function withReferences(
   store: Pick<Store, 'getReferenceSet' | 'getKeyring'>,
   known: readonly ReferenceVersion[],
   names: readonly string[],

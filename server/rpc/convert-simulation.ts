@@ -3,6 +3,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import { isHostId } from '../../proto/certificate-profile.ts';
 import type { SimulatedVerdictSchema, SimulationSummarySchema } from '../../proto/gen/assay/v1/simulation_pb.ts';
 import type {
+  ReferenceSubstitute as ProtoSubstitute,
   SimulateTrustPolicyRequest,
   TrustPolicy as ProtoPolicy,
 } from '../../proto/gen/assay/v1/trust_policy_pb.ts';
@@ -13,27 +14,32 @@ import { policyIdOf } from '../attestation/simulation-tally.ts';
 import type { SimulatedHost, SimulationSummary } from '../attestation/simulation-tally.ts';
 import { isPolicyId } from '../policy/policy.ts';
 import type { TrustPolicy } from '../policy/policy.ts';
+import type { ReferenceSubstitute } from '../policy/substitute-references.ts';
 import type { CheckRecord } from '../store/records.ts';
 import { checkToProto, labelsFromProto, statusToProto } from './convert-result.ts';
 import { idOf, invalid } from './invalid.ts';
 
 const MAX_HOSTS = 100;
 const MAX_LABELS = 16;
+const MAX_SUBSTITUTES = 16;
 const DEFAULT_VERDICTS = 1_000;
 const MAX_VERDICTS = 10_000;
 /** Checks and PCRs of one host. */
 const MAX_LISTED = 32;
 
-type Wanted = Pick<SimulationRequest, 'change' | 'hostIds' | 'matchLabels'> & { readonly maxVerdicts: number };
+type Wanted = Pick<SimulationRequest, 'change' | 'substitutes' | 'hostIds' | 'matchLabels'> & {
+  readonly maxVerdicts: number;
+};
 
 /** @param resolve makes a policy of what was written, or throws with every problem */
 export function simulationFromProto(
-  { change, hosts, matchLabels, maxVerdicts }: SimulateTrustPolicyRequest,
+  { change, substitutes, hosts, matchLabels, maxVerdicts }: SimulateTrustPolicyRequest,
   resolve: (policy: ProtoPolicy) => TrustPolicy,
 ): Wanted {
   if (hosts.length > MAX_HOSTS) throw invalid('hosts', `has more than ${MAX_HOSTS} entries`);
   if (maxVerdicts < 0 || maxVerdicts > MAX_VERDICTS) throw invalid('max_verdicts', `must be from 0 to ${MAX_VERDICTS}`);
   const wanted = {
+    substitutes: substitutesFromProto(substitutes),
     hostIds: hosts.map((name, index) => idOf(name, { collection: 'hosts', field: `hosts[${index}]`, isId: isHostId })),
     matchLabels: labelsFromProto(matchLabels, 'match_labels', MAX_LABELS),
     maxVerdicts: maxVerdicts === 0 ? DEFAULT_VERDICTS : maxVerdicts,
@@ -47,8 +53,23 @@ export function simulationFromProto(
       return { ...wanted, change: { kind: 'delete', id } };
     }
     case undefined:
-      throw invalid('change', 'is required: a policy to apply, or the name of one to delete');
+      if (substitutes.length > 0) return { ...wanted, change: { kind: 'none' } };
+      throw invalid('change', 'is required: a policy to apply, or the name of one to delete; or substitutes');
   }
+}
+
+function substitutesFromProto(substitutes: readonly ProtoSubstitute[]): readonly ReferenceSubstitute[] {
+  if (substitutes.length > MAX_SUBSTITUTES) throw invalid('substitutes', `has more than ${MAX_SUBSTITUTES} entries`);
+  return substitutes.map(({ name, candidate }, index) => {
+    const field = `substitutes[${index}]`;
+    const collection = name.startsWith('keyrings/') ? 'keyrings' : 'referenceSets';
+    idOf(name, { collection, field: `${field}.name`, isId: isPolicyId });
+    idOf(candidate, { collection, field: `${field}.candidate`, isId: isPolicyId });
+    if (name === candidate) throw invalid(`${field}.candidate`, 'is what it would take the place of');
+    if (substitutes.findIndex((other) => other.name === name) < index)
+      throw invalid(`${field}.name`, 'is named before');
+    return { name, candidate };
+  });
 }
 
 export function simulatedToProto(simulated: SimulatedHost): MessageInitShape<typeof SimulatedVerdictSchema> {

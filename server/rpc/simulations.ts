@@ -85,17 +85,27 @@ export class Simulations {
   /** What is named must be there: nothing would be said of it, and that looks like nothing to say. */
   async #checkNames({
     change,
+    substitutes,
     hostIds,
     scope,
-  }: Pick<SimulationRequest, 'change' | 'hostIds' | 'scope'>): Promise<void> {
+  }: Pick<SimulationRequest, 'change' | 'substitutes' | 'hostIds' | 'scope'>): Promise<void> {
     const { store, checkReferences } = this.#options;
     if (change.kind === 'apply') await checkReferences(change.policy);
     if (change.kind === 'delete' && (await store.getPolicy(change.id, null)) === null)
       throw notFound(`trustPolicies/${change.id}`);
+    const named = substitutes.flatMap(({ name, candidate }) => [name, candidate]);
+    const references = await Promise.all(named.map((name) => findReference(store, name)));
+    const unknown = named[references.indexOf(null)];
+    if (unknown !== undefined) throw notFound(unknown);
     const hosts = await Promise.all(hostIds.map((id) => store.findHost(id, scope)));
     const missing = hosts.indexOf(null);
     if (missing >= 0) throw notFound(`hosts/${hostIds[missing]}`);
   }
+}
+
+function findReference(store: Pick<Store, 'getReferenceSet' | 'getKeyring'>, name: string): Promise<object | null> {
+  const id = name.slice(name.indexOf('/') + 1);
+  return name.startsWith('keyrings/') ? store.getKeyring(id, null) : store.getReferenceSet(id, null);
 }
 
 type ResponseEvent = NonNullable<MessageInitShape<typeof SimulateTrustPolicyResponseSchema>['event']>;

@@ -102,6 +102,20 @@ describe('a policy that is simulated before it is applied', () => {
     expect((await deployment.assay('policy', 'simulate', '--delete', 'base')).code).toBe(1);
   });
 
+  it('may be a set in the place of another: exit code 0 where no host runs by it, 2 where there is none', async () => {
+    for (const set of ['base', 'base-next']) {
+      const list = await deployment.file(`${set}.txt`, `${'ab'.repeat(32)}  /usr/bin/${set}\n`);
+      const imported = await deployment.assay('reference', 'import', set, list, '--format', 'sha256sum');
+      expect(imported.code).toBe(0);
+    }
+    const { code, stdout, stderr } = await deployment.assay('policy', 'simulate', '--set', 'base=base-next');
+    expect([code, stderr]).toEqual([0, '']);
+    expect(stdout).toMatch(/hosts: +2, of which 0 would be judged/);
+    const gone = await deployment.assay('policy', 'simulate', '--keyring', 'distro=gone');
+    expect(gone).toMatchObject({ code: 2, stdout: '' });
+    expect(gone.stderr).toContain('keyrings/distro is not known');
+  });
+
   it('is refused with its place, and no failure looks like a host that gets worse: exit code 2', async () => {
     const file = await written(policy('base', { pcrRules: [{ bank: 'sha256', index: 16, allowed: ['00'] }] }));
     const refused = await deployment.assay('policy', 'simulate', '-f', file);

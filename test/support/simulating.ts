@@ -14,16 +14,25 @@ export interface Simulated {
 /** What would come of a change; of applying a policy unless told otherwise. */
 export async function simulated(
   { services }: Pick<House, 'services'>,
-  change: TrustPolicy | { readonly deleted: string },
+  change: TrustPolicy | { readonly deleted: string } | null,
   options: Partial<Omit<SimulationRequest, 'change'>> = {},
 ): Promise<Simulated> {
   const hosts = new Map<string, SimulatedHost>();
   let summary: SimulationSummary | null = null;
-  const request = { hostIds: [], matchLabels: {}, scope: {}, signal: new AbortController().signal, ...options };
-  const wanted =
-    'deleted' in change
-      ? ({ kind: 'delete', id: change.deleted } as const)
-      : ({ kind: 'apply', policy: change } as const);
+  const request = {
+    substitutes: [],
+    hostIds: [],
+    matchLabels: {},
+    scope: {},
+    signal: new AbortController().signal,
+    ...options,
+  };
+  const wanted: SimulationRequest['change'] =
+    change === null
+      ? { kind: 'none' }
+      : 'deleted' in change
+        ? { kind: 'delete', id: change.deleted }
+        : { kind: 'apply', policy: change };
   for await (const event of simulate(services, { ...request, change: wanted })) {
     if (event.kind === 'host') hosts.set(event.host.id, event);
     if (event.kind === 'summary') summary = event.summary;

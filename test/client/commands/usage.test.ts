@@ -31,6 +31,8 @@ test.each([
     says: /Allowed choices are table, json/,
   },
   { name: 'a label change that is none', args: ['host', 'label', 'h', 'x'], says: /"x" is neither KEY=VALUE nor KEY-/ },
+  { name: 'a simulation of nothing', args: ['policy', 'simulate'], says: /--filename or --delete, or what --set/ },
+  { name: 'a candidate for no set', args: ['policy', 'simulate', '--set', 'base'], says: /KEY=VALUE/ },
   { name: 'history of every host', args: ['result', 'list', '--history'], says: /--history needs exactly one host/ },
   {
     name: 'a role that does not exist',

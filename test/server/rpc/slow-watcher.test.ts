@@ -91,7 +91,8 @@ describe('a simulation', () => {
       resolve: () => makePolicy(),
       checkReferences: () => Promise.resolve(),
     });
-  const request = { change: { case: 'trustPolicy', value: {} }, hosts: [], matchLabels: {}, maxVerdicts: 0 } as never;
+  const change = { case: 'trustPolicy', value: {} };
+  const request = { change, substitutes: [], hosts: [], matchLabels: {}, maxVerdicts: 0 } as never;
 
   it('whose caller takes nothing for 30 s is cut off, and its turn is another’s', async () => {
     const all = simulations();
