@@ -9,7 +9,7 @@ export interface CheckedHost {
   readonly result: ResultRecord;
   /** Empty when it is selectable. */
   readonly refusals: readonly Refusal[];
-  /** Of the answer, by the store's clock. */
+  /** By the store's clock, before the reading: what came later is in the answer or behind it, never before it and missing. */
   readonly time: number;
 }
 
@@ -20,9 +20,9 @@ export async function checkHost(
   { requirements, scope }: { readonly requirements: PlacementRequirements; readonly scope: Labels },
 ): Promise<CheckedHost | null> {
   needClock(store);
+  const time = store.now();
   const result = await store.findResult(host, scope);
   if (result === null) return null;
   needClock(store);
-  const time = store.now();
-  return { result, refusals: refusalsOf(refusalBits(result, requirements, time)), time };
+  return { result, refusals: refusalsOf(refusalBits(result, requirements, store.now())), time };
 }

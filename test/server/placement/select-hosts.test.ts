@@ -258,6 +258,24 @@ describe('a selection', () => {
   });
 });
 
+describe('one host that is checked', () => {
+  it('is refused where its verdict ends during the reading, and the answer has the time from before it', async () => {
+    await affirmed(store, 'a');
+    const begun = store.now();
+    const slow: Pick<Store, 'now' | 'clockBehind' | 'findResult'> = {
+      now: () => store.now(),
+      clockBehind: () => store.clockBehind(),
+      findResult: async (host, scope) => {
+        const result = await store.findResult(host, scope);
+        clock.advance(60 * MINUTE);
+        return result;
+      },
+    };
+    const checked = await checkHost(slow, { hostId: 'h-a' }, { requirements: ANY, scope: {} });
+    expect(checked).toMatchObject({ refusals: ['STATUS_NONE'], time: begun, result: { status: 'affirming' } });
+  });
+});
+
 describe('where the service cannot tell', () => {
   it('nothing is selected while the clock is too far behind', async () => {
     await affirmed(store, 'a');

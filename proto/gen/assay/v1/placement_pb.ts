@@ -458,7 +458,7 @@ export const CheckHostRequestSchema: GenMessage<CheckHostRequest> = /*@__PURE__*
  */
 export type CheckHostResponse = Message<"assay.v1.CheckHostResponse"> & {
   /**
-   * True when the host satisfies the requirements at answer_time.
+   * True when the host satisfies the requirements, by what was read at answer_time or just after.
    *
    * @generated from field: bool selectable = 1;
    */
@@ -486,7 +486,7 @@ export type CheckHostResponse = Message<"assay.v1.CheckHostResponse"> & {
   checkReasons: string[];
 
   /**
-   * The time of this answer by the service's clock.
+   * The time of this answer by the service's clock. All that happened before it is in the answer.
    *
    * @generated from field: google.protobuf.Timestamp answer_time = 5;
    */
