@@ -1,8 +1,8 @@
 import type { ServerInterceptingCall } from '@grpc/grpc-js';
-import { messageTooLarge } from './bridge.ts';
 import { streamOf } from './call-stream.ts';
 import type { CallStream } from './call-stream.ts';
-import type { ServerCall } from './server-call.ts';
+import type { Context } from './service.ts';
+import { StatusError } from './status.ts';
 
 type NextCall = NonNullable<ConstructorParameters<typeof ServerInterceptingCall>[0]>;
 
@@ -16,9 +16,9 @@ const HEAD_BYTES = 5;
  */
 export function boundMessages(
   next: NextCall,
-  call: ServerCall,
+  call: Pick<Context, 'fail'>,
   limit: number,
-): Pick<MessageReader, 'hasMore' | 'drop'> {
+): MessageReader {
   if (!isReader(Reflect.get(next, 'decoder'))) throw new TypeError('grpc-js reads otherwise');
   const reader = new MessageReader(streamOf(next), call, limit);
   Reflect.set(next, 'decoder', reader);
@@ -26,16 +26,16 @@ export function boundMessages(
 }
 
 /** One object for each call: an idle stream keeps it. */
-class MessageReader {
+export class MessageReader {
   readonly #stream: CallStream;
-  readonly #call: ServerCall;
+  readonly #call: Pick<Context, 'fail'>;
   readonly #limit: number;
   /** The head alone until it is whole, then head and message. */
   #frame: Buffer | null = null;
   #filled = 0;
   #hasMore = false;
 
-  constructor(stream: CallStream, call: ServerCall, limit: number) {
+  constructor(stream: CallStream, call: Pick<Context, 'fail'>, limit: number) {
     this.#stream = stream;
     this.#call = call;
     this.#limit = limit;
@@ -83,6 +83,15 @@ class MessageReader {
     this.#stream.pause();
     this.#stream.unshift(rest);
   }
+}
+
+export function messageTooLarge(limit: number): StatusError {
+  return new StatusError({
+    code: 'RESOURCE_EXHAUSTED',
+    reason: 'MESSAGE_TOO_LARGE',
+    message: `message is too large: at most ${limit} bytes are taken`,
+    metadata: { limit: String(limit) },
+  });
 }
 
 function isReader(candidate: unknown): boolean {

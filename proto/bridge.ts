@@ -1,7 +1,9 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { DescMessage, Message } from '@bufbuild/protobuf';
+import { messageTooLarge } from './bound-messages.ts';
 import { hasMoreFieldsThan } from './count-fields.ts';
 import { EncodedMessage } from './encoded-message.ts';
+import { Outgoing } from './outgoing.ts';
 import { StatusError } from './status.ts';
 import type { AnyHandler, BoundMethod, Context } from './service.ts';
 import type { ServerCall } from './server-call.ts';
@@ -25,31 +27,35 @@ export function makeServe(
     call.send(encode(output, response, limits.maxSendBytes));
   switch (descriptor.methodKind) {
     case 'unary':
-      return async (call) => send(call, await handler(await readOne(call, input, limits), call.context));
+      return async (call) => send(call, await handler(await readOne(call, input, limits), call));
     case 'client_streaming':
-      return async (call) => send(call, await handler(readPromptly(call, input, limits), call.context));
+      return async (call) => send(call, await handler(readPromptly(call, input, limits), call));
     case 'server_streaming':
       return async (call) => pump(call, handler, await readOne(call, input, limits), send);
     case 'bidi_streaming':
-      return async (call) => pump(call, handler, readMessages(call, input, limits), send);
+      return (call) => pump(call, handler, new Messages(call, input, limits), send);
   }
 }
 
-/** Sends what a handler yields. A handler that waits for something while the call ends is left to its signal. */
-async function pump(
+/** Sends what a handler yields, or lets it send. A handler that waits for something while the call ends is left to its signal. */
+function pump(
   call: ServerCall,
   handler: AnyHandler,
   request: unknown,
   send: (call: ServerCall, response: unknown) => Promise<void>,
 ): Promise<void> {
-  const responses = handler(request, call.context);
+  const responses = handler(request, call);
+  if (responses instanceof Outgoing) return responses.produce(async (response) => send(call, response));
   if (!isAsyncIterable(responses)) throw new TypeError('handler of a stream answered no stream');
-  const source = responses[Symbol.asyncIterator]();
+  return pumpEach(responses[Symbol.asyncIterator](), (response) => send(call, response));
+}
+
+async function pumpEach(source: AsyncIterator<unknown>, send: (response: unknown) => Promise<void>): Promise<void> {
   // A frame that waits for the next response would hold the last one as long: an idle stream holds none.
   const sendNext = async (): Promise<boolean> => {
     const next = await source.next();
     if (next.done === true) return false;
-    await send(call, next.value);
+    await send(next.value);
     return true;
   };
   try {
@@ -85,7 +91,7 @@ function arrivesInTime(call: ServerCall, { requestTimeoutMillis }: MessageLimits
 /** A stream of requests that leads to one answer: its first message must arrive in time, the handler sees to the others. */
 function readPromptly(call: ServerCall, schema: DescMessage, limits: MessageLimits): AsyncIterableIterator<Message> {
   const inTime = arrivesInTime(call, limits);
-  const messages = readMessages(call, schema, limits);
+  const messages = new Messages(call, schema, limits);
   const prompt: AsyncIterableIterator<Message> = {
     next: async () => {
       try {
@@ -100,7 +106,7 @@ function readPromptly(call: ServerCall, schema: DescMessage, limits: MessageLimi
     },
     [Symbol.asyncIterator]: () => prompt,
   };
-  call.context.signal.addEventListener('abort', () => clearTimeout(inTime), { once: true });
+  call.signal.addEventListener('abort', () => clearTimeout(inTime), { once: true });
   return prompt;
 }
 
@@ -108,32 +114,48 @@ function readPromptly(call: ServerCall, schema: DescMessage, limits: MessageLimi
  * The messages of the caller, each read when it is asked for. A bad one ends the call even if the handler ignores what it is
  * thrown. A read that nobody waits for any more does not reject into the void.
  */
-function readMessages(call: ServerCall, schema: DescMessage, limits: MessageLimits): AsyncIterableIterator<Message> {
-  const read = async (): Promise<IteratorResult<Message>> => {
-    const bytes = await call.receive();
+class Messages implements AsyncIterableIterator<Message, undefined> {
+  readonly #call: ServerCall;
+  readonly #schema: DescMessage;
+  readonly #limits: MessageLimits;
+  /** The read that was asked for last, while it goes on. */
+  #last: Promise<unknown> | null = null;
+
+  constructor(call: ServerCall, schema: DescMessage, limits: MessageLimits) {
+    this.#call = call;
+    this.#schema = schema;
+    this.#limits = limits;
+  }
+
+  next(): Promise<IteratorResult<Message, undefined>> {
+    const read = (): Promise<IteratorResult<Message, undefined>> =>
+      this.#call.receive().then((bytes) => this.#decoded(bytes));
+    const next = this.#last === null ? read() : this.#last.then(read, read);
+    this.#last = next;
+    const over = (): void => {
+      if (this.#last === next) this.#last = null;
+    };
+    next.then(over, over);
+    return next;
+  }
+
+  return(): Promise<IteratorResult<Message, undefined>> {
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  #decoded(bytes: Buffer | undefined): IteratorResult<Message, undefined> {
     if (bytes === undefined) return { done: true, value: undefined };
     try {
-      return { done: false, value: decode(schema, bytes, limits) };
+      return { done: false, value: decode(this.#schema, bytes, this.#limits) };
     } catch (error) {
-      if (error instanceof StatusError) call.fail(error);
+      if (error instanceof StatusError) this.#call.fail(error);
       throw error;
     }
-  };
-  let last: Promise<unknown> | null = null;
-  const messages: AsyncIterableIterator<Message> = {
-    next: () => {
-      const next = last === null ? read() : last.then(read, read);
-      last = next;
-      const over = (): void => {
-        if (last === next) last = null;
-      };
-      next.then(over, over);
-      return next;
-    },
-    return: () => Promise.resolve({ done: true, value: undefined }),
-    [Symbol.asyncIterator]: () => messages,
-  };
-  return messages;
+  }
 }
 
 function decode(schema: DescMessage, bytes: Buffer, { maxReceiveBytes, maxFields }: MessageLimits): Message {
@@ -145,15 +167,6 @@ function decode(schema: DescMessage, bytes: Buffer, { maxReceiveBytes, maxFields
   } catch (cause) {
     throw malformed(`message is not a ${schema.typeName}`, cause);
   }
-}
-
-export function messageTooLarge(limit: number): StatusError {
-  return new StatusError({
-    code: 'RESOURCE_EXHAUSTED',
-    reason: 'MESSAGE_TOO_LARGE',
-    message: `message is too large: at most ${limit} bytes are taken`,
-    metadata: { limit: String(limit) },
-  });
 }
 
 function tooManyFields(limit: number): StatusError {

@@ -2,13 +2,12 @@ import { Server, ServerCredentials } from '@grpc/grpc-js';
 import type { ConnectionInjector, ServerInterceptor } from '@grpc/grpc-js';
 import type { Duplex } from 'node:stream';
 import { addressBlock } from './address-block.ts';
-import { boundMessages } from './bound-messages.ts';
 import { describeError, makeServe } from './bridge.ts';
 import type { RpcLogger } from './bridge.ts';
 import { liftDeadline } from './lift-deadline.ts';
 import { OpenRequests } from './open-requests.ts';
 import { ServerCall } from './server-call.ts';
-import type { CallPlan } from './server-call.ts';
+import type { CallPlan, CallServer, Connection } from './server-call.ts';
 import { accessOf, STANDARD_METHOD_ROLES } from './service.ts';
 import type { BoundService, Context, MethodAccess, Peer, RoleName } from './service.ts';
 import { StatusError } from './status.ts';
@@ -61,31 +60,18 @@ const OTHER_CALLS = 10;
 const WRITE_AHEAD_BYTES = 256 * 1024;
 const STRANGERS_TAKE_MILLIS = 30_000;
 
-interface Plan extends Pick<CallPlan, 'method' | 'serve'> {
-  readonly isStream: boolean;
-  readonly maxReceiveBytes: number;
-}
-
-interface Connection {
-  readonly peer: Peer;
-  readonly socket: Duplex;
-  readonly calls: Set<ServerCall>;
-  /** So many of them are streams. */
-  streams: number;
-  /** Calls that were answered and that its caller did not end: where it becomes a habit, the connection is ended. */
-  abandoned: number;
-}
-
 /** Serves services on sockets that are handed to it; a socket comes with the peer that its handshake proved. */
 export class RpcServer {
   readonly #injector: ConnectionInjector;
   readonly #options: RpcServerOptions;
-  readonly #plans: ReadonlyMap<string, Plan>;
+  readonly #plans: ReadonlyMap<string, CallPlan>;
   readonly #strangers = new OpenRequests();
   /** Of the standard services, whose streams may last: they leave room for the calls of the others. */
   readonly #standard = new OpenRequests(STANDARD_REQUESTS);
   readonly #connections = new Map<string, Connection>();
   readonly #draining = new AbortController();
+  /** What calls ask of this server. */
+  readonly #calls: CallServer;
   readonly #maxStreams: number;
   #callCount = 0;
   #onChange: () => void = () => undefined;
@@ -94,7 +80,7 @@ export class RpcServer {
   constructor(options: RpcServerOptions) {
     this.#options = options;
     this.#maxStreams = options.maxStreamsPerConnection ?? 100;
-    const plans = new Map<string, Plan>();
+    const plans = new Map<string, CallPlan>();
     let maxReceiveBytes = 0;
     for (const method of options.services.flatMap(({ methods }) => methods)) {
       if (plans.has(method.path)) throw new TypeError(`${method.path} is served twice`);
@@ -107,13 +93,26 @@ export class RpcServer {
         requestTimeoutMillis: options.requestTimeoutMillis ?? 30_000,
       });
       const isStream = method.descriptor.methodKind !== 'unary';
-      plans.set(method.path, { method: access, serve, isStream, maxReceiveBytes: limit });
+      const { path } = method;
+      plans.set(path, { path, method: access, serve, isStream, maxReceiveBytes: limit, ...patience(access, options) });
       maxReceiveBytes = Math.max(maxReceiveBytes, limit);
     }
     for (const path of options.maxReceiveBytesOf?.keys() ?? []) {
       if (!plans.has(path)) throw new TypeError(`a limit is set for ${path}, which is not served`);
     }
     this.#plans = plans;
+    const { logger, translateError } = options;
+    const describing = { logger, ...(translateError === undefined ? {} : { translate: translateError }) };
+    this.#calls = {
+      draining: this.#draining.signal,
+      now: options.now,
+      admit: (call) => this.#admit(call),
+      describe: (error, call) => describeError(error, call, describing),
+      abandoned: ({ connection }) => {
+        if (connection && (connection.abandoned += 1) >= this.#maxStreams) connection.socket.destroy();
+      },
+      released: (call) => this.#released(call),
+    };
     const server = new Server({
       interceptors: [(definition, next) => this.#intercept(definition.path, next)],
       'grpc.max_receive_message_length': maxReceiveBytes,
@@ -165,61 +164,41 @@ export class RpcServer {
     if (!plan) throw new TypeError(`${path} is not served`);
     // A call whose connection has closed meanwhile is nobody's: refused below, and there is nobody to read why.
     const connection = this.#connections.get(next.getPeer());
-    const { logger, translateError } = this.#options;
-    const { method, serve, isStream, maxReceiveBytes } = plan;
     liftDeadline(next, this.#options.now());
-    let released = false;
-    let close: (() => void) | undefined;
-    const call: ServerCall = new ServerCall(next, {
-      method,
-      serve,
-      peer: connection?.peer ?? { address: '', port: 0 },
-      requestId: this.#options.newRequestId(),
-      draining: this.#draining.signal,
-      now: this.#options.now,
-      ...this.#patience(method),
-      admit: (context) => {
-        if (!connection)
-          throw new StatusError({ code: 'UNAVAILABLE', reason: 'CONNECTION_LOST', message: 'connection lost' });
-        if (this.#draining.signal.aborted) throw shuttingDown();
-        if (isStream && connection.streams > this.#maxStreams) throw tooManyStreams(this.#maxStreams);
-        if (isCompressed(next)) throw compressed();
-        if (method.roles.includes('anonymous') && !released) {
-          const requests = STANDARD_METHOD_ROLES.has(path) ? this.#standard : this.#strangers;
-          close = requests.open(addressBlock(connection.peer.address), maxReceiveBytes);
-          if (close === undefined) throw tooManyRequests();
-        }
-        return this.#options.authorize(context);
-      },
-      describe: (error, context) =>
-        describeError(error, context, { logger, ...(translateError ? { translate: translateError } : {}) }),
-      hasMore: () => messages.hasMore,
-      abandoned: () => {
-        if (connection && (connection.abandoned += 1) >= this.#maxStreams) connection.socket.destroy();
-      },
-      released: (ended) => {
-        released = true;
-        messages.drop();
-        close?.();
-        if (connection?.calls.delete(ended) === true) {
-          this.#callCount -= 1;
-          if (isStream) connection.streams -= 1;
-        }
-        if (this.#draining.signal.aborted) this.#onChange();
-      },
-    });
-    const messages = boundMessages(next, call, maxReceiveBytes);
+    const requestId = this.#options.newRequestId();
+    const call = new ServerCall(next, plan, { server: this.#calls, connection, requestId });
     if (connection) {
       connection.calls.add(call);
       this.#callCount += 1;
-      if (isStream) connection.streams += 1;
+      if (plan.isStream) connection.streams += 1;
     }
     return call;
   }
 
-  #patience({ roles }: MethodAccess): Pick<CallPlan, 'writeAheadBytes' | 'takeMillis'> {
-    if (!roles.includes('anonymous')) return { writeAheadBytes: WRITE_AHEAD_BYTES, takeMillis: Infinity };
-    return { writeAheadBytes: 0, takeMillis: this.#options.strangersTakeMillis ?? STRANGERS_TAKE_MILLIS };
+  #admit(call: ServerCall): Promise<void> | void {
+    const { connection, plan } = call;
+    const { path, method, isStream, maxReceiveBytes } = plan;
+    if (!connection)
+      throw new StatusError({ code: 'UNAVAILABLE', reason: 'CONNECTION_LOST', message: 'connection lost' });
+    if (this.#draining.signal.aborted) throw shuttingDown();
+    if (isStream && connection.streams > this.#maxStreams) throw tooManyStreams(this.#maxStreams);
+    if (call.isCompressed) throw compressed();
+    if (method.roles.includes('anonymous')) {
+      const requests = STANDARD_METHOD_ROLES.has(path) ? this.#standard : this.#strangers;
+      const close = requests.open(addressBlock(connection.peer.address), maxReceiveBytes);
+      if (close === undefined) throw tooManyRequests();
+      call.onReleased(close);
+    }
+    return this.#options.authorize(call);
+  }
+
+  #released(call: ServerCall): void {
+    const { connection, plan } = call;
+    if (connection?.calls.delete(call) === true) {
+      this.#callCount -= 1;
+      if (plan.isStream) connection.streams -= 1;
+    }
+    if (this.#draining.signal.aborted) this.#onChange();
   }
 
   async #until(condition: () => boolean, millis: number): Promise<void> {
@@ -252,6 +231,15 @@ function tooManyRequests(): StatusError {
   return new StatusError({ code: 'RESOURCE_EXHAUSTED', reason: 'TOO_MANY_CALLS', message, retryAfterMillis: 1000 });
 }
 
+function patience(
+  { roles }: MethodAccess,
+  { strangersTakeMillis = STRANGERS_TAKE_MILLIS }: RpcServerOptions,
+): Pick<CallPlan, 'writeAheadBytes' | 'takeMillis'> {
+  return roles.includes('anonymous')
+    ? { writeAheadBytes: 0, takeMillis: strangersTakeMillis }
+    : { writeAheadBytes: WRITE_AHEAD_BYTES, takeMillis: Infinity };
+}
+
 /** Whether hosts or strangers may call it. */
 function isForHosts({ roles }: MethodAccess): boolean {
   return roles.includes('anonymous') || roles.includes('agent');
@@ -265,15 +253,6 @@ function receiveLimit(
 ): number {
   const limit = roles.includes('anonymous') ? Math.min(STRANGERS_BYTES, maxReceiveBytes) : maxReceiveBytes;
   return maxReceiveBytesOf?.get(path) ?? limit;
-}
-
-/**
- * grpc-js opens every compressed message of a frame as it arrives, each up to the largest message of any method, before one is
- * asked for: 4 KB would become 4 MiB, many times at once. It removes the header and has no option against it.
- */
-function isCompressed(call: ConstructorParameters<typeof ServerCall>[0]): boolean {
-  const encoding: unknown = Reflect.get(call, 'incomingEncoding');
-  return encoding !== 'identity';
 }
 
 function compressed(): StatusError {

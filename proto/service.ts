@@ -2,6 +2,7 @@ import { getOption, hasOption } from '@bufbuild/protobuf';
 import type { DescMethod, DescService, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
 import type { EncodedMessage } from './encoded-message.ts';
 import { access, Role } from './gen/assay/v1/access_pb.ts';
+import type { Outgoing } from './outgoing.ts';
 import type { StatusError } from './status.ts';
 
 /** What a caller may be, as the method option `assay.v1.access` names it. */
@@ -53,7 +54,10 @@ export type Handler<M extends Pick<DescMethod, 'methodKind' | 'input' | 'output'
     ? (request: MessageShape<M['input']>, context: Context) => AsyncIterable<AnsweredMessage<M>>
     : M['methodKind'] extends 'client_streaming'
       ? (requests: AsyncIterable<MessageShape<M['input']>>, context: Context) => Answer<M>
-      : (requests: AsyncIterable<MessageShape<M['input']>>, context: Context) => AsyncIterable<AnsweredMessage<M>>;
+      : (
+          requests: AsyncIterable<MessageShape<M['input']>>,
+          context: Context,
+        ) => AsyncIterable<AnsweredMessage<M>> | Outgoing<AnsweredMessage<M>>;
 
 type Answer<M extends Pick<DescMethod, 'output'>> = Promise<AnsweredMessage<M>> | AnsweredMessage<M>;
 

@@ -33,17 +33,16 @@ export class HostLimits {
     }
   }
 
-  /** Until it is disposed of. Throws STREAM_LIMIT. */
-  openStream(hostId: string): Disposable {
+  /** Until {@link closeStream}. Throws STREAM_LIMIT. */
+  openStream(hostId: string): void {
     const open = this.#streams.get(hostId) ?? 0;
     if (open >= MAX_STREAMS) throw new AttestationError('STREAM_LIMIT', `${MAX_STREAMS} streams of this host are open`);
     this.#streams.set(hostId, open + 1);
-    return {
-      [Symbol.dispose]: () => {
-        const left = (this.#streams.get(hostId) ?? 1) - 1;
-        if (left === 0) this.#streams.delete(hostId);
-        else this.#streams.set(hostId, left);
-      },
-    };
+  }
+
+  closeStream(hostId: string): void {
+    const left = (this.#streams.get(hostId) ?? 1) - 1;
+    if (left === 0) this.#streams.delete(hostId);
+    else this.#streams.set(hostId, left);
   }
 }

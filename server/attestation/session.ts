@@ -10,6 +10,7 @@ import { AttestationError } from './attestation-error.ts';
 import { CHALLENGE_LIFETIME, drawChallenge, grownLogs } from './challenge.ts';
 import { checkHost } from './check-host.ts';
 import { Inbox } from './inbox.ts';
+import type { HostListener } from '../result/feed.ts';
 import { isOutside } from './outside.ts';
 import type { Arrival } from './inbox.ts';
 import type { Hello, Pause, RoundEvidence, ServiceMessage, StreamOptions } from './messages.ts';
@@ -32,23 +33,27 @@ const JITTER = 0.1;
 /** Verdicts that were overtaken in a row before the session takes a breath. */
 const MAX_FENCED = 5;
 
+const NOT_IN_LINE = (): void => undefined;
+
 /** Attests one host for as long as its stream is open. Throws AttestationError, EvidenceError, LogError. */
 export async function attestHost(services: AttestationServices, options: StreamOptions): Promise<void> {
-  using _open = services.hostLimits.openStream(options.caller.hostId);
+  const { hostLimits, feed } = services;
+  const { draining, caller } = options;
   const session = new AttestationSession(services, options);
-  const unsubscribe = services.feed.onHost(options.caller.hostId, (change) => session.notice(change));
-  const stop = (): void => session.wake();
-  options.draining.addEventListener('abort', stop);
+  hostLimits.openStream(caller.hostId);
+  feed.onHost(caller.hostId, session);
+  draining.addEventListener('abort', session);
   try {
     await session.run();
   } finally {
-    unsubscribe();
-    options.draining.removeEventListener('abort', stop);
-    await session.close();
+    feed.offHost(caller.hostId, session);
+    draining.removeEventListener('abort', session);
+    await session.close().finally(() => hostLimits.closeStream(caller.hostId));
   }
 }
 
-class AttestationSession {
+/** It listens by itself: an idle stream keeps every function that is made for it. */
+class AttestationSession implements HostListener {
   readonly #services: AttestationServices;
   readonly #options: StreamOptions;
   readonly #inbox: Inbox;
@@ -65,7 +70,7 @@ class AttestationSession {
   #runtime: KnownRuntime = NO_RUNTIME;
   #fenced = 0;
   /** Takes the stream out of the line of those that are to be judged anew. */
-  #leaveLine: () => void = () => undefined;
+  #leaveLine: () => void = NOT_IN_LINE;
 
   constructor(services: AttestationServices, options: StreamOptions) {
     this.#services = services;
@@ -75,17 +80,18 @@ class AttestationSession {
     this.#streamEpoch = services.random(6).readUIntBE(0, 6) + 1;
   }
 
-  wake(): void {
+  /** The service begins to stop. */
+  handleEvent(): void {
     this.#inbox.wake();
   }
 
   notice(change: Change): void {
     if (!isOutside(change)) return;
     this.#forget();
-    if (change.cause !== 'input_changed') return this.wake();
+    if (change.cause !== 'input_changed') return this.#inbox.wake();
     // Its verdict has fallen already; what other hosts lost theirs with it is asked about one after another.
     this.#leaveLine();
-    this.#leaveLine = this.#services.wakeUps.soon(() => this.wake());
+    this.#leaveLine = this.#services.wakeUps.soon(() => this.#inbox.wake());
   }
 
   async run(): Promise<void> {

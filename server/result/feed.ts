@@ -17,13 +17,18 @@ export interface FeedOptions {
   readonly onError: (error: unknown) => void;
 }
 
+/** Who hears of the changes of one host. */
+export interface HostListener {
+  notice(change: Change): void;
+}
+
 /**
  * Tells everybody in this process what the store says has changed. The store is looked at when a hint comes and at an interval;
  * whoever listens reads on from its own position, so that a lost hint loses nothing. Expired results are written here, too.
  */
 export class ChangeFeed {
   readonly #options: FeedOptions;
-  readonly #hosts = new Map<string, Set<(change: Change) => void>>();
+  readonly #hosts = new Map<string, readonly HostListener[]>();
   readonly #waiters = new Set<() => void>();
   readonly #changes: SharedChanges;
   readonly #confirmations: SharedConfirmations;
@@ -56,14 +61,15 @@ export class ChangeFeed {
     if (!this.#looking && !this.#closed) void this.#look();
   }
 
-  /** Calls back for each change of one host until the returned function is called. */
-  onHost(hostId: string, listener: (change: Change) => void): () => void {
-    const listeners = this.#hosts.get(hostId) ?? new Set();
-    this.#hosts.set(hostId, listeners.add(listener));
-    return () => {
-      listeners.delete(listener);
-      if (listeners.size === 0) this.#hosts.delete(hostId);
-    };
+  /** Tells a listener each change of one host until {@link offHost}. */
+  onHost(hostId: string, listener: HostListener): void {
+    this.#hosts.set(hostId, [...(this.#hosts.get(hostId) ?? []), listener]);
+  }
+
+  offHost(hostId: string, listener: HostListener): void {
+    const left = (this.#hosts.get(hostId) ?? []).filter((each) => each !== listener);
+    if (left.length === 0) this.#hosts.delete(hostId);
+    else this.#hosts.set(hostId, left);
   }
 
   /** A page of changes after a revision, for a watcher: see {@link SharedChanges.after}. */
@@ -153,7 +159,7 @@ export class ChangeFeed {
   #tell(change: Change): void {
     for (const listener of this.#hosts.get(change.hostId) ?? []) {
       try {
-        listener(change);
+        listener.notice(change);
       } catch (error) {
         this.#options.onError(error);
       }

@@ -39,21 +39,7 @@ export class Access {
    * other hosts than when the stream began.
    */
   keepChecking(context: Context): Disposable {
-    let timer: NodeJS.Timeout;
-    let disposed = false;
-    const arm = (): void => {
-      timer = setTimeout(() => void check(), this.#untilRecheck(context));
-    };
-    const check = async (): Promise<void> => {
-      if ((await this.#recheck(context)) && !disposed) arm();
-    };
-    arm();
-    return {
-      [Symbol.dispose]: () => {
-        disposed = true;
-        clearTimeout(timer);
-      },
-    };
+    return new Rechecks(this, context);
   }
 
   caller(context: Context): Caller {
@@ -102,14 +88,15 @@ export class Access {
     throw new StatusError({ code: 'UNAUTHENTICATED', reason, message: REFUSALS[reason] });
   }
 
-  #untilRecheck(context: Context): number {
+  /** Milliseconds until the caller of an open stream is asked for again. */
+  untilRecheck(context: Context): number {
     const caller = this.caller(context);
     const left = caller.kind === 'anonymous' ? RECHECK : caller.expires - this.#now();
     return Math.max(0, Math.min(RECHECK, left));
   }
 
   /** Whether the caller may still do this; else the call has been ended. */
-  async #recheck(context: Context): Promise<boolean> {
+  async recheck(context: Context): Promise<boolean> {
     try {
       const caller = await this.#check(context);
       const scope = this.scope(context);
@@ -133,6 +120,33 @@ export class Access {
       context.fail(error instanceof StatusError ? error : failed);
       return false;
     }
+  }
+}
+
+/** One object for each stream: an idle one keeps it. */
+class Rechecks implements Disposable {
+  readonly #access: Access;
+  readonly #context: Context;
+  #timer: NodeJS.Timeout;
+  #disposed = false;
+
+  constructor(access: Access, context: Context) {
+    this.#access = access;
+    this.#context = context;
+    this.#timer = this.#arm();
+  }
+
+  [Symbol.dispose](): void {
+    this.#disposed = true;
+    clearTimeout(this.#timer);
+  }
+
+  #arm(): NodeJS.Timeout {
+    return setTimeout(() => void this.#check(), this.#access.untilRecheck(this.#context));
+  }
+
+  async #check(): Promise<void> {
+    if ((await this.#access.recheck(this.#context)) && !this.#disposed) this.#timer = this.#arm();
   }
 }
 

@@ -6,6 +6,7 @@ import type {
   AttestResponseSchema,
   BootState,
 } from '../../proto/gen/assay/v1/attestation_pb.ts';
+import { Outgoing } from '../../proto/outgoing.ts';
 import type { Handlers } from '../../proto/service.ts';
 import type { AgentMessage, BootHint, Renewal, ServiceMessage } from '../attestation/messages.ts';
 import { attestHost } from '../attestation/session.ts';
@@ -15,7 +16,6 @@ import type { Access } from './access.ts';
 import { challengeToProto, logChunkFromProto, roundEvidenceFromProto } from './convert-evidence.ts';
 import { confirmationToProto, resultToProto } from './convert-result.ts';
 import { bytes, invalid, required, text } from './invalid.ts';
-import { outgoing } from './outgoing.ts';
 import { nextChunk, nextPartOf } from './parts.ts';
 
 const MAX_NAME = 66;
@@ -59,12 +59,12 @@ export function attestationHandlers({
 
   return {
     attest(requests, context) {
-      return outgoing(async (send) => {
+      return new Outgoing(async (send) => {
         using _checking = access.keepChecking(context);
         let told = 0;
         await attestHost(services, {
           caller: access.agent(context),
-          messages: agentMessages(requests),
+          messages: new AgentMessages(requests),
           send: (message) => {
             const response = messageToProto(message, told);
             if (message.kind === 'result') told = message.result.revision;
@@ -98,11 +98,25 @@ export function attestationHandlers({
 }
 
 /** No generator: that would hold each message until the next one comes. */
-function agentMessages(requests: AsyncIterable<AttestRequest>): AsyncIterable<AgentMessage> {
-  const source = requests[Symbol.asyncIterator]();
-  const convert = (request: IteratorResult<AttestRequest>): IteratorResult<AgentMessage> =>
-    request.done === true ? request : { done: false, value: agentMessage(request.value.part) };
-  return { [Symbol.asyncIterator]: () => ({ next: () => source.next().then(convert) }) };
+class AgentMessages implements AsyncIterableIterator<AgentMessage, undefined> {
+  readonly #requests: AsyncIterator<AttestRequest>;
+
+  constructor(requests: AsyncIterable<AttestRequest>) {
+    this.#requests = requests[Symbol.asyncIterator]();
+  }
+
+  next(): Promise<IteratorResult<AgentMessage, undefined>> {
+    return this.#requests.next().then(nextMessage);
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+}
+
+function nextMessage(request: IteratorResult<AttestRequest>): IteratorResult<AgentMessage, undefined> {
+  if (request.done === true) return { done: true, value: undefined };
+  return { done: false, value: agentMessage(request.value.part) };
 }
 
 function agentMessage(part: AttestRequest['part']): AgentMessage {

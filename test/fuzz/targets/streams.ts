@@ -5,6 +5,7 @@ import { makeBareCertificate } from '../../../client/agent/tls-key.ts';
 import { AttestRequestSchema, SubmitEvidenceRequestSchema } from '../../../proto/gen/assay/v1/attestation_pb.ts';
 import { CompleteEnrollmentRequestSchema } from '../../../proto/gen/assay/v1/enrollment_pb.ts';
 import type { LogKind } from '../../../proto/gen/assay/v1/evidence_pb.ts';
+import { Outgoing as SentMessages } from '../../../proto/outgoing.ts';
 import { StatusError } from '../../../proto/status.ts';
 import type { Context } from '../../../proto/service.ts';
 import type { Challenge } from '../../../server/attestation/messages.ts';
@@ -133,15 +134,14 @@ class Scene {
     // What was dropped is not waited for: the agent ends its stream, and the service what it waits for.
     if (outgoing.empty) outgoing.close();
     let rounds = 0;
-    const requests = decodedBy(AttestRequestSchema, outgoing);
-    for await (const { part } of this.#attestation.attest(requests, this.#context()) as AsyncIterable<Answer>) {
+    const answer = ({ part }: Answer): void => {
       if (part?.case === 'result' && (rounds += 1) >= ROUNDS) return outgoing.close();
       if (part?.case !== 'challenge') {
         // The next challenge is wished for, or the stream would wait for its interval.
         this.#house.clock.advance(2_000);
         send({ part: { case: 'wish', value: { reason: 'now' } } });
         if (random.below(2) === 0) outgoing.close();
-        continue;
+        return;
       }
       const challenge = fromProto(part.value);
       const logs = LOGS.filter(({ kind }) => challenge.logs.some((asked) => asked.kind === kind && asked.offset === 0));
@@ -150,7 +150,10 @@ class Scene {
         send({ part: { case: 'chunk', value: protoChunk(chunk) } });
       if (random.below(3) === 0) outgoing.close();
       else outgoing.closeWhenRead();
-    }
+    };
+    const responses = this.#attestation.attest(decodedBy(AttestRequestSchema, outgoing), this.#context());
+    if (!(responses instanceof SentMessages)) throw new TypeError('the stream waits to be asked for its messages');
+    await responses.produce((response) => Promise.resolve(answer(response as Answer)));
   }
 
   async submitEvidence(random: SeededRandom): Promise<void> {

@@ -60,13 +60,17 @@ describe('the feed', () => {
     store.write('before');
     const { feed } = await start(store);
     const heard: string[] = [];
-    feed.onHost('a', ({ revision }) => heard.push(`one ${revision}`));
-    const stop = feed.onHost('a', ({ revision }) => heard.push(`two ${revision}`));
+    const listener = (name: string) => ({
+      notice: ({ revision }: Change) => void heard.push(`${name} ${revision}`),
+    });
+    const two = listener('two');
+    feed.onHost('a', listener('one'));
+    feed.onHost('a', two);
     for (const host of ['a', 'b', 'a']) store.write(host);
     feed.hint();
     await until(() => heard.length === 4, 'four changes heard');
     expect(heard).toEqual(['one 2', 'two 2', 'one 4', 'two 4']);
-    stop();
+    feed.offHost('a', two);
     store.write('a');
     feed.hint();
     await until(() => heard.length === 5, 'another change heard');
@@ -77,7 +81,7 @@ describe('the feed', () => {
     const store = new FakeStore();
     const { feed } = await start(store, 10);
     const heard: number[] = [];
-    feed.onHost('a', ({ revision }) => heard.push(revision));
+    feed.onHost('a', { notice: ({ revision }) => heard.push(revision) });
     store.write('a');
     await until(() => heard.length === 1, 'the change heard');
   });
@@ -86,7 +90,7 @@ describe('the feed', () => {
     const store = new FakeStore();
     const { feed } = await start(store);
     const heard: number[] = [];
-    feed.onHost('a', ({ revision }) => heard.push(revision));
+    feed.onHost('a', { notice: ({ revision }) => heard.push(revision) });
     for (let count = 0; count < 1_300; count++) {
       store.write('a');
       if (count % 7 === 0) feed.hint();
@@ -101,7 +105,7 @@ describe('the feed', () => {
     const store = new FakeStore();
     const { feed, errors } = await start(store);
     const heard: number[] = [];
-    feed.onHost('a', ({ revision }) => heard.push(revision));
+    feed.onHost('a', { notice: ({ revision }) => heard.push(revision) });
     store.broken = true;
     store.write('a');
     feed.hint();
@@ -115,10 +119,11 @@ describe('the feed', () => {
     const store = new FakeStore();
     const { feed, errors } = await start(store);
     const heard: number[] = [];
-    feed.onHost('a', () => {
+    const broken = (): never => {
       throw new Error('listener');
-    });
-    feed.onHost('a', ({ revision }) => heard.push(revision));
+    };
+    feed.onHost('a', { notice: broken });
+    feed.onHost('a', { notice: ({ revision }) => heard.push(revision) });
     store.write('a');
     store.write('a');
     feed.hint();
