@@ -122,7 +122,7 @@ export class Listener {
     this.#perAddress.set(block, count + 1);
     const key = endpoint(socket);
     this.#handshakes.set(key, { socket, block });
-    socket.once('close', () => {
+    socket.on('close', () => {
       if (this.#handshakes.get(key)?.socket === socket) {
         this.#handshakes.delete(key);
         if (this.#rate.failed(block, socket.bytesRead)) this.#dropHandshakes(block);
@@ -197,12 +197,33 @@ function endpoint(socket: Socket): string {
   return `${socket.remoteAddress}:${socket.remotePort}`;
 }
 
-/** What the handshake proved: the caller holds the key of this certificate. Nothing is said of who signed it. */
+/** Undefined where the connection is gone already. */
 function peerOf(socket: TLSSocket, certificate: X509Certificate | undefined): Peer | undefined {
   const { remoteAddress: address, remotePort: port } = socket;
   if (address === undefined || port === undefined) return undefined;
   if (certificate === undefined) return Object.freeze({ address, port });
-  const spki = certificate.publicKey.export({ type: 'spki', format: 'der' });
-  const tlsKeySha256 = createHash('sha256').update(spki).digest();
-  return Object.freeze({ address, port, certificate: certificate.raw, tlsKeySha256 });
+  return new CertifiedPeer(socket, { address, port, publicKey: certificate.publicKey });
+}
+
+/** What the handshake proved: the caller holds the key of this certificate. Nothing is said of who signed it. */
+class CertifiedPeer implements Peer {
+  readonly address: string;
+  readonly port: number;
+  readonly tlsKeySha256: Buffer;
+  readonly #socket: TLSSocket;
+
+  constructor(
+    socket: TLSSocket,
+    { address, port, publicKey }: Pick<Peer, 'address' | 'port'> & Pick<X509Certificate, 'publicKey'>,
+  ) {
+    this.address = address;
+    this.port = port;
+    this.tlsKeySha256 = createHash('sha256').update(publicKey.export({ type: 'spki', format: 'der' })).digest();
+    this.#socket = socket;
+  }
+
+  /** TLS keeps it as long as the connection, so that an idle one holds no other. */
+  get certificate(): Buffer | undefined {
+    return this.#socket.getPeerX509Certificate()?.raw;
+  }
 }

@@ -130,7 +130,7 @@ export class RpcServer {
     const key = `${peer.address}:${peer.port}`;
     const connection: Connection = { peer, socket, calls: new Set(), streams: 0, abandoned: 0 };
     this.#connections.set(key, connection);
-    socket.once('close', () => {
+    socket.on('close', () => {
       // The same address and port may be another connection by now.
       if (this.#connections.get(key) === connection) this.#connections.delete(key);
       for (const call of connection.calls) call.cancel();

@@ -12,8 +12,8 @@ export type RoleName = 'anonymous' | 'agent' | 'operator' | 'orchestrator' | 're
 export interface Peer {
   readonly address: string;
   readonly port: number;
-  /** The leaf that the caller presented (X.509 DER), whatever its CA. Its key is proven, its content is not. */
-  readonly certificate?: Buffer;
+  /** The leaf that the caller presented (X.509 DER), whatever its CA. Its key is proven, its content is not. Gone with its connection. */
+  readonly certificate?: Buffer | undefined;
   /** SHA-256 of the SubjectPublicKeyInfo (DER) of that certificate. */
   readonly tlsKeySha256?: Buffer;
 }

@@ -10,6 +10,7 @@ import type { BootEvidence } from '../policy/appraise-boot.ts';
 import type { Appraiser, Judgement } from '../policy/appraiser.ts';
 import type { HostFacts } from '../policy/expression-claims.ts';
 import { NO_POLICY_QUOTE } from '../policy/policy.ts';
+import type { SharedParts } from '../policy/shared-parts.ts';
 import type { QuoteRequirements } from '../policy/policy.ts';
 import { isOtherBoot, isReset } from '../store/enroll-rules.ts';
 import type {
@@ -83,8 +84,12 @@ function ownBytes(hex: string): Buffer {
   return bytes;
 }
 
-export function roundHostOf({ eks: _eks, pendingAk: _pendingAk, ak, ...host }: HostRecord): RoundHost {
-  return { ...host, ak: { name: ak.name } };
+/** Its banks are those of many TPMs, and held once. */
+export function roundHostOf(
+  { eks: _eks, pendingAk: _pendingAk, ak, ...host }: HostRecord,
+  parts: SharedParts,
+): RoundHost {
+  return { ...host, ak: { name: ak.name }, banks: parts.banks(host.banks) };
 }
 
 /** How the host is asked: by its policy, or by the defaults where none judges it. */
@@ -136,7 +141,7 @@ export function judgeRound(
     ...appraisalInput(context, verified),
     boot,
     runtime: runtime.evidence,
-    banks: new Set(known.banks.map(({ algorithm }) => algorithm)),
+    banks: algorithmsOf(known.banks),
     banksProven: known.banksProven,
   });
   const partial = rebooted && !asked && !regressed;
@@ -223,6 +228,17 @@ function knownBanks(
     };
   }
   return { banks: host.banks, banksProven: host.banksProven && !rebooted };
+}
+
+/** Of banks that stay from round to round, and are the same of many hosts. */
+const algorithms = new WeakMap<readonly BankRecord[], ReadonlySet<number>>();
+
+function algorithmsOf(banks: readonly BankRecord[]): ReadonlySet<number> {
+  const known = algorithms.get(banks);
+  if (known !== undefined) return known;
+  const made = new Set(banks.map(({ algorithm }) => algorithm));
+  algorithms.set(banks, made);
+  return made;
 }
 
 /** The TPM was reset or resumed since the last round: trust falls at once, and the next challenge asks for everything. */

@@ -36,20 +36,8 @@ const MAX_FENCED = 5;
 const NOT_IN_LINE = (): void => undefined;
 
 /** Attests one host for as long as its stream is open. Throws AttestationError, EvidenceError, LogError. */
-export async function attestHost(services: AttestationServices, options: StreamOptions): Promise<void> {
-  const { hostLimits, feed } = services;
-  const { draining, caller } = options;
-  const session = new AttestationSession(services, options);
-  hostLimits.openStream(caller.hostId);
-  feed.onHost(caller.hostId, session);
-  draining.addEventListener('abort', session);
-  try {
-    await session.run();
-  } finally {
-    feed.offHost(caller.hostId, session);
-    draining.removeEventListener('abort', session);
-    await session.close().finally(() => hostLimits.closeStream(caller.hostId));
-  }
+export function attestHost(services: AttestationServices, options: StreamOptions): Promise<void> {
+  return new AttestationSession(services, options).attend();
 }
 
 /** It listens by itself: an idle stream keeps every function that is made for it. */
@@ -94,14 +82,24 @@ class AttestationSession implements HostListener {
     this.#leaveLine = this.#services.wakeUps.soon(() => this.#inbox.wake());
   }
 
-  async run(): Promise<void> {
-    const hello = await this.#hello();
-    for (;;) {
-      if (this.#options.draining.aborted)
-        throw new AttestationError('SHUTTING_DOWN', 'the service is stopping; connect again');
-      // A call of its own: a frame that waits for its next turn would hold the evidence of the last one as long.
-      const pause = await this.#round(hello);
-      if (pause === null || !(await this.#pause(pause))) return;
+  async attend(): Promise<void> {
+    const { hostLimits, feed } = this.#services;
+    const { caller, draining } = this.#options;
+    hostLimits.openStream(caller.hostId);
+    feed.onHost(caller.hostId, this);
+    draining.addEventListener('abort', this);
+    try {
+      const hello = await this.#hello();
+      for (;;) {
+        if (draining.aborted) throw new AttestationError('SHUTTING_DOWN', 'the service is stopping; connect again');
+        // A call of its own: a frame that waits for its next turn would hold the evidence of the last one as long.
+        const pause = await this.#round(hello);
+        if (pause === null || !(await this.#pause(pause))) return;
+      }
+    } finally {
+      feed.offHost(caller.hostId, this);
+      draining.removeEventListener('abort', this);
+      await this.#close().finally(() => hostLimits.closeStream(caller.hostId));
     }
   }
 
@@ -148,7 +146,7 @@ class AttestationSession implements HostListener {
   }
 
   /** A lost stream shortens the validity; a service that stops does not. */
-  async close(): Promise<void> {
+  async #close(): Promise<void> {
     this.#leaveLine();
     if (!this.#accepted || this.#options.draining.aborted) return;
     await this.#services.store.streamLost(this.#options.caller.hostId, this.#streamEpoch, this.#grace);
@@ -182,7 +180,7 @@ class AttestationSession implements HostListener {
     this.#runtime = await loadRuntime(this.#services.store, host.id);
     this.#grace = quoteRequirementsOf(known.applicable).disconnectGrace;
     this.#known = known;
-    if (this.#host === host) this.#host = roundHostOf(whole);
+    if (this.#host === host) this.#host = roundHostOf(whole, this.#services.verdictParts);
     return known;
   }
 

@@ -2,20 +2,21 @@ import { hash } from 'node:crypto';
 
 import { ownPcrValues } from '../../tpm/crypto/pcr.ts';
 import type { ProvenPcrValues } from '../../tpm/crypto/pcr.ts';
-import type { CheckRecord } from '../store/records.ts';
+import type { BankRecord, CheckRecord } from '../store/records.ts';
 
 /** Of each kind; what was not asked for longest goes first. */
 const MAX_PARTS = 4_096;
-/** Characters of a check that is shared: a longer one speaks of one host. */
-const MAX_CHECK = 1_024;
+/** Characters of what is shared: what is longer is of one host. */
+const MAX_LENGTH = 1_024;
 
 /**
- * What is equal in the verdicts of many hosts and in the PCR values behind them, held once: hosts of one make boot alike and are
- * judged alike, and each open stream keeps its last verdict. What is given back is equal to what was given, so that no verdict
- * depends on what is held here.
+ * What is equal in the verdicts of many hosts, in the PCR values behind them and in what their TPMs are, held once: hosts of one make
+ * boot alike and are judged alike, and each open stream keeps its last verdict. What is given back is equal to what was given, so that
+ * no verdict depends on what is held here.
  */
 export class SharedParts {
   readonly #checks = new Map<string, CheckRecord>();
+  readonly #banks = new Map<string, readonly BankRecord[]>();
   readonly #pcrs = new Map<string, ProvenPcrValues>();
 
   /** The checks of a verdict, each as it is held. */
@@ -23,8 +24,14 @@ export class SharedParts {
     return checks.map((check) => {
       const { id, outcome, reason, observed, expected, message } = check;
       const key = JSON.stringify([id, outcome, reason, observed, expected, message]);
-      return key.length > MAX_CHECK ? check : held(this.#checks, key, () => check);
+      return key.length > MAX_LENGTH ? check : held(this.#checks, key, () => check);
     });
+  }
+
+  /** The banks of a host as they are held. */
+  banks(banks: readonly BankRecord[]): readonly BankRecord[] {
+    const key = JSON.stringify(banks.map(({ algorithm, pcrs }) => [algorithm, pcrs]));
+    return key.length > MAX_LENGTH ? banks : held(this.#banks, key, () => banks);
   }
 
   /** Proven PCR values as they are held: in buffers of their own, not in those of the message that brought them. */
