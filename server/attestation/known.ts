@@ -4,13 +4,12 @@ import type { HostFacts } from '../policy/expression-claims.ts';
 import type { PolicyResolver } from '../policy/policy-resolver.ts';
 import type { HostRecord } from '../store/records.ts';
 import type { Epochs } from '../store/store.ts';
-import type { AttestationKey } from '../verifier/verify-quote.ts';
 import { endorsableEks } from './endorsable-eks.ts';
-import { attestationKeyOf } from './round.ts';
+import { KeptKey } from './kept-key.ts';
 
 /** What a host is judged by: it stays the same until something outside changes. */
 export interface Known {
-  readonly ak: AttestationKey;
+  readonly ak: KeptKey;
   readonly applicable: ApplicablePolicy;
   readonly endorsed: boolean;
   /** For expressions. */
@@ -26,7 +25,7 @@ export async function readKnown(
 ): Promise<Known> {
   const { applicable, epoch } = await policies.resolve(host);
   const { epoch: endorsement, ...endorsed } = await endorsementOf(endorsements, host);
-  return { ak: attestationKeyOf(host), applicable, ...endorsed, epochs: { policy: epoch, endorsement } };
+  return { ak: new KeptKey(host.ak), applicable, ...endorsed, epochs: { policy: epoch, endorsement } };
 }
 
 /** Who vouches for a host now, and the version of what says so. */

@@ -158,7 +158,7 @@ class MovedList {
   #isQuotedDigestOf(values: PcrValues): boolean {
     const { pcrSelect, pcrDigest: quoted } = this.#round.quote.attested;
     try {
-      return equalDigests(pcrDigest(pcrSelect, values, this.#context.ak.signingKey.hashAlg), quoted);
+      return equalDigests(pcrDigest(pcrSelect, values, this.#context.ak.key.signingKey.hashAlg), quoted);
     } catch (error) {
       // A selected PCR without a value, or one of another size.
       if (error instanceof TpmCryptoError) return false;

@@ -2,8 +2,6 @@ import { hash } from 'node:crypto';
 
 import { attestationBinding, bankProofBinding, factsDigest } from '../../proto/transcript.ts';
 import type { ClaimedFacts } from '../../proto/transcript.ts';
-import { signingKeyOf } from '../../tpm/crypto/verify-signature.ts';
-import { decodePublicArea } from '../../tpm/structures/public-area.ts';
 import type { ApplicablePolicy, AppraisalInput } from '../policy/appraise.ts';
 import { appraisalInputDigest, verdictDigest } from '../policy/appraise.ts';
 import type { BootEvidence } from '../policy/appraise-boot.ts';
@@ -27,9 +25,10 @@ import type { Epochs, RoundInput } from '../store/store.ts';
 import type { KnownBoot } from '../verifier/boot-cache.ts';
 import { checkClock } from '../verifier/check-clock.ts';
 import { unevaluated } from '../verifier/finding.ts';
-import type { AttestationKey, VerifiedQuote } from '../verifier/verify-quote.ts';
+import type { VerifiedQuote } from '../verifier/verify-quote.ts';
 import { verifyEvidence } from '../verifier/verify-evidence.ts';
 import type { EvidenceOutcome, VerifiedEvidence } from '../verifier/verify-evidence.ts';
+import type { KeptKey } from './kept-key.ts';
 import type { Challenge, RoundEvidence } from './messages.ts';
 import { bootChange, bootEvidence, standsAgainst } from './round-boot.ts';
 import type { KnownRuntime, RuntimeProof } from './round-runtime.ts';
@@ -40,7 +39,7 @@ export type RoundHost = Omit<HostRecord, 'eks' | 'pendingAk' | 'ak'> & { readonl
 /** Everything that a round is judged from, besides the evidence. */
 export interface RoundContext {
   readonly host: RoundHost;
-  readonly ak: AttestationKey;
+  readonly ak: KeptKey;
   readonly challenge: Challenge;
   /** Of this host alone. */
   readonly appraiser: Appraiser;
@@ -71,19 +70,6 @@ export type JudgedRound = Omit<RoundInput, 'logs' | 'unreadable'> & {
 
 const BOOT_LOGS: readonly LogKind[] = ['boot', 'userspace'];
 
-/** The AK of an enrolled host, ready to verify with. Importing a key costs more than a signature: once per stream. */
-export function attestationKeyOf(host: HostRecord): AttestationKey {
-  const area = decodePublicArea(Buffer.from(host.ak.publicArea, 'hex'));
-  return { signingKey: signingKeyOf(area), qualifiedName: ownBytes(host.ak.qualifiedName) };
-}
-
-/** In a buffer of their own: a slice of the pool would hold all of it for as long as the stream is open. */
-function ownBytes(hex: string): Buffer {
-  const bytes = Buffer.alloc(hex.length / 2);
-  bytes.write(hex, 'hex');
-  return bytes;
-}
-
 /** Its banks are those of many TPMs, and held once. */
 export function roundHostOf(
   { eks: _eks, pendingAk: _pendingAk, ak, ...host }: HostRecord,
@@ -107,7 +93,7 @@ export function proveRound(context: RoundContext, evidence: RoundEvidence): Evid
     facts: factsDigest(evidence.facts, evidence.newTlsPublicKey),
   });
   return verifyEvidence(evidence, {
-    ak: context.ak,
+    ak: context.ak.key,
     extraData,
     bankExtraData: challenge.selection === 'all' ? bankProofBinding(extraData) : Buffer.alloc(0),
     selection: challenge.selection,

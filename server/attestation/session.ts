@@ -33,8 +33,6 @@ const JITTER = 0.1;
 /** Verdicts that were overtaken in a row before the session takes a breath. */
 const MAX_FENCED = 5;
 
-const NOT_IN_LINE = (): void => undefined;
-
 /** Attests one host for as long as its stream is open. Throws AttestationError, EvidenceError, LogError. */
 export function attestHost(services: AttestationServices, options: StreamOptions): Promise<void> {
   return new AttestationSession(services, options).attend();
@@ -58,7 +56,7 @@ class AttestationSession implements HostListener {
   #runtime: KnownRuntime = NO_RUNTIME;
   #fenced = 0;
   /** Takes the stream out of the line of those that are to be judged anew. */
-  #leaveLine: () => void = NOT_IN_LINE;
+  #leaveLine: (() => void) | null = null;
 
   constructor(services: AttestationServices, options: StreamOptions) {
     this.#services = services;
@@ -78,7 +76,7 @@ class AttestationSession implements HostListener {
     this.#forget();
     if (change.cause !== 'input_changed') return this.#inbox.wake();
     // Its verdict has fallen already; what other hosts lost theirs with it is asked about one after another.
-    this.#leaveLine();
+    this.#leaveLine?.();
     this.#leaveLine = this.#services.wakeUps.soon(() => this.#inbox.wake());
   }
 
@@ -105,13 +103,14 @@ class AttestationSession implements HostListener {
 
   /** Null when the agent ended the stream. */
   async #round(hello: { boot: Hello['boot'] | null }): Promise<Pause | null> {
-    const host = await this.#currentHost();
+    this.#host ??= await this.#services.store.getHost(this.#options.caller.hostId);
+    const host = this.#check(this.#host);
     if (host.state === 'pending') {
       await this.#tell({ kind: 'pending' });
       return (await this.#waitForApproval()) ? { since: 0, delay: 0 } : null;
     }
     // Whoever is asked now need not be woken for what changed before.
-    this.#leaveLine();
+    this.#leaveLine?.();
     const known = await this.#knownOf(host);
     const challenge = drawChallenge({
       host,
@@ -147,7 +146,7 @@ class AttestationSession implements HostListener {
 
   /** A lost stream shortens the validity; a service that stops does not. */
   async #close(): Promise<void> {
-    this.#leaveLine();
+    this.#leaveLine?.();
     if (!this.#accepted || this.#options.draining.aborted) return;
     await this.#services.store.streamLost(this.#options.caller.hostId, this.#streamEpoch, this.#grace);
     this.#services.feed.hint();
@@ -160,11 +159,6 @@ class AttestationSession implements HostListener {
     }
     this.#akName = arrival.message.akName;
     return { boot: arrival.message.boot };
-  }
-
-  async #currentHost(): Promise<HostRecord | RoundHost> {
-    this.#host ??= await this.#services.store.getHost(this.#options.caller.hostId);
-    return this.#check(this.#host);
   }
 
   #check<Host extends HostRecord | RoundHost>(host: Host | null): Host {
@@ -330,6 +324,7 @@ class AttestationSession implements HostListener {
 
   /** Waits for the interval, a wish or a change from outside. False when the agent ended the stream. */
   async #pause({ since, delay }: Pause): Promise<boolean> {
+    this.#known?.ak.rest(delay);
     let until = Math.min(since + delay, this.#options.caller.expires);
     // The service may have begun to stop while evidence was due.
     while (this.#now() < until && !this.#options.draining.aborted) {

@@ -25,7 +25,8 @@ export class Appraiser {
     const digest = verdictDigest(verdict);
     const judgement = { verdict: { ...verdict, checks: this.#held(verdict, digest) }, digest };
     const pcrs = input.pcrs === null ? null : this.#parts.pcrs(input.pcrs);
-    this.#last = { input: { ...input, pcrs }, judgement };
+    // Its findings are checks of the verdict as well.
+    this.#last = { input: { ...input, pcrs, findings: this.#parts.checks(input.findings) }, judgement };
     return judgement;
   }
 

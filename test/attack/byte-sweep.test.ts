@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import type { Challenge, RoundEvidence } from '../../server/attestation/messages.ts';
-import { attestationKeyOf, judgeRound, proveRound } from '../../server/attestation/round.ts';
+import { KeptKey } from '../../server/attestation/kept-key.ts';
+import { judgeRound, proveRound } from '../../server/attestation/round.ts';
 import { NO_RUNTIME, UNASKED } from '../../server/attestation/round-runtime.ts';
 import type { RoundContext } from '../../server/attestation/round.ts';
 import { Appraiser } from '../../server/policy/appraiser.ts';
@@ -59,7 +60,7 @@ beforeAll(async () => {
   const { applicable, epoch } = await house.services.policies.resolve(enrolled.host);
   context = {
     host: enrolled.host,
-    ak: attestationKeyOf(enrolled.host),
+    ak: new KeptKey(enrolled.host.ak),
     challenge,
     // One for all that follow: none is taken for another.
     appraiser: new Appraiser(new SharedParts()),
