@@ -1,11 +1,11 @@
 import type { Endorsements } from '../endorsement/endorsements.ts';
 import type { ApplicablePolicy } from '../policy/appraise.ts';
 import type { HostFacts } from '../policy/expression-claims.ts';
-import type { PolicyResolver } from '../policy/policy-resolver.ts';
 import type { HostRecord } from '../store/records.ts';
 import type { Epochs } from '../store/store.ts';
 import { endorsableEks } from './endorsable-eks.ts';
 import { KeptKey } from './kept-key.ts';
+import type { AttestationServices } from './services.ts';
 
 /** What a host is judged by: it stays the same until something outside changes. */
 export interface Known {
@@ -20,12 +20,20 @@ export interface Known {
 }
 
 export async function readKnown(
-  { policies, endorsements }: { readonly policies: PolicyResolver; readonly endorsements: Pick<Endorsements, 'judge'> },
+  { policies, endorsements, verdictParts }: Pick<AttestationServices, 'policies' | 'endorsements' | 'verdictParts'>,
   host: HostRecord,
 ): Promise<Known> {
   const { applicable, epoch } = await policies.resolve(host);
-  const { epoch: endorsement, ...endorsed } = await endorsementOf(endorsements, host);
-  return { ak: new KeptKey(host.ak), applicable, ...endorsed, epochs: { policy: epoch, endorsement } };
+  const { epoch: endorsement, facts, ...endorsed } = await endorsementOf(endorsements, host);
+  const { certified, host: told } = facts;
+  return {
+    ak: new KeptKey(host.ak),
+    applicable,
+    ...endorsed,
+    // TPMs of one make are told of alike.
+    facts: { certified, host: { ...told, eks: verdictParts.data(told.eks) } },
+    epochs: { policy: epoch, endorsement },
+  };
 }
 
 /** Who vouches for a host now, and the version of what says so. */

@@ -70,12 +70,12 @@ export type JudgedRound = Omit<RoundInput, 'logs' | 'unreadable'> & {
 
 const BOOT_LOGS: readonly LogKind[] = ['boot', 'userspace'];
 
-/** Its banks are those of many TPMs, and held once. */
+/** Its banks are those of many hosts, and held once. */
 export function roundHostOf(
   { eks: _eks, pendingAk: _pendingAk, ak, ...host }: HostRecord,
   parts: SharedParts,
 ): RoundHost {
-  return { ...host, ak: { name: ak.name }, banks: parts.banks(host.banks) };
+  return { ...host, ak: { name: ak.name }, banks: parts.data(host.banks) };
 }
 
 /** How the host is asked: by its policy, or by the defaults where none judges it. */
@@ -127,7 +127,7 @@ export function judgeRound(
     ...appraisalInput(context, verified),
     boot,
     runtime: runtime.evidence,
-    banks: algorithmsOf(known.banks),
+    banks: new Set(known.banks.map(({ algorithm }) => algorithm)),
     banksProven: known.banksProven,
   });
   const partial = rebooted && !asked && !regressed;
@@ -214,17 +214,6 @@ function knownBanks(
     };
   }
   return { banks: host.banks, banksProven: host.banksProven && !rebooted };
-}
-
-/** Of banks that stay from round to round, and are the same of many hosts. */
-const algorithms = new WeakMap<readonly BankRecord[], ReadonlySet<number>>();
-
-function algorithmsOf(banks: readonly BankRecord[]): ReadonlySet<number> {
-  const known = algorithms.get(banks);
-  if (known !== undefined) return known;
-  const made = new Set(banks.map(({ algorithm }) => algorithm));
-  algorithms.set(banks, made);
-  return made;
 }
 
 /** The TPM was reset or resumed since the last round: trust falls at once, and the next challenge asks for everything. */

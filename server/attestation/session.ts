@@ -169,7 +169,8 @@ class AttestationSession implements HostListener {
     if (this.#known !== null && this.#now() < (this.#known.endorsementEnds ?? Infinity)) return this.#known;
     const whole = 'eks' in host ? host : this.#check(await this.#services.store.getHost(host.id));
     const known = await readKnown(this.#services, whole);
-    this.#logs = await this.#services.store.logStates(host.id);
+    const logs = await this.#services.store.logStates(host.id);
+    this.#logs = logs.map((state) => this.#services.verdictParts.data(state));
     this.#boot = await loadBoot(this.#services.store, this.#services.boots, host.id);
     this.#runtime = await loadRuntime(this.#services.store, host.id);
     this.#grace = quoteRequirementsOf(known.applicable).disconnectGrace;

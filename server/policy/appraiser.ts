@@ -24,10 +24,19 @@ export class Appraiser {
     const verdict = appraise(input);
     const digest = verdictDigest(verdict);
     const judgement = { verdict: { ...verdict, checks: this.#held(verdict, digest) }, digest };
-    const pcrs = input.pcrs === null ? null : this.#parts.pcrs(input.pcrs);
-    // Its findings are checks of the verdict as well.
-    this.#last = { input: { ...input, pcrs, findings: this.#parts.checks(input.findings) }, judgement };
+    this.#last = { input: this.#kept(input), judgement };
     return judgement;
+  }
+
+  /** An input with what many hosts have as it is held; its findings are checks of the verdict as well. */
+  #kept(input: AppraisalInput): AppraisalInput {
+    const parts = this.#parts;
+    return {
+      ...input,
+      findings: parts.checks(input.findings),
+      pcrs: input.pcrs === null ? null : parts.pcrs(input.pcrs),
+      banks: parts.algorithms(input.banks),
+    };
   }
 
   /** The checks of a verdict as they are held already: a list of run-time measurements is judged anew in each round, mostly alike. */

@@ -2,7 +2,7 @@ import { hash } from 'node:crypto';
 
 import { ownPcrValues } from '../../tpm/crypto/pcr.ts';
 import type { ProvenPcrValues } from '../../tpm/crypto/pcr.ts';
-import type { BankRecord, CheckRecord } from '../store/records.ts';
+import type { CheckRecord } from '../store/records.ts';
 
 /** Of each kind; what was not asked for longest goes first. */
 const MAX_PARTS = 4_096;
@@ -16,7 +16,8 @@ const MAX_LENGTH = 1_024;
  */
 export class SharedParts {
   readonly #checks = new Map<string, CheckRecord>();
-  readonly #banks = new Map<string, readonly BankRecord[]>();
+  readonly #data = new Map<string, object>();
+  readonly #algorithms = new Map<string, ReadonlySet<number>>();
   readonly #pcrs = new Map<string, ProvenPcrValues>();
 
   /** The checks of a verdict, each as it is held. */
@@ -28,10 +29,16 @@ export class SharedParts {
     });
   }
 
-  /** The banks of a host as they are held. */
-  banks(banks: readonly BankRecord[]): readonly BankRecord[] {
-    const key = JSON.stringify(banks.map(({ algorithm, pcrs }) => [algorithm, pcrs]));
-    return key.length > MAX_LENGTH ? banks : held(this.#banks, key, () => banks);
+  /** Plain data of a host's record as it is held, such as the banks of its TPM. */
+  data<T extends object>(value: T): T {
+    const key = JSON.stringify(value);
+    // What has the same text is of the same shape.
+    return key.length > MAX_LENGTH ? value : (held(this.#data, key, () => value) as T);
+  }
+
+  /** Which banks are active, TPM_ALG_ID, as it is held. */
+  algorithms(banks: ReadonlySet<number>): ReadonlySet<number> {
+    return held(this.#algorithms, [...banks].join(' '), () => banks);
   }
 
   /** Proven PCR values as they are held: in buffers of their own, not in those of the message that brought them. */

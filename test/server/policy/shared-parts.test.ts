@@ -34,17 +34,18 @@ describe('shared parts', () => {
     expect(parts.checks([check(long)])[0]).not.toBe(parts.checks([check(long)])[0]);
   });
 
-  it('gives equal banks as one, and others as they are', () => {
+  it('gives equal data of hosts as one, and others as they are', () => {
     const parts = new SharedParts();
-    const banks = (...pcrs: number[]) => [{ algorithm: TPM_ALG_SHA256, pcrs }];
-    const first = parts.banks(banks(0, 7));
+    const banks = (...indexes: number[]) => [{ algorithm: TPM_ALG_SHA256, pcrs: indexes }];
+    const first = parts.data(banks(0, 7));
     expect(first).toEqual(banks(0, 7));
-    expect(parts.banks(banks(0, 7))).toBe(first);
-    expect(parts.banks(banks(0))).toEqual(banks(0));
-    const others = [{ algorithm: TPM_ALG_SHA1, pcrs: [0, 7] }];
-    expect(parts.banks(others)).toEqual(others);
-    const many = Array.from({ length: 200 }, (_, at) => ({ algorithm: at, pcrs: [at] }));
-    expect(parts.banks(structuredClone(many))).not.toBe(parts.banks(structuredClone(many)));
+    expect(parts.data(banks(0, 7))).toBe(first);
+    expect(parts.data(banks(0))).toEqual(banks(0));
+    const long = { text: 'x'.repeat(2_000) };
+    expect(parts.data({ ...long })).not.toBe(parts.data({ ...long }));
+    const active = parts.algorithms(new Set([TPM_ALG_SHA1, TPM_ALG_SHA256]));
+    expect(parts.algorithms(new Set([TPM_ALG_SHA1, TPM_ALG_SHA256]))).toBe(active);
+    expect(parts.algorithms(new Set([TPM_ALG_SHA256]))).toEqual(new Set([TPM_ALG_SHA256]));
   });
 
   it('gives equal pcr values as one, in a buffer that nothing else is in', () => {
