@@ -14,11 +14,7 @@ const HEAD_BYTES = 5;
  * messages of what has arrived before one is asked for: pieces of a byte, or messages of none, cost a hundred times what was sent. It
  * has no option against either, so its reader is replaced: a call holds one message, and what arrived behind it as it came.
  */
-export function boundMessages(
-  next: NextCall,
-  call: Pick<Context, 'fail'>,
-  limit: number,
-): MessageReader {
+export function boundMessages(next: NextCall, call: Pick<Context, 'fail'>, limit: number): MessageReader {
   if (!isReader(Reflect.get(next, 'decoder'))) throw new TypeError('grpc-js reads otherwise');
   const reader = new MessageReader(streamOf(next), call, limit);
   Reflect.set(next, 'decoder', reader);

@@ -218,7 +218,9 @@ class CertifiedPeer implements Peer {
   ) {
     this.address = address;
     this.port = port;
-    this.tlsKeySha256 = createHash('sha256').update(publicKey.export({ type: 'spki', format: 'der' })).digest();
+    this.tlsKeySha256 = createHash('sha256')
+      .update(publicKey.export({ type: 'spki', format: 'der' }))
+      .digest();
     this.#socket = socket;
   }
 
