@@ -44,6 +44,7 @@ const DEFAULT_CONFIG = 'assayd.yaml';
 const STORE_FAILED = 'store failed';
 const random = (size: number): Buffer => randomBytes(size);
 const wallClock = (): number => Date.now();
+const monotonic = (): number => performance.now();
 
 const program = new Command('assayd')
   .description('The Assay trust attestation service')
@@ -248,7 +249,16 @@ async function serve(file: string): Promise<void> {
       ]);
     }
     const root = readRootKey(config);
-    const service = await startService({ config, store, root, random, wallClock, log, version: readVersion() });
+    const service = await startService({
+      config,
+      store,
+      root,
+      random,
+      wallClock,
+      monotonic,
+      log,
+      version: readVersion(),
+    });
     const { host, port } = service.address;
     log.info({ host, port, fingerprint: service.fingerprint, admission: config.admission }, 'serving');
     if (service.webAddress !== null) log.info(service.webAddress, 'serving the keys of tokens by HTTPS');
@@ -292,7 +302,7 @@ function openStore(config: Config, log: Logger, onFailure: () => void = () => un
   return openSqliteStore({
     directory: config.dataDirectory,
     wallClock,
-    monotonic: () => performance.now(),
+    monotonic,
     random,
     deployment: formatDeploymentId(random(10)),
     log: (level, message, facts) => log[level](facts, message),

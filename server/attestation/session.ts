@@ -71,7 +71,7 @@ class AttestationSession {
     this.#services = services;
     this.#options = options;
     this.#appraiser = new Appraiser(services.verdictParts);
-    this.#inbox = new Inbox(options.messages);
+    this.#inbox = new Inbox(options.messages, services.beats);
     this.#streamEpoch = services.random(6).readUIntBE(0, 6) + 1;
   }
 
