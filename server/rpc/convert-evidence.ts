@@ -161,7 +161,7 @@ const LOG_KINDS: ReadonlyMap<ProtoLogKind, LogKind> = new Map<ProtoLogKind, LogK
   [ProtoLogKind.IMA, 'ima'],
 ]);
 
-const PROTO_LOG_KINDS: Readonly<Record<LogKind, ProtoLogKind>> = {
+export const PROTO_LOG_KINDS: Readonly<Record<LogKind, ProtoLogKind>> = {
   boot: ProtoLogKind.BOOT,
   userspace: ProtoLogKind.USERSPACE,
   ima: ProtoLogKind.IMA,
