@@ -201,8 +201,8 @@ class SqliteStore implements Store {
   }
 
   async commitRounds(rounds: readonly RoundInput[]): Promise<readonly RoundOutcome[]> {
-    const { messages, transfer } = this.#rounds.pack(rounds);
-    return this.#rounds.outcomes(rounds, await this.#call('commitRounds', [messages], transfer));
+    const { batch, transfer } = this.#rounds.pack(rounds);
+    return this.#rounds.outcomes(rounds, await this.#call('commitRounds', [batch], transfer));
   }
 
   async openReferenceDraft(...args: Parameters<Store['openReferenceDraft']>): Promise<number> {
