@@ -7,6 +7,7 @@ import type {
   BootState,
 } from '../../proto/gen/assay/v1/attestation_pb.ts';
 import type { EncodedMessage } from '../../proto/encoded-message.ts';
+import { Sending } from '../../proto/sending.ts';
 import type { Handlers } from '../../proto/service.ts';
 import type { AgentMessage, BootHint, Renewal, ServiceMessage } from '../attestation/messages.ts';
 import { attestHost } from '../attestation/session.ts';
@@ -17,7 +18,6 @@ import { challengeToProto, logChunkFromProto, roundEvidenceFromProto } from './c
 import { resultToProto } from './convert-result.ts';
 import { encodeChallenge, encodeConfirmation } from './encode-round.ts';
 import { bytes, invalid, required, text } from './invalid.ts';
-import { outgoing } from './outgoing.ts';
 import { nextChunk, nextPartOf } from './parts.ts';
 
 type Response = MessageInitShape<typeof AttestResponseSchema> | EncodedMessage<typeof AttestResponseSchema>;
@@ -63,7 +63,7 @@ export function attestationHandlers({
 
   return {
     attest(requests, context) {
-      return outgoing(async (send) => {
+      return new Sending(async (send) => {
         using _checking = access.keepChecking(context);
         let told = 0;
         await attestHost(services, {
