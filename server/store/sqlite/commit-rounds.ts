@@ -101,9 +101,8 @@ interface Met {
 function meet(database: Database, hostId: string): Met | null {
   const row = database.get(
     `SELECT h.version, r.round, r.stream_epoch, r.connected, r.clock, p.revision, p.status, p.verdict_digest, p.valid_until,
-        p.confirmations, c.connectivity
-      FROM hosts h JOIN host_rounds r ON r.host_id = h.id JOIN results p ON p.host_id = h.id
-        JOIN changes c ON c.revision = p.revision
+        p.confirmations, p.connectivity
+      FROM hosts h INDEXED BY hosts_version JOIN host_rounds r ON r.host_id = h.id JOIN results p ON p.host_id = h.id
       WHERE h.id = ?`,
     hostId,
   );
