@@ -2,6 +2,7 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { DescMessage, Message } from '@bufbuild/protobuf';
 import { hasMoreFieldsThan } from './count-fields.ts';
 import { EncodedMessage } from './encoded-message.ts';
+import { Sending } from './sending.ts';
 import { StatusError } from './status.ts';
 import type { AnyHandler, BoundMethod, Context } from './service.ts';
 import type { ServerCall } from './server-call.ts';
@@ -43,6 +44,7 @@ async function pump(
   send: (call: ServerCall, response: unknown) => Promise<void>,
 ): Promise<void> {
   const responses = handler(request, call.context);
+  if (responses instanceof Sending) return await responses.produce((message) => send(call, message));
   if (!isAsyncIterable(responses)) throw new TypeError('handler of a stream answered no stream');
   const source = responses[Symbol.asyncIterator]();
   // A frame that waits for the next response would hold the last one as long: an idle stream holds none.

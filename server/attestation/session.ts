@@ -71,7 +71,7 @@ class AttestationSession {
     this.#services = services;
     this.#options = options;
     this.#appraiser = new Appraiser(services.verdictParts);
-    this.#inbox = new Inbox(options.messages);
+    this.#inbox = new Inbox(options.messages, services.beats);
     this.#streamEpoch = services.random(6).readUIntBE(0, 6) + 1;
   }
 
@@ -101,14 +101,14 @@ class AttestationSession {
 
   /** Null when the agent ended the stream. */
   async #round(hello: { boot: Hello['boot'] | null }): Promise<Pause | null> {
-    const host = await this.#currentHost();
+    const host = this.#host === null ? await this.#readHost() : this.#check(this.#host);
     if (host.state === 'pending') {
       await this.#tell({ kind: 'pending' });
       return (await this.#waitForApproval()) ? { since: 0, delay: 0 } : null;
     }
     // Whoever is asked now need not be woken for what changed before.
     this.#leaveLine();
-    const known = await this.#knownOf(host);
+    const known = this.#presentKnown() ?? (await this.#readKnown(host));
     const challenge = drawChallenge({
       host,
       applicable: known.applicable,
@@ -158,17 +158,19 @@ class AttestationSession {
     return { boot: arrival.message.boot };
   }
 
-  async #currentHost(): Promise<HostRecord | RoundHost> {
-    this.#host ??= await this.#services.store.getHost(this.#options.caller.hostId);
-    return this.#check(this.#host);
+  async #readHost(): Promise<HostRecord> {
+    return (this.#host = this.#check(await this.#services.store.getHost(this.#options.caller.hostId)));
   }
 
   #check<Host extends HostRecord | RoundHost>(host: Host | null): Host {
     return checkHost(host, { ...this.#options.caller, akName: this.#akName, now: this.#now() });
   }
 
-  async #knownOf(host: HostRecord | RoundHost): Promise<Known> {
-    if (this.#known !== null && this.#now() < (this.#known.endorsementEnds ?? Infinity)) return this.#known;
+  #presentKnown(): Known | null {
+    return this.#known !== null && this.#now() < (this.#known.endorsementEnds ?? Infinity) ? this.#known : null;
+  }
+
+  async #readKnown(host: HostRecord | RoundHost): Promise<Known> {
     const whole = 'eks' in host ? host : this.#check(await this.#services.store.getHost(host.id));
     const known = await readKnown(this.#services, whole);
     this.#logs = await this.#services.store.logStates(host.id);
@@ -209,7 +211,7 @@ class AttestationSession {
     checkAnnouncements(evidence.logs, context.challenge.logs);
     // Held until the round is committed: its logs are in memory so long.
     using held = this.#services.logBudget.hold([context.host.id], evidence.logs);
-    const logs = await this.#takeLogs(evidence, held);
+    const logs = evidence.logs.some(({ size }) => size > 0) ? await this.#takeLogs(evidence, held) : [];
     const outcome = await settleMoved(this.#services.runtimes, context, { proof, evidence, logs });
     const proven =
       outcome.kind === 'torn'
@@ -284,7 +286,6 @@ class AttestationSession {
   }
 
   async #takeLogs(evidence: RoundEvidence, held: HeldLogs): Promise<readonly LogPart[]> {
-    if (evidence.logs.every(({ size }) => size === 0)) return [];
     using chunks = withinTime(() => this.#receiveChunk());
     return await collectLogs(evidence.logs, chunks.next, held);
   }
