@@ -3,7 +3,7 @@ import type { DescMessage, Message } from '@bufbuild/protobuf';
 import { messageTooLarge } from './bound-messages.ts';
 import { hasMoreFieldsThan } from './count-fields.ts';
 import { EncodedMessage } from './encoded-message.ts';
-import { Outgoing } from './outgoing.ts';
+import { Sending } from './sending.ts';
 import { StatusError } from './status.ts';
 import type { AnyHandler, BoundMethod, Context } from './service.ts';
 import type { ServerCall } from './server-call.ts';
@@ -45,7 +45,7 @@ function pump(
   send: (call: ServerCall, response: unknown) => Promise<void>,
 ): Promise<void> {
   const responses = handler(request, call);
-  if (responses instanceof Outgoing) return responses.produce(async (response) => send(call, response));
+  if (responses instanceof Sending) return responses.produce((message) => send(call, message));
   if (!isAsyncIterable(responses)) throw new TypeError('handler of a stream answered no stream');
   return pumpEach(responses[Symbol.asyncIterator](), (response) => send(call, response));
 }

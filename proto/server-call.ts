@@ -16,6 +16,9 @@ const WAITING_BYTES = 512;
 /** How long a caller may take to end his side of a call that was answered before: every library does it at once. */
 const END_MILLIS = 5_000;
 
+/** Of a message that nobody has to wait for. */
+const TAKEN = Promise.resolve();
+
 /** Of a call whose connection has closed before it was looked at. */
 const NOBODY: Peer = Object.freeze({ address: '', port: 0 });
 
@@ -171,9 +174,9 @@ export class ServerCall extends ServerInterceptingCall implements Context, CallL
     return reader.promise;
   }
 
-  /** Sends a message and waits until the caller has taken enough of what was sent. Throws what ended the call. */
-  async send(message: Buffer): Promise<void> {
-    this.#throwIfEnded();
+  /** Sends a message; resolves when the caller has taken enough of what was sent. Rejects with what ended the call. */
+  send(message: Buffer): Promise<void> {
+    if (this.#ended) return this.#refuse();
     const bytes = message.length + WAITING_BYTES;
     this.#pendingBytes += bytes;
     this.#awaitTaking();
@@ -182,6 +185,14 @@ export class ServerCall extends ServerInterceptingCall implements Context, CallL
       if (this.#pendingBytes === 0 && !this.#ended) clearTimeout(this.#takeTimer);
       this.#wakeWriter();
     });
+    return this.#pendingBytes > this.plan.writeAheadBytes ? this.#untilTaken() : TAKEN;
+  }
+
+  async #refuse(): Promise<void> {
+    this.#throwIfEnded();
+  }
+
+  async #untilTaken(): Promise<void> {
     while (this.#pendingBytes > this.plan.writeAheadBytes) {
       this.#writer ??= Promise.withResolvers();
       await this.#writer.promise;

@@ -1,8 +1,8 @@
 import { getOption, hasOption } from '@bufbuild/protobuf';
 import type { DescMethod, DescService, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
 import type { EncodedMessage } from './encoded-message.ts';
+import type { Sending } from './sending.ts';
 import { access, Role } from './gen/assay/v1/access_pb.ts';
-import type { Outgoing } from './outgoing.ts';
 import type { StatusError } from './status.ts';
 
 /** What a caller may be, as the method option `assay.v1.access` names it. */
@@ -54,12 +54,11 @@ export type Handler<M extends Pick<DescMethod, 'methodKind' | 'input' | 'output'
     ? (request: MessageShape<M['input']>, context: Context) => AsyncIterable<AnsweredMessage<M>>
     : M['methodKind'] extends 'client_streaming'
       ? (requests: AsyncIterable<MessageShape<M['input']>>, context: Context) => Answer<M>
-      : (
-          requests: AsyncIterable<MessageShape<M['input']>>,
-          context: Context,
-        ) => AsyncIterable<AnsweredMessage<M>> | Outgoing<AnsweredMessage<M>>;
+      : (requests: AsyncIterable<MessageShape<M['input']>>, context: Context) => Answers<M>;
 
 type Answer<M extends Pick<DescMethod, 'output'>> = Promise<AnsweredMessage<M>> | AnsweredMessage<M>;
+
+type Answers<M extends Pick<DescMethod, 'output'>> = AsyncIterable<AnsweredMessage<M>> | Sending<AnsweredMessage<M>>;
 
 type AnsweredMessage<M extends Pick<DescMethod, 'output'>> =
   | MessageInitShape<M['output']>

@@ -43,7 +43,7 @@ const DEFAULT_CONFIG = 'assayd.yaml';
 /** What ends the service besides a signal: without its store it can answer nothing, and whoever watches it must start it anew. */
 const STORE_FAILED = 'store failed';
 const random = (size: number): Buffer => randomBytes(size);
-const wallClock = (): number => Date.now();
+const clocks = { wallClock: (): number => Date.now(), monotonic: (): number => performance.now() };
 
 const program = new Command('assayd')
   .description('The Assay trust attestation service')
@@ -248,7 +248,7 @@ async function serve(file: string): Promise<void> {
       ]);
     }
     const root = readRootKey(config);
-    const service = await startService({ config, store, root, random, wallClock, log, version: readVersion() });
+    const service = await startService({ config, store, root, random, ...clocks, log, version: readVersion() });
     const { host, port } = service.address;
     log.info({ host, port, fingerprint: service.fingerprint, admission: config.admission }, 'serving');
     if (service.webAddress !== null) log.info(service.webAddress, 'serving the keys of tokens by HTTPS');
@@ -291,8 +291,7 @@ async function withStore(config: Config, act: (store: Store, keys: ServiceKeys) 
 function openStore(config: Config, log: Logger, onFailure: () => void = () => undefined): Promise<Store> {
   return openSqliteStore({
     directory: config.dataDirectory,
-    wallClock,
-    monotonic: () => performance.now(),
+    ...clocks,
     random,
     deployment: formatDeploymentId(random(10)),
     log: (level, message, facts) => log[level](facts, message),

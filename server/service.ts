@@ -10,6 +10,7 @@ import { Reappraiser } from './attestation/reappraiser.ts';
 import { Endorsements } from './endorsement/endorsements.ts';
 import { EnrollmentBeginner } from './enrollment/begin.ts';
 import { EnrollmentLimits } from './enrollment/enrollment-limits.ts';
+import { Beats } from './attestation/beats.ts';
 import { Gathering } from './attestation/gathering.ts';
 import { WakeUps } from './attestation/wake-ups.ts';
 import { Callers } from './identity/callers.ts';
@@ -61,6 +62,8 @@ export interface ServiceOptions {
   readonly random: (size: number) => Buffer;
   /** The machine's wall clock, milliseconds since 1970; everything but the deadlines of calls goes by the store's. */
   readonly wallClock: () => number;
+  /** Milliseconds since some fixed moment of this process; never goes back. */
+  readonly monotonic: () => number;
   readonly log: ServiceLog;
   /** Version of the program, for tokens. */
   readonly version: string;
@@ -194,7 +197,7 @@ interface Rooms {
 }
 
 function servicesOptions(
-  { config, store, random, version }: ServiceOptions,
+  { config, store, random, monotonic, version }: ServiceOptions,
   { keys, tokenKeys, access, feed, placements, committer, bootReplayer }: Rooms,
 ): Parameters<typeof assayServices>[0] {
   const endorsements = new Endorsements(store);
@@ -258,6 +261,7 @@ function servicesOptions(
       runtimes: new RuntimeServices(store),
       wakeUps: new WakeUps(),
       gathering: new Gathering(),
+      beats: new Beats(monotonic),
       verdictParts: new SharedParts(),
       hostLimits: new HostLimits(() => store.now()),
       random: pooledRandom(random),

@@ -95,6 +95,7 @@ export function grownLogs(
   logs: readonly LogState[],
   { logs: parts, unreadable, runtime }: Pick<RoundInput, 'logs' | 'unreadable' | 'runtime'>,
 ): readonly LogState[] {
+  if (parts.length === 0 && unreadable.length === 0 && runtime?.keepBytes === undefined) return logs;
   const known = new Map(logs.map((state) => [state.kind, state]));
   for (const { kind, reason } of unreadable)
     known.set(kind, { kind, size: known.get(kind)?.size ?? 0, unreadable: reason });

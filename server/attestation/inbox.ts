@@ -1,3 +1,4 @@
+import type { Beats, Sleeper } from './beats.ts';
 import type { AgentMessage } from './messages.ts';
 
 /** What a wait ended with. */
@@ -10,8 +11,9 @@ export type Arrival =
 interface Waiting {
   readonly resolve: (arrival: Arrival) => void;
   readonly reject: (error: unknown) => void;
-  readonly timer: NodeJS.Timeout;
   readonly wakeable: boolean;
+  /** At which the time of the wait is over. */
+  readonly beat: number;
 }
 
 const WOKEN: Arrival = { kind: 'woken' };
@@ -22,8 +24,9 @@ const ENDED: Arrival = { kind: 'ended' };
  * The messages of one stream, waited for together with time and with wake-ups. A message that arrives while nobody waits stays
  * where it is: the transport is read one message at a time.
  */
-export class Inbox {
+export class Inbox implements Sleeper {
   readonly #messages: AsyncIterator<AgentMessage>;
+  readonly #beats: Beats;
   /** A read of the transport that has not been waited for to its end. */
   #reading = false;
   /** What such a read brought while nobody waited. */
@@ -31,14 +34,20 @@ export class Inbox {
   #woken = false;
   #waiting: Waiting | null = null;
 
-  constructor(messages: AsyncIterable<AgentMessage>) {
+  constructor(messages: AsyncIterable<AgentMessage>, beats: Beats) {
     this.#messages = messages[Symbol.asyncIterator]();
+    this.#beats = beats;
   }
 
   /** Ends the present wait, or else the next one. */
   wake(): void {
     if (this.#waiting?.wakeable === true) this.#stopWaiting()?.resolve(WOKEN);
     else this.#woken = true;
+  }
+
+  /** The time of the present wait is over. */
+  rise(): void {
+    this.#stopWaiting()?.resolve(TIMEOUT);
   }
 
   /** The next message, or why it was not waited for any longer. `wakeable` false: wake-ups wait for a later call. */
@@ -53,9 +62,8 @@ export class Inbox {
       return 'error' in kept ? Promise.reject(kept.error) : Promise.resolve(kept.arrival);
     }
     return new Promise((resolve, reject) => {
-      const millis = Math.min(Math.max(0, timeout), 0x7fff_ffff);
-      const timer = setTimeout(() => this.#stopWaiting()?.resolve(TIMEOUT), millis);
-      this.#waiting = { resolve, reject, timer, wakeable };
+      const beat = this.#beats.join(this, Math.max(0, timeout));
+      this.#waiting = { resolve, reject, wakeable, beat };
       if (!this.#reading) this.#read();
     });
   }
@@ -82,7 +90,7 @@ export class Inbox {
   #stopWaiting(): Waiting | null {
     const waiting = this.#waiting;
     this.#waiting = null;
-    clearTimeout(waiting?.timer);
+    if (waiting !== null) this.#beats.leave(this, waiting.beat);
     return waiting;
   }
 }

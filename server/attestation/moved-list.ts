@@ -32,12 +32,19 @@ const LAST = 1024;
 const AT_A_TIME = 64;
 
 /** Torn evidence with the value of PCR 10 that was quoted; torn as it was, where no prefix of the list gives that. */
-export async function settleMoved(
+export function settleMoved(
   services: RuntimeServices,
   context: RoundContext,
   { proof, ...round }: Omit<TornRound, 'quote'> & { readonly proof: EvidenceOutcome },
+): EvidenceOutcome | Promise<EvidenceOutcome> {
+  return proof.kind === 'torn' ? seekMoved(services, context, { proof, ...round }) : proof;
+}
+
+async function seekMoved(
+  services: RuntimeServices,
+  context: RoundContext,
+  { proof, ...round }: Omit<TornRound, 'quote'> & { readonly proof: EvidenceOutcome & { readonly kind: 'torn' } },
 ): Promise<EvidenceOutcome> {
-  if (proof.kind !== 'torn') return proof;
   const list = new MovedList(services, context, { ...round, quote: proof.quote });
   if (!list.isQuoted) return proof;
   using _turn = await services.takeTurn(context.host.id, list.bytesToRead);

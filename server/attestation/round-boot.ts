@@ -41,7 +41,7 @@ export async function loadBoot(
 }
 
 /** What a round proves of the boot: only one that was asked for every bank and every log does. */
-export async function proveBoot(
+export function proveBoot(
   boots: BootCache,
   round: {
     readonly challenge: Pick<Challenge, 'selection'>;
@@ -49,7 +49,7 @@ export async function proveBoot(
     readonly verified: VerifiedEvidence;
     readonly logs: readonly LogPart[];
   },
-): Promise<KnownBoot | null> {
+): Promise<KnownBoot | null> | null {
   const { challenge, evidence, verified, logs } = round;
   const record = challenge.selection === 'all' ? recordBoot(verified, evidence.logs, logs) : null;
   return record === null ? null : boots.verify(record, () => logsOf(logs));

@@ -127,7 +127,7 @@ export function judgeRound(
     ...appraisalInput(context, verified),
     boot,
     runtime: runtime.evidence,
-    banks: new Set(known.banks.map(({ algorithm }) => algorithm)),
+    banks: algorithmsOf(known.banks),
     banksProven: known.banksProven,
   });
   const partial = rebooted && !asked && !regressed;
@@ -214,6 +214,15 @@ function knownBanks(
     };
   }
   return { banks: host.banks, banksProven: host.banksProven && !rebooted };
+}
+
+/** Hosts of one make have the same banks: mostly it is the set of the host before. */
+let algorithms: ReadonlySet<number> = new Set();
+
+function algorithmsOf(banks: readonly BankRecord[]): ReadonlySet<number> {
+  const isSame = banks.length === algorithms.size && banks.every(({ algorithm }) => algorithms.has(algorithm));
+  if (!isSame) algorithms = new Set(banks.map(({ algorithm }) => algorithm));
+  return algorithms;
 }
 
 /** The TPM was reset or resumed since the last round: trust falls at once, and the next challenge asks for everything. */

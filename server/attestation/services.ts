@@ -6,6 +6,7 @@ import type { ChangeFeed } from '../result/feed.ts';
 import type { Store } from '../store/store.ts';
 import type { BootCache } from '../verifier/boot-cache.ts';
 import type { LogBudget } from '../verifier/log-budget.ts';
+import type { Beats } from './beats.ts';
 import type { HostLimits } from './host-limits.ts';
 import type { RuntimeServices } from './runtime-services.ts';
 import type { Gathering } from './gathering.ts';
@@ -22,6 +23,7 @@ export interface AttestationServices {
   readonly runtimes: RuntimeServices;
   readonly wakeUps: WakeUps;
   readonly gathering: Gathering;
+  readonly beats: Beats;
   readonly verdictParts: SharedParts;
   readonly hostLimits: HostLimits;
   readonly random: (size: number) => Buffer;

@@ -62,7 +62,7 @@ class AttestationSession implements HostListener {
     this.#services = services;
     this.#options = options;
     this.#appraiser = new Appraiser(services.verdictParts);
-    this.#inbox = new Inbox(options.messages);
+    this.#inbox = new Inbox(options.messages, services.beats);
     this.#streamEpoch = services.random(6).readUIntBE(0, 6) + 1;
   }
 
@@ -111,7 +111,7 @@ class AttestationSession implements HostListener {
     }
     // Whoever is asked now need not be woken for what changed before.
     this.#leaveLine?.();
-    const known = await this.#knownOf(host);
+    const known = this.#presentKnown() ?? (await this.#readKnown(host));
     const challenge = drawChallenge({
       host,
       applicable: known.applicable,
@@ -165,8 +165,11 @@ class AttestationSession implements HostListener {
     return checkHost(host, { ...this.#options.caller, akName: this.#akName, now: this.#now() });
   }
 
-  async #knownOf(host: HostRecord | RoundHost): Promise<Known> {
-    if (this.#known !== null && this.#now() < (this.#known.endorsementEnds ?? Infinity)) return this.#known;
+  #presentKnown(): Known | null {
+    return this.#known !== null && this.#now() < (this.#known.endorsementEnds ?? Infinity) ? this.#known : null;
+  }
+
+  async #readKnown(host: HostRecord | RoundHost): Promise<Known> {
     const whole = 'eks' in host ? host : this.#check(await this.#services.store.getHost(host.id));
     const known = await readKnown(this.#services, whole);
     const logs = await this.#services.store.logStates(host.id);
@@ -208,7 +211,7 @@ class AttestationSession implements HostListener {
     checkAnnouncements(evidence.logs, context.challenge.logs);
     // Held until the round is committed: its logs are in memory so long.
     using held = this.#services.logBudget.hold([context.host.id], evidence.logs);
-    const logs = await this.#takeLogs(evidence, held);
+    const logs = evidence.logs.some(({ size }) => size > 0) ? await this.#takeLogs(evidence, held) : [];
     const outcome = await settleMoved(this.#services.runtimes, context, { proof, evidence, logs });
     const proven =
       outcome.kind === 'torn'
@@ -268,9 +271,7 @@ class AttestationSession implements HostListener {
     const left = rebooted ? this.#logs.filter(({ kind }) => !ended && kind !== 'ima') : this.#logs;
     this.#logs = grownLogs(left, round);
     this.#runtime = movedRuntime(this.#runtime, round.runtime);
-    if (ended) {
-      this.#boot = (round.boot ?? null) === null ? null : proven;
-    }
+    if (ended) this.#boot = (round.boot ?? null) === null ? null : proven;
     await this.#tell({ kind: 'result', result: outcome.result });
     const lost = !outcome.moved.banksProven || round.boot === null;
     const incomplete = lost && context.challenge.selection !== 'all';
@@ -283,7 +284,6 @@ class AttestationSession implements HostListener {
   }
 
   async #takeLogs(evidence: RoundEvidence, held: HeldLogs): Promise<readonly LogPart[]> {
-    if (evidence.logs.every(({ size }) => size === 0)) return [];
     using chunks = withinTime(() => this.#receiveChunk());
     return await collectLogs(evidence.logs, chunks.next, held);
   }

@@ -20,7 +20,7 @@ const COMPARISONS: Comparisons = {
   boot: (one, other) => one === other || (one.kind === 'none' && other.kind === 'none'),
   // A list that goes on is judged anew, whatever it brought.
   runtime: (one, other) => one === null && other === null,
-  banks: (one, other) => sameItems([...one], [...other], identical),
+  banks: (one, other) => one === other || sameItems([...one], [...other], identical),
   banksProven: identical,
   endorsed: identical,
   revoked: identical,
@@ -33,9 +33,11 @@ const COMPARISONS: Comparisons = {
   facts: identical,
 };
 
+const PARTS = Object.keys(COMPARISONS) as readonly (keyof AppraisalInput)[];
+
 /** Whether the appraisal of both inputs is one verdict: they differ in nothing but how far the TPM's clock went on. */
 export function isSameInput(one: AppraisalInput, other: AppraisalInput): boolean {
-  return (Object.keys(COMPARISONS) as (keyof AppraisalInput)[]).every((part) => isSamePart(part, one, other));
+  return PARTS.every((part) => isSamePart(part, one, other));
 }
 
 function isSamePart<Part extends keyof AppraisalInput>(
@@ -53,6 +55,7 @@ function sameItems<T>(one: readonly T[], other: readonly T[], same: (one: T, oth
 
 /** The clock moves with every quote; that it did is no new verdict. */
 function sameFinding(one: Finding, other: Finding): boolean {
+  if (one === other) return true;
   return (
     one.id === other.id &&
     one.outcome === other.outcome &&

@@ -4,6 +4,7 @@ import type { ApplicablePolicy } from './appraise.ts';
 import { pcrsOfRules } from './boot-checks.ts';
 import { bootPcrsOfExpressions, pcrsOfExpressions } from './expression-rules.ts';
 import { bootRulesOf, runtimeRulesOf } from './policy.ts';
+import type { TrustPolicy } from './policy.ts';
 
 /** What is quoted where no policy says: the firmware's PCRs of the first active bank. */
 const WITHOUT_POLICY = [0, 1, 2, 3, 4, 5, 6, 7];
@@ -11,6 +12,15 @@ const WITHOUT_POLICY = [0, 1, 2, 3, 4, 5, 6, 7];
 /** IMA's. */
 export const IMA_PCR = 10;
 const IMA_ALONE: readonly number[] = [IMA_PCR];
+
+interface Selected {
+  readonly banks: readonly PcrBankSelection[];
+  readonly extended: readonly number[];
+  readonly selection: readonly PcrBankSelection[];
+}
+
+/** What was selected last for each policy: hosts of one make have the same banks. */
+const last = new WeakMap<TrustPolicy, Selected>();
 
 /**
  * The PCRs of a round: those that the policy names, in active banks, and those that what it asks of boot and run time rests on. A rule for a bank that
@@ -20,6 +30,31 @@ export function selectPcrs(
   applicable: ApplicablePolicy,
   banks: readonly PcrBankSelection[],
   extended: readonly number[] = IMA_ALONE,
+): readonly PcrBankSelection[] {
+  if (applicable.kind !== 'policy') return select(applicable, banks, extended);
+  const before = last.get(applicable.policy);
+  if (before !== undefined && sameNumbers(before.extended, extended) && sameBanks(before.banks, banks))
+    return before.selection;
+  const selection = select(applicable, banks, extended);
+  last.set(applicable.policy, { banks, extended, selection });
+  return selection;
+}
+
+function sameBanks(one: readonly PcrBankSelection[], other: readonly PcrBankSelection[]): boolean {
+  return (
+    one.length === other.length &&
+    one.every(({ hash, pcrs }, at) => hash === other[at]?.hash && sameNumbers(pcrs, other[at].pcrs))
+  );
+}
+
+function sameNumbers(one: readonly number[], other: readonly number[]): boolean {
+  return one === other || (one.length === other.length && one.every((number, at) => number === other[at]));
+}
+
+function select(
+  applicable: ApplicablePolicy,
+  banks: readonly PcrBankSelection[],
+  extended: readonly number[],
 ): readonly PcrBankSelection[] {
   const boot = selectBootPcrs(applicable, banks);
   const resting = [...(boot === null ? [] : [boot]), ...selectRuntimePcrs(applicable, banks, extended)];

@@ -6,7 +6,8 @@ import type {
   AttestResponseSchema,
   BootState,
 } from '../../proto/gen/assay/v1/attestation_pb.ts';
-import { Outgoing } from '../../proto/outgoing.ts';
+import type { EncodedMessage } from '../../proto/encoded-message.ts';
+import { Sending } from '../../proto/sending.ts';
 import type { Handlers } from '../../proto/service.ts';
 import type { AgentMessage, BootHint, Renewal, ServiceMessage } from '../attestation/messages.ts';
 import { attestHost } from '../attestation/session.ts';
@@ -14,9 +15,12 @@ import { createChallenge, submitEvidence } from '../attestation/single-round.ts'
 import type { SingleRoundServices } from '../attestation/single-round.ts';
 import type { Access } from './access.ts';
 import { challengeToProto, logChunkFromProto, roundEvidenceFromProto } from './convert-evidence.ts';
-import { confirmationToProto, resultToProto } from './convert-result.ts';
+import { resultToProto } from './convert-result.ts';
+import { encodeChallenge, encodeConfirmation } from './encode-round.ts';
 import { bytes, invalid, required, text } from './invalid.ts';
 import { nextChunk, nextPartOf } from './parts.ts';
+
+type Response = MessageInitShape<typeof AttestResponseSchema> | EncodedMessage<typeof AttestResponseSchema>;
 
 const MAX_NAME = 66;
 const MAX_TOKEN = 16 * 1024;
@@ -35,13 +39,13 @@ export function attestationHandlers({
   const renewalToProto = ({ clientCertificate }: Renewal) => ({ clientCertificate, authorityCertificate });
 
   /** @param told revision that the stream has brought before: a result of it is told by what has moved alone */
-  const messageToProto = (message: ServiceMessage, told: number): MessageInitShape<typeof AttestResponseSchema> => {
+  const messageToProto = (message: ServiceMessage, told: number): Response => {
     switch (message.kind) {
       case 'challenge':
-        return { part: { case: 'challenge', value: challengeToProto(message.challenge) } };
+        return encodeChallenge(message.challenge);
       case 'result':
         return message.result.revision === told
-          ? { part: { case: 'confirmation', value: confirmationToProto(message.result) } }
+          ? encodeConfirmation(message.result)
           : { part: { case: 'result', value: resultToProto(message.result) } };
       case 'pending':
         return {
@@ -59,7 +63,7 @@ export function attestationHandlers({
 
   return {
     attest(requests, context) {
-      return new Outgoing(async (send) => {
+      return new Sending(async (send) => {
         using _checking = access.keepChecking(context);
         let told = 0;
         await attestHost(services, {

@@ -26,41 +26,27 @@ const MAX_BANKS = 16;
 const MAX_LOGS = 3;
 const MAX_SPKI = 1024;
 
-export interface QuotedEvidence {
-  readonly attest: Buffer;
-  readonly signature: Buffer;
-  readonly pcrValues: PcrValues;
-  /** The same values in the order in which they came. */
-  readonly readings: readonly PcrReading[];
-  readonly bankProof: BankProof | null;
-  readonly facts: ClaimedFacts;
-  readonly logs: readonly AnnouncedLog[];
-  readonly announcements: readonly LogAnnouncement[];
+/** What enrolment and rounds have in common. */
+type QuotedEvidence = Omit<RoundEvidence, 'newTlsPublicKey'>;
+
+interface ProtoQuoted {
+  readonly quote?: Quote | undefined;
+  readonly pcrValues: readonly PcrBankValues[];
+  readonly facts?: ProtoFacts | undefined;
+  readonly logs: readonly LogDescriptor[];
+  readonly bankProof?: ProtoBankProof | undefined;
 }
 
-/** What enrolment and rounds have in common. `path` leads to the message in the request. */
+/** Evidence of an enrolment, with what its HMAC covers as it came. `path` leads to the message in the request. */
 export function evidenceFromProto(
-  message: {
-    readonly quote?: Quote | undefined;
-    readonly pcrValues: readonly PcrBankValues[];
-    readonly facts?: ProtoFacts | undefined;
-    readonly logs: readonly LogDescriptor[];
-    readonly bankProof?: ProtoBankProof | undefined;
-  },
+  message: ProtoQuoted,
   path: string,
-): QuotedEvidence {
-  const quote = required(message.quote, `${path}.quote`);
-  const { values, readings } = pcrValues(message.pcrValues, `${path}.pcr_values`);
-  if (message.logs.length > MAX_LOGS) throw invalid(`${path}.logs`, `has more than ${MAX_LOGS} entries`);
-  const logs = message.logs.map((log, index) => announcedLog(log, `${path}.logs[${index}]`));
+): QuotedEvidence & { readonly readings: readonly PcrReading[]; readonly announcements: readonly LogAnnouncement[] } {
   return {
-    attest: bytes(quote.attest, `${path}.quote.attest`, { min: 1, max: MAX_ATTEST }),
-    signature: bytes(quote.signature, `${path}.quote.signature`, { min: 1, max: MAX_SIGNATURE }),
-    pcrValues: values,
-    readings,
-    bankProof: message.bankProof === undefined ? null : bankProof(message.bankProof, `${path}.bank_proof`),
-    facts: facts(required(message.facts, `${path}.facts`), `${path}.facts`),
-    logs,
+    ...quotedFromProto(message, path),
+    readings: message.pcrValues.flatMap(({ algorithm, values }) =>
+      values.map(({ index, digest }) => ({ algorithm, index, digest })),
+    ),
     announcements: message.logs.map(({ kind, offset, size, sha256, unreadable }) => ({
       kind,
       offset,
@@ -73,8 +59,22 @@ export function evidenceFromProto(
 
 export function roundEvidenceFromProto(message: ProtoEvidence, path: string): RoundEvidence {
   return {
-    ...evidenceFromProto(message, path),
+    ...quotedFromProto(message, path),
     newTlsPublicKey: bytes(message.newTlsPublicKey, `${path}.new_tls_public_key`, { max: MAX_SPKI }),
+  };
+}
+
+function quotedFromProto(message: ProtoQuoted, path: string): QuotedEvidence {
+  const quote = required(message.quote, `${path}.quote`);
+  const values = pcrValues(message.pcrValues, `${path}.pcr_values`);
+  if (message.logs.length > MAX_LOGS) throw invalid(`${path}.logs`, `has more than ${MAX_LOGS} entries`);
+  return {
+    attest: bytes(quote.attest, `${path}.quote.attest`, { min: 1, max: MAX_ATTEST }),
+    signature: bytes(quote.signature, `${path}.quote.signature`, { min: 1, max: MAX_SIGNATURE }),
+    pcrValues: values,
+    bankProof: message.bankProof === undefined ? null : bankProof(message.bankProof, `${path}.bank_proof`),
+    facts: facts(required(message.facts, `${path}.facts`), `${path}.facts`),
+    logs: message.logs.map((log, index) => announcedLog(log, `${path}.logs[${index}]`)),
   };
 }
 
@@ -97,13 +97,9 @@ export function challengeToProto({ nonce, selection, logs }: Challenge) {
   };
 }
 
-function pcrValues(
-  banks: readonly PcrBankValues[],
-  path: string,
-): { readonly values: PcrValues; readonly readings: readonly PcrReading[] } {
+function pcrValues(banks: readonly PcrBankValues[], path: string): PcrValues {
   if (banks.length > MAX_BANKS) throw invalid(path, `has more than ${MAX_BANKS} banks`);
   const values = new Map<number, Map<number, Buffer>>();
-  const readings: PcrReading[] = [];
   for (const [position, { algorithm, values: given }] of banks.entries()) {
     const hash = HASH_ALGORITHMS.get(algorithm);
     const field = `${path}[${position}]`;
@@ -115,13 +111,11 @@ function pcrValues(
     for (const [place, { index, digest }] of given.entries()) {
       if (index >= IMPLEMENTATION_PCR || bank.has(index))
         throw invalid(`${field}.values[${place}].index`, 'is no PCR, or occurs twice');
-      const value = bytes(digest, `${field}.values[${place}].digest`, { min: hash.size, max: hash.size });
-      bank.set(index, value);
-      readings.push({ algorithm, index, digest: value });
+      bank.set(index, bytes(digest, `${field}.values[${place}].digest`, { min: hash.size, max: hash.size }));
     }
     values.set(algorithm, bank);
   }
-  return { values, readings };
+  return values;
 }
 
 function announcedLog(log: LogDescriptor, path: string): AnnouncedLog {
@@ -161,7 +155,7 @@ const LOG_KINDS: ReadonlyMap<ProtoLogKind, LogKind> = new Map<ProtoLogKind, LogK
   [ProtoLogKind.IMA, 'ima'],
 ]);
 
-const PROTO_LOG_KINDS: Readonly<Record<LogKind, ProtoLogKind>> = {
+export const PROTO_LOG_KINDS: Readonly<Record<LogKind, ProtoLogKind>> = {
   boot: ProtoLogKind.BOOT,
   userspace: ProtoLogKind.USERSPACE,
   ima: ProtoLogKind.IMA,

@@ -1,7 +1,6 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 
-import type { VerdictConfirmationSchema } from '../../proto/gen/assay/v1/attestation_pb.ts';
 import {
   CheckOutcome as ProtoOutcome,
   Connectivity,
@@ -68,17 +67,6 @@ export function resultToProto(result: ResultRecord): MessageInitShape<typeof Att
     labels: { ...result.labels },
     revisionTime: timestampFromMs(result.revisionTime),
     endorsementVersion: BigInt(result.endorsementVersion),
-  };
-}
-
-/** What a confirmation has moved of a result. */
-export function confirmationToProto(result: ResultRecord): MessageInitShape<typeof VerdictConfirmationSchema> {
-  return {
-    revision: BigInt(result.revision),
-    evidenceDigest: result.evidenceDigest,
-    challengeTime: timestampFromMs(result.challengeTime),
-    ...(result.validUntil === null ? {} : { validUntil: timestampFromMs(result.validUntil) }),
-    confirmations: BigInt(result.confirmations),
   };
 }
 

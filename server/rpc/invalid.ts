@@ -26,7 +26,7 @@ export function bytes(
   if (value.length < min)
     throw invalid(field, min === 1 ? 'is required' : `has ${value.length} bytes, at least ${min} are asked for`);
   if (value.length > max) throw invalid(field, `has ${value.length} bytes, at most ${max} are taken`);
-  return Buffer.from(value.buffer, value.byteOffset, value.length);
+  return Buffer.isBuffer(value) ? value : Buffer.from(value.buffer, value.byteOffset, value.length);
 }
 
 /** Text of a bounded field, in bytes of UTF-8. */

@@ -2,7 +2,7 @@
 import type { LogPart, Verdict } from './records.ts';
 import { verdictJson } from './sqlite/revisions.ts';
 import type { ResultHead } from './sqlite/revisions.ts';
-import type { RoundAnswer, RoundMessage, RoundNews } from './sqlite/commit-rounds.ts';
+import type { RoundAnswer, RoundBatch, RoundMessage, RoundNews } from './sqlite/commit-rounds.ts';
 import type { RoundInput, RoundMoves, RoundOutcome } from './store.ts';
 
 /**
@@ -13,10 +13,7 @@ export class RoundMessages {
   /** As what each verdict was written. A round that confirms brings the verdict of before. */
   readonly #written = new WeakMap<Verdict, ResultHead>();
 
-  pack(rounds: readonly RoundInput[]): {
-    readonly messages: readonly RoundMessage[];
-    readonly transfer: readonly ArrayBuffer[];
-  } {
+  pack(rounds: readonly RoundInput[]): { readonly batch: RoundBatch; readonly transfer: readonly ArrayBuffer[] } {
     const transfer: ArrayBuffer[] = [];
     const messages = rounds.map((round) => {
       const news = newsOf(round);
@@ -25,10 +22,12 @@ export class RoundMessages {
       transfer.push(...copied.transfer);
       return { ...this.#message(round), news: { ...news, logs: copied.logs } };
     });
-    return { messages, transfer };
+    return { batch: transfer.length === 0 ? JSON.stringify(messages) : messages, transfer };
   }
 
-  outcomes(rounds: readonly RoundInput[], answers: readonly RoundAnswer[]): readonly RoundOutcome[] {
+  /** @param answered of the batch, as the thread tells it */
+  outcomes(rounds: readonly RoundInput[], answered: string): readonly RoundOutcome[] {
+    const answers = JSON.parse(answered) as readonly RoundAnswer[];
     return rounds.map((round, index) => {
       const answer = answers[index];
       return answer === undefined ? { outcome: 'fenced' } : this.#outcome(round, answer);
@@ -53,7 +52,7 @@ export class RoundMessages {
       validity: round.validity,
       resetCount: clock.resetCount,
       restartCount: clock.restartCount,
-      // Text crosses to the thread and into the database as it is; many small objects would be copied twice.
+      // Text goes into the database as it is.
       clock: JSON.stringify(clock),
       banksProven: round.banksProven,
       tlsKeySha256: round.tlsKeySha256,

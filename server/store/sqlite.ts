@@ -127,7 +127,6 @@ class SqliteStore implements Store {
   readonly confirmationsSince = this.#operation('confirmationsSince');
   readonly heads = this.#operation('heads');
   readonly snapshot = this.#operation('snapshot');
-  readonly placementsSince = this.#operation('placementsSince');
   readonly resultTimes = this.#operation('resultTimes');
   readonly logStates = this.#operation('logStates');
   readonly getBoot = this.#operation('getBoot');
@@ -201,8 +200,12 @@ class SqliteStore implements Store {
   }
 
   async commitRounds(rounds: readonly RoundInput[]): Promise<readonly RoundOutcome[]> {
-    const { messages, transfer } = this.#rounds.pack(rounds);
-    return this.#rounds.outcomes(rounds, await this.#call('commitRounds', [messages], transfer));
+    const { batch, transfer } = this.#rounds.pack(rounds);
+    return this.#rounds.outcomes(rounds, await this.#call('commitRounds', [batch], transfer));
+  }
+
+  async placementsSince(...args: Parameters<Store['placementsSince']>): ReturnType<Store['placementsSince']> {
+    return JSON.parse(await this.#call('placementsSince', args)) as Awaited<ReturnType<Store['placementsSince']>>;
   }
 
   async openReferenceDraft(...args: Parameters<Store['openReferenceDraft']>): Promise<number> {

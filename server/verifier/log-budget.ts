@@ -28,6 +28,14 @@ export interface HeldLogs extends Disposable {
   take(bytes: number): void;
 }
 
+/** Of an answer that has announced no byte: most of them. */
+const NOTHING: HeldLogs = {
+  take: () => {
+    throw spent();
+  },
+  [Symbol.dispose]: () => undefined,
+};
+
 /** Bounds the memory of logs that are under way. What is only announced takes no room from others. */
 export class LogBudget {
   readonly #pot: LogPot;
@@ -44,11 +52,12 @@ export class LogBudget {
    */
   hold(holders: readonly string[], logs: readonly { readonly size: number }[]): HeldLogs {
     const announced = logs.reduce((sum, { size }) => sum + size, 0);
+    if (announced === 0) return NOTHING;
     const limit = announced <= SMALL ? this.#pot.total : this.#pot.total - this.#pot.forSmall;
     const own = (holder: string): number => this.#holders.get(holder) ?? 0;
     if (holders.some((holder) => own(holder) + announced > PER_HOLDER)) throw spent();
     // Nobody sends for nothing what would be refused with its first byte.
-    if (announced > 0 && this.#held >= limit) throw spent();
+    if (this.#held >= limit) throw spent();
     for (const holder of holders) this.#holders.set(holder, own(holder) + announced);
     let taken = 0;
     return {

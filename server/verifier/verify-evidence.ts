@@ -62,6 +62,11 @@ export interface VerifiedEvidence {
   readonly findings: readonly Finding[];
 }
 
+/** What nearly all evidence passes is found once, so that the findings of two rounds are compared by identity. */
+const QUOTE_PASSED = passed('quote', 'The quote is signed by the enrolled AK and answers this challenge.');
+const SELECTION_PASSED = passed('pcr-selection', 'The quote covers exactly the PCRs that were asked for.');
+const DIGEST_PASSED = passed('pcr-digest', 'The PCR values are those that the TPM signed.');
+
 export type EvidenceOutcome =
   | { readonly kind: 'verified'; readonly evidence: VerifiedEvidence }
   /** A PCR moved between quote and read: no guilt and no verdict. */
@@ -77,14 +82,13 @@ export function verifyEvidence(evidence: Evidence, demand: EvidenceDemand): Evid
   const clock = checkClock(quote.clockInfo, demand.lastClock);
   const banks = checkBanks(evidence, demand, quote);
   const selection = checkPcrSelection(quote, banks.selection);
-  const proven = [passed('quote', 'The quote is signed by the enrolled AK and answers this challenge.'), clock];
+  const proven = [QUOTE_PASSED, clock];
   if (selection.outcome !== 'passed') {
     return verifiedOutcome({ quote, pcrs: null, banks, findings: [...proven, ...banks.findings, selection] });
   }
   const pcrs = checkPcrDigest(quote, evidence.pcrValues, demand.ak.signingKey.hashAlg);
   if (pcrs === null) return { kind: 'torn', quote };
-  const digest = passed('pcr-digest', 'The PCR values are those that the TPM signed.');
-  return verifiedOutcome({ quote, pcrs, banks, findings: [...proven, ...banks.findings, selection, digest] });
+  return verifiedOutcome({ quote, pcrs, banks, findings: [...proven, ...banks.findings, selection, DIGEST_PASSED] });
 }
 
 interface BankOutcome {
@@ -154,7 +158,7 @@ function checkPcrSelection(quote: VerifiedQuote, wanted: readonly PcrBankSelecti
   const expected = wanted.map(({ hash, pcrs }) => makePcrSelection(hash, pcrs));
   const differences = comparePcrSelections(expected, quote.attested.pcrSelect);
   if (differences.length === 0 && wanted.some(({ pcrs }) => pcrs.length > 0)) {
-    return passed('pcr-selection', 'The quote covers exactly the PCRs that were asked for.');
+    return SELECTION_PASSED;
   }
   return failed('pcr-selection', {
     reason: 'PCR_SELECTION_MISMATCH',

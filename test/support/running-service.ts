@@ -62,6 +62,7 @@ export async function startAssay(options: HouseOptions = {}): Promise<Running> {
     root: house.root,
     random,
     wallClock: () => Date.now(),
+    monotonic: () => performance.now(),
     version: '1.2.3',
     log: {
       error: (fields, message) => {

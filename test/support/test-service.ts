@@ -8,6 +8,7 @@ import { enrollmentTranscript } from '../../proto/transcript.ts';
 import { objectName } from '../../tpm/crypto/name.ts';
 import { subjectPublicKeyInfo } from '../../tpm/crypto/public-key.ts';
 import { TPM_ALG_RSA } from '../../tpm/structures/constants.ts';
+import { Beats } from '../../server/attestation/beats.ts';
 import { Gathering } from '../../server/attestation/gathering.ts';
 import { WakeUps } from '../../server/attestation/wake-ups.ts';
 import type { SingleRoundServices } from '../../server/attestation/single-round.ts';
@@ -173,6 +174,7 @@ async function furnish(
       runtimes: new RuntimeServices(store),
       wakeUps: new WakeUps(),
       gathering: new Gathering(),
+      beats: new Beats(() => performance.now()),
       verdictParts: new SharedParts(),
       hostLimits: new HostLimits(() => store.now()),
       random,

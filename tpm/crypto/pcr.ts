@@ -1,6 +1,6 @@
 /** PCR arithmetic (Part 1 §17) and the proof of PCR values by a quote. */
 import { selectedBanks } from '../structures/pcr-selection.ts';
-import type { TPML_PCR_SELECTION } from '../structures/pcr-selection.ts';
+import type { PcrBankSelection, TPML_PCR_SELECTION } from '../structures/pcr-selection.ts';
 import { algorithmName } from '../structures/constants.ts';
 import type { TPMS_QUOTE_INFO } from '../structures/attest.ts';
 import { TpmCryptoError } from './crypto-error.ts';
@@ -28,19 +28,25 @@ export function extendPcr(hashAlg: number, value: Buffer, data: Buffer): Buffer 
  * The hash is that of the *signing* scheme, whatever the banks are.
  */
 export function pcrDigest(selection: TPML_PCR_SELECTION, values: PcrValues, signingHash: number): Buffer {
-  const parts = selectedBanks(selection).flatMap(({ hash, pcrs }) => {
+  return digestOfBanks(selectedBanks(selection), values, signingHash);
+}
+
+function digestOfBanks(banks: readonly PcrBankSelection[], values: PcrValues, signingHash: number): Buffer {
+  const parts: Buffer[] = [];
+  for (const { hash, pcrs } of banks) {
     const size = digestSize(hash);
-    return pcrs.map((pcr) => {
-      const value = values.get(hash)?.get(pcr);
+    const bank = values.get(hash);
+    for (const pcr of pcrs) {
+      const value = bank?.get(pcr);
       if (value === undefined) {
         throw new TpmCryptoError('PCR_VALUE_MISSING', `no value for ${algorithmName(hash)} pcr ${pcr}`);
       }
       if (value.length !== size) {
         throw new TpmCryptoError('PCR_VALUE_SIZE', `${algorithmName(hash)} pcr ${pcr} has ${value.length} bytes`);
       }
-      return value;
-    });
-  });
+      parts.push(value);
+    }
+  }
   return digest(signingHash, Buffer.concat(parts));
 }
 
@@ -49,21 +55,21 @@ export function pcrDigest(selection: TPML_PCR_SELECTION, values: PcrValues, sign
  * travels on under the proof. The quote itself must have been verified before.
  */
 export function provePcrValues(quoted: TPMS_QUOTE_INFO, values: PcrValues, signingHash: number): ProvenPcrValues {
-  const banks = new Map<number, ReadonlySet<number>>();
-  for (const { hash, pcrs } of selectedBanks(quoted.pcrSelect)) {
-    if (banks.has(hash)) {
+  const banks = selectedBanks(quoted.pcrSelect);
+  for (const [at, { hash }] of banks.entries()) {
+    if (banks.findIndex((bank) => bank.hash === hash) < at) {
       throw new TpmCryptoError('PCR_BANK_DUPLICATE', `${algorithmName(hash)} is selected twice`);
     }
-    banks.set(hash, new Set(pcrs));
   }
   for (const [hash, bank] of values) {
+    const selected = banks.find((each) => each.hash === hash);
     for (const pcr of bank.keys()) {
-      if (banks.get(hash)?.has(pcr) !== true) {
+      if (selected?.pcrs.includes(pcr) !== true) {
         throw new TpmCryptoError('PCR_VALUE_UNSELECTED', `${algorithmName(hash)} pcr ${pcr} is not in the quote`);
       }
     }
   }
-  if (!equalDigests(pcrDigest(quoted.pcrSelect, values, signingHash), quoted.pcrDigest)) {
+  if (!equalDigests(digestOfBanks(banks, values, signingHash), quoted.pcrDigest)) {
     throw new TpmCryptoError('PCR_DIGEST_MISMATCH', 'pcr values do not make the quoted digest');
   }
   return values as ProvenPcrValues;

@@ -82,6 +82,7 @@ export function comparePcrSelections(
   expected: TPML_PCR_SELECTION,
   actual: TPML_PCR_SELECTION,
 ): readonly PcrSelectionDifference[] {
+  if (isSameList(expected, actual)) return [];
   const wanted = pcrsByBank(expected);
   const given = pcrsByBank(actual);
   return [
@@ -89,6 +90,15 @@ export function comparePcrSelections(
     ...lacking(wanted, given).map((entry) => ({ kind: 'missing', ...entry }) as const),
     ...lacking(given, wanted).map((entry) => ({ kind: 'additional', ...entry }) as const),
   ];
+}
+
+/** The same banks with the same bitmaps in the same order, each once: what most quotes bring. */
+function isSameList(one: TPML_PCR_SELECTION, other: TPML_PCR_SELECTION): boolean {
+  return (
+    one.length === other.length &&
+    one.every(({ hash, pcrSelect }, at) => hash === other[at]?.hash && pcrSelect.equals(other[at].pcrSelect)) &&
+    (other.length < 2 || duplicateBanks(other).length === 0)
+  );
 }
 
 /** For people: `sha256:0,1,2+sha1:10`. */

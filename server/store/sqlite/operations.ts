@@ -58,14 +58,19 @@ import {
   removeTrustAnchor,
 } from './trust-anchors.ts';
 import { countTorn, expireAll, expireResults, streamLost } from './rounds.ts';
-import { commitRounds, type RoundAnswer, type RoundMessage } from './commit-rounds.ts';
+import { commitRounds, type RoundBatch } from './commit-rounds.ts';
 import { TAKE_COUNTER_SET_CLOCK, write } from './transaction.ts';
 
-type StoreMethods = Omit<Store, 'incarnation' | 'deployment' | 'now' | 'clockBehind' | 'close' | 'commitRounds'>;
+type StoreMethods = Omit<
+  Store,
+  'incarnation' | 'deployment' | 'now' | 'clockBehind' | 'close' | 'commitRounds' | 'placementsSince'
+>;
 
 /** What the worker carries out: methods of a store, steps of them, and rounds in a form of their own. */
 export type OperationMethods = StoreMethods & {
-  commitRounds(rounds: readonly RoundMessage[]): Promise<readonly RoundAnswer[]>;
+  commitRounds(batch: RoundBatch): Promise<string>;
+  /** As JSON, for the same reason: each confirmation is in it. */
+  placementsSince(...args: Parameters<Store['placementsSince']>): Promise<string>;
   /** Returns how many were copied; 0 at the end. */
   copyReferenceEntries(draft: number): Promise<number>;
   /** Returns 0 when nothing is left. */
@@ -111,7 +116,7 @@ const TABLE: Operations = {
   snapshot,
   platform,
   compact,
-  placementsSince: (database, _now, position, limit) => placementsSince(database, position, limit),
+  placementsSince: (database, _now, position, limit) => JSON.stringify(placementsSince(database, position, limit)),
   resultTimes: (database, _now, hostIds) => resultTimes(database, hostIds),
   logStates: (database, _now, hostId) => logStates(database, hostId),
   getBoot: (database, _now, hostId) => getBoot(database, hostId),

@@ -132,13 +132,13 @@ export function writeRevisionHead(
   const ended = next.cause === 'expired' ? (present?.result.validUntil ?? tx.now) : tx.now;
   tx.run(
     `INSERT INTO results (host_id, revision, status, status_time, verdict_digest, valid_until, lapse_time, confirmations,
-        confirmation, challenge_time, evidence_digest)
-      VALUES (?, ?, ?, ?, ?, ?, ?, 0, NULL, ?, ?)
+        confirmation, challenge_time, evidence_digest, connectivity)
+      VALUES (?, ?, ?, ?, ?, ?, ?, 0, NULL, ?, ?, ?)
       ON CONFLICT (host_id) DO UPDATE SET revision = excluded.revision, status = excluded.status,
         status_time = CASE WHEN status = excluded.status THEN status_time ELSE excluded.status_time END,
         verdict_digest = excluded.verdict_digest, valid_until = excluded.valid_until, lapse_time = excluded.lapse_time,
         confirmations = 0, confirmation = NULL, challenge_time = excluded.challenge_time,
-        evidence_digest = excluded.evidence_digest`,
+        evidence_digest = excluded.evidence_digest, connectivity = excluded.connectivity`,
     result.hostId,
     result.revision,
     result.status,
@@ -148,6 +148,7 @@ export function writeRevisionHead(
     next.lapseTime,
     result.challengeTime,
     result.evidenceDigest,
+    result.connectivity,
   );
   return result;
 }

@@ -2,6 +2,7 @@ import { StoreError } from '../store.ts';
 import { type Database, integer } from './database.ts';
 import { ENDORSEMENT_VERSIONS } from './endorsement-versions.ts';
 import { keepEvidence } from './keep-evidence.ts';
+import { ROUND_COLUMNS } from './round-columns.ts';
 import { STATUS_TIMES } from './status-times.ts';
 
 /**
@@ -299,6 +300,7 @@ CREATE INDEX hosts_pending ON hosts (create_time) WHERE state = 'pending';
   `
 ALTER TABLE counter ADD COLUMN engine INTEGER NOT NULL DEFAULT 0;
 `,
+  ROUND_COLUMNS,
 ];
 
 /** Version of the schema that this program writes. */

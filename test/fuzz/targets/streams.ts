@@ -1,11 +1,16 @@
-import { create } from '@bufbuild/protobuf';
+import { create, fromBinary } from '@bufbuild/protobuf';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 
 import { makeBareCertificate } from '../../../client/agent/tls-key.ts';
-import { AttestRequestSchema, SubmitEvidenceRequestSchema } from '../../../proto/gen/assay/v1/attestation_pb.ts';
+import { EncodedMessage } from '../../../proto/encoded-message.ts';
+import {
+  AttestRequestSchema,
+  AttestResponseSchema,
+  SubmitEvidenceRequestSchema,
+} from '../../../proto/gen/assay/v1/attestation_pb.ts';
 import { CompleteEnrollmentRequestSchema } from '../../../proto/gen/assay/v1/enrollment_pb.ts';
 import type { LogKind } from '../../../proto/gen/assay/v1/evidence_pb.ts';
-import { Outgoing as SentMessages } from '../../../proto/outgoing.ts';
+import { Sending } from '../../../proto/sending.ts';
 import { StatusError } from '../../../proto/status.ts';
 import type { Context } from '../../../proto/service.ts';
 import type { Challenge } from '../../../server/attestation/messages.ts';
@@ -134,26 +139,28 @@ class Scene {
     // What was dropped is not waited for: the agent ends its stream, and the service what it waits for.
     if (outgoing.empty) outgoing.close();
     let rounds = 0;
-    const answer = ({ part }: Answer): void => {
-      if (part?.case === 'result' && (rounds += 1) >= ROUNDS) return outgoing.close();
-      if (part?.case !== 'challenge') {
+    const requests = decodedBy(AttestRequestSchema, outgoing);
+    await sendingOf(this.#attestation.attest(requests, this.#context())).produce((answer) => {
+      const { part } = answerOf(answer);
+      if (part?.case === 'result' && (rounds += 1) >= ROUNDS) outgoing.close();
+      else if (part?.case !== 'challenge') {
         // The next challenge is wished for, or the stream would wait for its interval.
         this.#house.clock.advance(2_000);
         send({ part: { case: 'wish', value: { reason: 'now' } } });
         if (random.below(2) === 0) outgoing.close();
-        return;
+      } else {
+        const challenge = fromProto(part.value);
+        const logs = LOGS.filter(({ kind }) =>
+          challenge.logs.some((asked) => asked.kind === kind && asked.offset === 0),
+        );
+        send({ part: { case: 'evidence', value: evidenceMessage(this.#answer(challenge, logs)) } });
+        for (const chunk of logs.flatMap((log) => chunksOf(log, CHUNK)))
+          send({ part: { case: 'chunk', value: protoChunk(chunk) } });
+        if (random.below(3) === 0) outgoing.close();
+        else outgoing.closeWhenRead();
       }
-      const challenge = fromProto(part.value);
-      const logs = LOGS.filter(({ kind }) => challenge.logs.some((asked) => asked.kind === kind && asked.offset === 0));
-      send({ part: { case: 'evidence', value: evidenceMessage(this.#answer(challenge, logs)) } });
-      for (const chunk of logs.flatMap((log) => chunksOf(log, CHUNK)))
-        send({ part: { case: 'chunk', value: protoChunk(chunk) } });
-      if (random.below(3) === 0) outgoing.close();
-      else outgoing.closeWhenRead();
-    };
-    const responses = this.#attestation.attest(decodedBy(AttestRequestSchema, outgoing), this.#context());
-    if (!(responses instanceof SentMessages)) throw new TypeError('the stream waits to be asked for its messages');
-    await responses.produce((response) => Promise.resolve(answer(response as Answer)));
+      return Promise.resolve();
+    });
   }
 
   async submitEvidence(random: SeededRandom): Promise<void> {
@@ -228,8 +235,15 @@ class Scene {
   }
 }
 
-interface Answer {
-  readonly part?: { readonly case: string | undefined; readonly value?: unknown };
+type Answer = MessageInitShape<typeof AttestResponseSchema> | EncodedMessage<typeof AttestResponseSchema>;
+
+function sendingOf(answers: unknown): Sending<Answer> {
+  if (answers instanceof Sending) return answers as Sending<Answer>;
+  throw new TypeError('the handler sends its messages by itself no longer');
+}
+
+function answerOf(answer: Answer): MessageInitShape<typeof AttestResponseSchema> {
+  return answer instanceof EncodedMessage ? fromBinary(AttestResponseSchema, answer.bytes) : answer;
 }
 
 function protoChunk({ kind, offset, data }: ReturnType<typeof chunksOf>[number]) {

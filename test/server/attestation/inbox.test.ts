@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 
+import { Beats } from '../../../server/attestation/beats.ts';
 import { Inbox } from '../../../server/attestation/inbox.ts';
 import type { AgentMessage } from '../../../server/attestation/messages.ts';
 
@@ -37,7 +38,7 @@ class Transport implements AsyncIterable<AgentMessage> {
 describe('a wait for the messages of a stream', () => {
   test('ends with a message, with the end of the stream, and with its fault', async () => {
     const transport = new Transport();
-    const inbox = new Inbox(transport);
+    const inbox = new Inbox(transport, new Beats(() => performance.now()));
     const message = inbox.next({ timeout: LONG, wakeable: true });
     transport.bring(WISH);
     expect(await message).toEqual({ kind: 'message', message: WISH });
@@ -51,7 +52,7 @@ describe('a wait for the messages of a stream', () => {
 
   test('ends when its time is over, and the read goes on for the next one', async () => {
     const transport = new Transport();
-    const inbox = new Inbox(transport);
+    const inbox = new Inbox(transport, new Beats(() => performance.now()));
     expect(await inbox.next({ timeout: 1, wakeable: true })).toEqual({ kind: 'timeout' });
     transport.bring(WISH);
     await Promise.resolve();
@@ -61,7 +62,7 @@ describe('a wait for the messages of a stream', () => {
 
   test('gives a fault that came while nobody waited to the next one', async () => {
     const transport = new Transport();
-    const inbox = new Inbox(transport);
+    const inbox = new Inbox(transport, new Beats(() => performance.now()));
     await inbox.next({ timeout: 1, wakeable: true });
     transport.break();
     await Promise.resolve();
@@ -70,7 +71,7 @@ describe('a wait for the messages of a stream', () => {
 
   test('is woken, also by what came before it; one that is not to be woken leaves that to a later one', async () => {
     const transport = new Transport();
-    const inbox = new Inbox(transport);
+    const inbox = new Inbox(transport, new Beats(() => performance.now()));
     const waiting = inbox.next({ timeout: LONG, wakeable: true });
     inbox.wake();
     expect(await waiting).toEqual({ kind: 'woken' });
@@ -85,7 +86,7 @@ describe('a wait for the messages of a stream', () => {
 
   test('loses no message to a wake-up', async () => {
     const transport = new Transport();
-    const inbox = new Inbox(transport);
+    const inbox = new Inbox(transport, new Beats(() => performance.now()));
     const waiting = inbox.next({ timeout: LONG, wakeable: true });
     inbox.wake();
     transport.bring(WISH);

@@ -62,6 +62,8 @@ describe('the schema of a SQLite store', () => {
         'DROP TABLE boots',
         'DROP TABLE runtimes',
         'ALTER TABLE results DROP COLUMN status_time',
+        'ALTER TABLE results DROP COLUMN connectivity',
+        'DROP INDEX hosts_version',
         'ALTER TABLE counter DROP COLUMN engine',
         'ALTER TABLE service_keys DROP COLUMN withdraw_time',
         'DROP INDEX changes_policy',
