@@ -16,7 +16,7 @@ import { AttestationError } from './attestation-error.ts';
 import { followKept, keptBytes } from './kept-list.ts';
 import type { KeptRuntimeServices } from './kept-runtime.ts';
 import { learnDoubts } from './learn-doubts.ts';
-import { loadRuntime } from './round-runtime.ts';
+import { loadRuntime } from './known-runtime.ts';
 
 export interface LearnRequest {
   readonly host: Pick<HostRecord, 'id' | 'clock'>;

@@ -29,7 +29,7 @@ function proven(
 
 function unproven(outcome: typeof failed | typeof unevaluated, absent = false): RuntimeEvidence {
   const { tally } = proven() as RuntimeEvidence & { readonly kind: 'proven' };
-  return { kind: 'unproven', finding: outcome('runtime.list', WHY), absent, tally };
+  return { kind: 'unproven', finding: outcome('runtime.list', WHY), absent, tally, boot: null };
 }
 
 /** The verdict by an expression beside run-time rules. */
