@@ -33,8 +33,8 @@ export function addJudgementCommands(context: Context, policy: Command): void {
   )
     .option('-f, --filename <file>', 'YAML or JSON of the policy as it would be applied; - is standard input')
     .option('--delete <policy>', 'what would come of deleting this policy')
-    .option('--set <set=candidate>', 'as if this reference set were the candidate; may be repeated', collectLabel)
-    .option('--keyring <keyring=candidate>', 'as if this keyring were the candidate; may be repeated', collectLabel)
+    .option('--set <set=candidate>', 'as if this reference set were the candidate; may be repeated', collectCandidate)
+    .option('--keyring <keyring=candidate>', 'as if this keyring were the candidate; may be repeated', collectCandidate)
     .option('--host <host>', 'only this host; may be repeated', collectText)
     .option('--label <key=value>', 'only hosts with this label; may be repeated', collectLabel)
     .option('--limit <number>', 'list at most so many hosts (default 1000)', parseLimit)
@@ -122,6 +122,14 @@ function substitutesOf({ set = {}, keyring = {} }: Pick<SimulateOptions, 'set' |
       candidate: resourceName(collection, candidate),
     }));
   return [...named('referenceSets', set), ...named('keyrings', keyring)];
+}
+
+/** Of two candidates for one name neither is dropped unseen. */
+function collectCandidate(text: string, before: Readonly<Record<string, string>> | undefined): Record<string, string> {
+  const after = collectLabel(text, before);
+  if (Object.keys(after).length === Object.keys(before ?? {}).length)
+    throw new InvalidArgumentError('It must name each set or keyring once.');
+  return after;
 }
 
 function parseLimit(text: string): number {

@@ -1,6 +1,7 @@
 import { bootAggregatesOf, checkBootAggregate } from '../../tpm/ima/boot-aggregate.ts';
 import type { BootAggregateCheck, BootAggregateTable } from '../../tpm/ima/boot-aggregate.ts';
 import { imaHashByName } from '../../tpm/ima/hash-names.ts';
+import type { RuntimeState } from '../policy/runtime-state.ts';
 import type { KnownBoot } from '../verifier/boot-cache.ts';
 import { recordedPcrs } from '../verifier/boot-record.ts';
 import { failed, passed, unevaluated } from '../verifier/finding.ts';
@@ -57,6 +58,25 @@ export function checkBootOfList(aggregate: string | null, boot: KnownBoot | null
     message: 'The list of run-time measurements began in another boot than the TPM speaks of.',
   });
 }
+
+/**
+ * What the beginning of a list that was proven in this boot says against the host, whoever can judge its entries, and whether the host
+ * still shows it: no other list leads to the same PCR values. Null where it says nothing.
+ */
+export function bootAgainst(
+  state: BeginningOfList | null,
+  { resetCount, restartCount }: Pick<BeginningOfList, 'resetCount' | 'restartCount'>,
+  boot: KnownBoot | null,
+): Finding | null {
+  if (state?.resetCount !== resetCount || state.restartCount !== restartCount) return null;
+  const { bootAggregate } = state.tally;
+  const finding = bootAggregate === null ? null : checkBootOfList(bootAggregate, boot);
+  return finding?.outcome === 'failed' ? finding : null;
+}
+
+type BeginningOfList = Pick<RuntimeState, 'resetCount' | 'restartCount'> & {
+  readonly tally: Pick<RuntimeState['tally'], 'bootAggregate'>;
+};
 
 /** By boot: its values do not change while it is known. */
 const tables = new WeakMap<KnownBoot['record'], readonly BootAggregateTable[]>();

@@ -7,7 +7,7 @@ import type { HostRecord, LogKind, LogState } from '../store/records.ts';
 import type { RoundInput } from '../store/store.ts';
 import type { KnownBoot } from '../verifier/boot-cache.ts';
 import type { BootHint, Challenge } from './messages.ts';
-import type { KnownRuntime } from './round-runtime.ts';
+import type { KnownRuntime } from './known-runtime.ts';
 
 /** How long an agent may take for one answer, milliseconds. A quote takes some 20 ms, the largest log some seconds. */
 export const CHALLENGE_LIFETIME = 60_000;

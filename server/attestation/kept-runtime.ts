@@ -14,10 +14,11 @@ import type { CheckRecord } from '../store/records.ts';
 import type { Finding } from '../verifier/finding.ts';
 import type { KeptEvidence } from './kept-evidence.ts';
 import { explainKept } from './kept-findings.ts';
+import { bootAgainst } from './boot-of-list.ts';
 import { followKept, keptBytes } from './kept-list.ts';
 import { evidenceOf } from './list-evidence.ts';
 import { explainFollowed } from './list-findings.ts';
-import { loadRuntime } from './round-runtime.ts';
+import { loadRuntime } from './known-runtime.ts';
 import type { RuntimeServices } from './runtime-services.ts';
 
 /** What the kept list of a host comes to under a policy. */
@@ -47,7 +48,7 @@ export async function judgeKeptRuntime(
   const { state } = await loadRuntime(services.store, host.id);
   if (state?.resetCount !== host.clock.resetCount) return unknownRuntime('no list of this boot');
   const outcome = await services.runtimes.judges.of(applicable, rules);
-  const found = foundInReset(state, host.clock);
+  const found = { tally: foundInReset(state, host.clock), boot: bootAgainst(state, host.clock, boot) };
   if (outcome.kind === 'missing') return unknownRuntime(`not there: ${outcome.names.join(', ')}`, found);
   const tally = await tallyOf(services, { hostId: host.id, state, judge: outcome.judge }).catch((error: unknown) => {
     if (isDamaged(error)) return 'damaged' as const;
@@ -58,13 +59,13 @@ export async function judgeKeptRuntime(
   if (tally === null) return unknownRuntime('a list that does not lead to the values that were proven', found);
   // After a resume the list that came since may begin with it: then the rules of now have judged that.
   if (state.restartCount !== host.clock.restartCount)
-    return unknownRuntime('a list of another boot', tallyOfFaults(tally.faults));
+    return unknownRuntime('a list of another boot', { tally: tallyOfFaults(tally.faults), boot: null });
   const checkpoint = parseCheckpoint(state.checkpoint);
   const { entries } = checkpoint;
   const said = result.checks.find(({ id }) => id === 'runtime.list');
   if (said === undefined || !isOfProvenList(said)) {
     const { finding } = unknownRuntime('no list that the last quote proved');
-    return { evidence: unprovenBy(said, { tally, entries }), finding };
+    return { evidence: unprovenBy(said, { tally, entries, boot: found.boot }), finding };
   }
   return { evidence: evidenceOf(checkpoint, tally, boot), finding: null };
 }
@@ -83,26 +84,33 @@ async function tallyOf(
   return withFormerFaults(tally, faultsBeside(state, tally));
 }
 
+type Against = Pick<RuntimeEvidence & { readonly kind: 'unproven' }, 'tally' | 'boot'>;
+
 /** `found`: what stands against the host all the same. */
-function unknownRuntime(observed: string, found: RuntimeTally | null = null) {
-  const evidence: RuntimeEvidence = { ...NOTHING_YET, tally: found };
+function unknownRuntime(observed: string, found: Against = { tally: null, boot: null }) {
+  const evidence: RuntimeEvidence = { ...NOTHING_YET, ...found };
   return { evidence, finding: explainKept.unknownRuntime(observed) };
 }
 
 /** What the last round said of a list that did not explain its quote, beside what earlier ones proved of it. */
 function unprovenBy(
   said: CheckRecord | undefined,
-  { tally, entries }: { readonly tally: RuntimeTally; readonly entries: number },
+  { entries, ...against }: Against & { readonly entries: number },
 ): RuntimeEvidence {
   switch (said?.reason) {
     case 'IMA_LOG_INCOMPLETE':
-      return { kind: 'unproven', finding: said, absent: false, tally };
+      return { kind: 'unproven', finding: said, absent: false, ...against };
     case 'RUNTIME_LIST_EMPTY':
-      return { kind: 'unproven', finding: explainFollowed.empty(), absent: true, tally };
+      return { kind: 'unproven', finding: explainFollowed.empty(), absent: true, ...against };
     case 'RUNTIME_LIST_UNREADABLE':
-      return { kind: 'unproven', finding: explainFollowed.unreadable(said.observed), absent: entries === 0, tally };
+      return {
+        kind: 'unproven',
+        finding: explainFollowed.unreadable(said.observed),
+        absent: entries === 0,
+        ...against,
+      };
     default:
-      return { ...NOTHING_YET, tally };
+      return { ...NOTHING_YET, ...against };
   }
 }
 

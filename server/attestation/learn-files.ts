@@ -16,7 +16,7 @@ import { AttestationError } from './attestation-error.ts';
 import { followKept, keptBytes } from './kept-list.ts';
 import type { KeptRuntimeServices } from './kept-runtime.ts';
 import { learnDoubts } from './learn-doubts.ts';
-import { loadRuntime } from './round-runtime.ts';
+import { loadRuntime } from './known-runtime.ts';
 
 export interface LearnRequest {
   readonly host: Pick<HostRecord, 'id' | 'clock'>;
@@ -28,21 +28,30 @@ export interface LearnRequest {
   readonly despiteFindings: boolean;
 }
 
+export interface LearnedFiles {
+  /** What is no reference value, a phrase each. */
+  readonly notImported: readonly string[];
+  /** Reasons of what speaks against the host. */
+  readonly despite: readonly string[];
+}
+
 /**
  * The files that ran on a host since its boot, by the list that its rounds proved. `take` gets them as the list is read, before it
- * is proven that they are of it: what was taken counts only if this ends without an error. Returns what is no reference value, a
- * phrase each. Throws RUNTIME_LIST_MISSING where nothing is proven, or by SHA-1 alone, and HOST_HAS_FINDINGS before anything is taken.
+ * is proven that they are of it: what was taken counts only if this ends without an error. Throws RUNTIME_LIST_MISSING where nothing is
+ * proven, or by SHA-1 alone, and HOST_HAS_FINDINGS before anything is taken.
  */
 export async function learnFiles(
   { store, runtimes }: KeptRuntimeServices,
   { host, result, excludes, despiteFindings }: LearnRequest,
   take: (entries: readonly ReferenceEntryRecord[]) => Promise<void>,
-): Promise<readonly string[]> {
+): Promise<LearnedFiles> {
   const { state } = await loadRuntime(store, host.id);
   const { resetCount, restartCount } = host.clock;
   if (state === null || state.resetCount !== resetCount || state.restartCount !== restartCount) throw missing();
-  const doubts = despiteFindings ? [] : learnDoubts(result, state);
-  if (doubts.length > 0) throw doubtful(doubts);
+  const doubts = learnDoubts(result, state);
+  if (doubts.length > 0 && !despiteFindings) throw doubtful(doubts);
+  // Where no policy asks what ran, nobody says whether the list that is kept is of this boot and can be believed.
+  if (doubts.length === 0 && !result.checks.some(({ id }) => id === 'runtime.list')) throw missing();
   const files = new MeasuredFiles(excludes);
   const bytes = keptBytes(runtimes, host.id, state);
   let reads = 0;
@@ -64,7 +73,7 @@ export async function learnFiles(
   const list = await followKept(runtimes, { hostId: host.id, state }, taking);
   if (list === null || list.checkpoint.entries === 0) throw missing();
   if (!isProvenByMoreThanSha1(list.checkpoint)) throw weak();
-  return files.left();
+  return { notImported: files.left(), despite: doubts };
 }
 
 /** Which entries are files, and what is no reference value, counted. */

@@ -13,9 +13,13 @@ import { explainFollowed } from './list-findings.ts';
  * the kernel writes a format of the host's choice, entries can be shown as others: it speaks against its host, and for nothing.
  */
 export function evidenceOf(checkpoint: ImaCheckpoint, tally: RuntimeTally, boot: KnownBoot | null): RuntimeEvidence {
-  const unproven = (finding: Finding): RuntimeEvidence => ({ kind: 'unproven', absent: false, finding, tally });
+  const began = checkBootOfList(tally.bootAggregate, boot);
+  const against = began.outcome === 'failed' ? began : null;
+  const unproven = (finding: Finding): RuntimeEvidence => {
+    return { kind: 'unproven', absent: false, finding, tally, boot: against };
+  };
   if (!isProvenByMoreThanSha1(checkpoint)) return unproven(explainFollowed.weakBank());
   const format = ambiguousFormatOf(boot);
   if (format !== null) return unproven(explainFollowed.ambiguousFormat(format));
-  return { kind: 'proven', tally, entries: checkpoint.entries, boot: checkBootOfList(tally.bootAggregate, boot) };
+  return { kind: 'proven', tally, entries: checkpoint.entries, boot: began };
 }

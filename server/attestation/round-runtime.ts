@@ -6,14 +6,13 @@ import type { RuntimeEvidence } from '../policy/appraise-runtime.ts';
 import type { ApplicablePolicy } from '../policy/appraise.ts';
 import type { RuntimeJudge } from '../policy/judge-entry.ts';
 import { runtimeRulesOf } from '../policy/policy.ts';
-import { faultsBeside, foundInReset, makeState, readState, tallyOfFaults } from '../policy/runtime-state.ts';
+import { faultsBeside, foundInReset, makeState, tallyOfFaults } from '../policy/runtime-state.ts';
 import type { RuntimeState } from '../policy/runtime-state.ts';
 import { EMPTY_TALLY, withFormerFaults } from '../policy/runtime-tally.ts';
 import type { RuntimeTally } from '../policy/runtime-tally.ts';
 import { IMA_PCR, selectRuntimePcrs } from '../policy/select-pcrs.ts';
 import { isDamaged } from '../store/damaged.ts';
 import type { HostRecord, LogPart, LogState } from '../store/records.ts';
-import type { LogStore, RuntimeRecord } from '../store/log-store.ts';
 import type { RuntimeChange } from '../store/store.ts';
 import { isOtherBoot } from '../store/enroll-rules.ts';
 import type { KnownBoot } from '../verifier/boot-cache.ts';
@@ -21,33 +20,14 @@ import type { Finding } from '../verifier/finding.ts';
 import { followList } from '../verifier/follow-list.ts';
 import type { FollowedList, ProvenList } from '../verifier/follow-list.ts';
 import type { VerifiedEvidence } from '../verifier/verify-evidence.ts';
+import { bootAgainst } from './boot-of-list.ts';
+import type { KnownRuntime } from './known-runtime.ts';
 import { followToCheckpoint } from './kept-list.ts';
 import { listBytes } from './list-bytes.ts';
 import { evidenceOf } from './list-evidence.ts';
 import { explainFollowed } from './list-findings.ts';
 import type { Challenge, RoundEvidence } from './messages.ts';
 import type { RuntimeServices } from './runtime-services.ts';
-
-/** What is kept of the run time of a host. */
-export interface KnownRuntime {
-  /** Of the record; 0 where there is none. */
-  readonly sequence: number;
-  readonly state: RuntimeState | null;
-}
-
-export const NO_RUNTIME: KnownRuntime = { sequence: 0, state: null };
-
-function knownRuntime(record: RuntimeRecord | null): KnownRuntime {
-  return record === null ? NO_RUNTIME : { sequence: record.sequence, state: readState(record) };
-}
-
-/** What is known after a round that changed this much. */
-export function movedRuntime(known: KnownRuntime, change: RuntimeChange | undefined): KnownRuntime {
-  if (change?.body === undefined) return known;
-  if (change.body === null) return NO_RUNTIME;
-  const sequence = change.expected + 1;
-  return knownRuntime({ sequence, body: change.body, updateTime: 0 });
-}
 
 export interface RuntimeContext {
   readonly host: Pick<HostRecord, 'id' | 'banks' | 'clock'>;
@@ -103,7 +83,8 @@ export async function proveRuntime(
   const outcome = await services.judges.of(applicable, rules);
   if (outcome.kind === 'missing') {
     const found = foundInReset(runtime.state, quote.clockInfo);
-    const unproven = unjudged(explainFollowed.missingReferences(outcome.names), found);
+    const boot = bootAgainst(runtime.state, quote.clockInfo, round.proven ?? context.boot);
+    const unproven = unjudged(explainFollowed.missingReferences(outcome.names), { tally: found, boot });
     // What nobody followed does not take the place of the list that a checkpoint is of.
     const replaced = runtime.state !== null && isOfWholeList(round);
     return replaced ? { ...unproven, change: { expected: runtime.sequence, keepBytes: 0 } } : unproven;
@@ -133,8 +114,11 @@ function isOfWholeList({ logs }: RuntimeRound): boolean {
   return logs.some(({ kind, offset }) => kind === 'ima' && offset === 0);
 }
 
-function unjudged(finding: Finding, tally: RuntimeTally | null = null): RuntimeProof {
-  return { ...UNASKED, evidence: { kind: 'unproven', finding, absent: false, tally } };
+function unjudged(
+  finding: Finding,
+  against: { readonly tally: RuntimeTally | null; readonly boot: Finding | null },
+): RuntimeProof {
+  return { ...UNASKED, evidence: { kind: 'unproven', finding, absent: false, ...against } };
 }
 
 /** Where a list is taken up, with what is known of it up to there. */
@@ -180,6 +164,10 @@ class ListRound {
     this.#start = this.#startOf(this.#ofList);
   }
 
+  get #boot(): KnownBoot | null {
+    return this.#round.proven ?? this.#context.boot;
+  }
+
   /** What is kept behind the start, and what came. */
   get bytesToRead(): number {
     const kept = this.#anew ? 0 : this.#kept;
@@ -192,7 +180,10 @@ class ListRound {
     const banks = verified.banks.length > 0 ? verified.banks : banksOf(context.host);
     const selected = selectRuntimePcrs(context.applicable, banks, this.#start.pcrs);
     if (pcrs === null || selected.length === 0) {
-      const proof = unjudged(explainFollowed.notQuoted(), await this.#judgeBefore());
+      const proof = unjudged(explainFollowed.notQuoted(), {
+        tally: await this.#judgeBefore(),
+        boot: this.#bootBefore(),
+      });
       // The list that a checkpoint was of is replaced all the same.
       return this.#anew || this.#again !== null ? { ...proof, change: this.#unmoved() } : proof;
     }
@@ -209,7 +200,7 @@ class ListRound {
 
   /** What is kept of the list is not what the host sent. Nothing of it stays, and the host is asked for all of it at once. */
   damaged(): RuntimeProof {
-    const proof = unjudged(explainFollowed.damaged(), this.#judgedBefore(null));
+    const proof = unjudged(explainFollowed.damaged(), { tally: this.#judgedBefore(null), boot: this.#bootBefore() });
     return { ...proof, change: { ...this.#fence(), keepBytes: 0 }, askAgain: true };
   }
 
@@ -236,9 +227,8 @@ class ListRound {
     const { checkpoint } = list;
     const proven = checkpoint.pcrs.map(({ pcr }) => pcr);
     const pcrs = [...new Set([...proven, ...awaited])].toSorted((left, right) => left - right);
-    const boot = this.#round.proven ?? this.#context.boot;
     return {
-      evidence: evidenceOf(checkpoint, withFormerFaults(tally, former), boot),
+      evidence: evidenceOf(checkpoint, withFormerFaults(tally, former), this.#boot),
       change: this.#changeTo({ checkpoint: formatCheckpoint(checkpoint), pcrs, tally, former }),
       torn: false,
       askAgain: awaited.length > 0,
@@ -266,11 +256,15 @@ class ListRound {
     const unreadable = announced?.unreadable ?? '';
     const nothingCame = unreadable === '' && (announced?.size ?? 0) === 0;
     const finding = explainFollowed.finding(followed, { unreadable, nothingCame });
-    const tally = await this.#judgeBefore();
+    const against = { tally: await this.#judgeBefore(), boot: this.#bootBefore() };
     // Rules that judge from the start take away nothing of what is kept.
     const { entries, offset } = this.#ofList === null ? EMPTY_CHECKPOINT : parseCheckpoint(this.#ofList.checkpoint);
     const absent = followed.kind === 'empty' || (unreadable !== '' && entries === 0);
-    const proof = { evidence: { kind: 'unproven', finding, absent, tally } as const, torn: false, askAgain: false };
+    const proof = {
+      evidence: { kind: 'unproven', finding, absent, ...against } as const,
+      torn: false,
+      askAgain: false,
+    };
     if (followed.kind === 'uncovered') {
       const more = followed.pcrs.some((pcr) => !this.#start.pcrs.includes(pcr));
       // What these entries are is not known before their PCRs are proven.
@@ -319,6 +313,10 @@ class ListRound {
     return list === null ? foundInReset(state, state) : tallyOfFaults(state.former);
   }
 
+  #bootBefore(): Finding | null {
+    return bootAgainst(this.#ofReset, this.#round.verified.quote.clockInfo, this.#boot);
+  }
+
   #fence(): RuntimeChange {
     return { expected: this.#context.runtime.sequence };
   }
@@ -340,9 +338,4 @@ class ListRound {
 
 function banksOf({ banks }: Pick<HostRecord, 'banks'>) {
   return banks.map(({ algorithm, pcrs }) => ({ hash: algorithm, pcrs }));
-}
-
-/** What is kept of the run time, for the rounds of a stream. */
-export async function loadRuntime(store: Pick<LogStore, 'getRuntime'>, hostId: string): Promise<KnownRuntime> {
-  return knownRuntime(await store.getRuntime(hostId));
 }

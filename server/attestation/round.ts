@@ -31,7 +31,8 @@ import type { EvidenceOutcome, VerifiedEvidence } from '../verifier/verify-evide
 import type { KeptKey } from './kept-key.ts';
 import type { Challenge, RoundEvidence } from './messages.ts';
 import { bootChange, bootEvidence, standsAgainst } from './round-boot.ts';
-import type { KnownRuntime, RuntimeProof } from './round-runtime.ts';
+import type { KnownRuntime } from './known-runtime.ts';
+import type { RuntimeProof } from './round-runtime.ts';
 
 /** What rounds need of a host. Certificates are large, and looked at only when it becomes known. */
 export type RoundHost = Omit<HostRecord, 'eks' | 'pendingAk' | 'ak'> & { readonly ak: Pick<AkRecord, 'name'> };

@@ -21,8 +21,8 @@ import { settleMoved } from './moved-list.ts';
 import { isTornBoot, loadBoot, proveBoot } from './round-boot.ts';
 import { isLaterBoot, judgeRound, proveRound, quoteRequirementsOf, roundHostOf, tornRound, withLogs } from './round.ts';
 import type { RoundContext, RoundHost } from './round.ts';
-import { loadRuntime, movedRuntime, NO_RUNTIME, proveRuntime } from './round-runtime.ts';
-import type { KnownRuntime } from './round-runtime.ts';
+import { type KnownRuntime, loadRuntime, movedRuntime, NO_RUNTIME } from './known-runtime.ts';
+import { proveRuntime } from './round-runtime.ts';
 
 const HELLO_TIMEOUT = 30_000;
 /** A wish is heard this long after the last challenge, milliseconds. */

@@ -4,7 +4,7 @@ import { magnitude } from './appraise-runtime.ts';
 import { APPROVED, APPROVED_AT_BOOT, CONTRAINDICATED, NOT_APPROVED } from './claims.ts';
 import type { Claims } from './claims.ts';
 import type { Expression } from './compile-expression.ts';
-import { claimsAtBest, claimsOf } from './expression-claims.ts';
+import { claimsOf, possibleClaims } from './expression-claims.ts';
 import type { ClaimSources } from './expression-claims.ts';
 import { compiledRules, pcrsOfExpressions } from './expression-rules.ts';
 import type { CompiledRule, ExpressionRule } from './expression-rules.ts';
@@ -25,8 +25,8 @@ export function appraiseExpressions(
   if (rules.length === 0) return [];
   const demand = { pcrs: pcrsOfExpressions(policy), runtimeRules: runtimeRulesOf(policy) };
   const values = claimsOf(sources, demand);
-  const best = claimsAtBest(values, sources, demand);
-  return rules.map((rule) => checkRule(rule, best === null ? [values] : [values, best], claims));
+  const possible = possibleClaims(values, sources, demand);
+  return rules.map((rule) => checkRule(rule, possible, claims));
 }
 
 /** `possible`: what the claims may be. The expression must hold for each of them. */

@@ -23,13 +23,14 @@ export type RuntimeEvidence =
   | { readonly kind: 'proven'; readonly tally: RuntimeTally; readonly entries: number; readonly boot: Finding }
   /**
    * The list does not explain the quote, or cannot be judged. `tally`: what was proven and judged before; it is not forgotten.
-   * `absent`: there is nothing to judge.
+   * `absent`: there is nothing to judge. `boot`: that what was proven began in another boot, or in none; null where nothing says so.
    */
   | {
       readonly kind: 'unproven';
       readonly finding: Finding;
       readonly absent: boolean;
       readonly tally: RuntimeTally | null;
+      readonly boot: Finding | null;
     };
 
 /** What each run-time rule of the policy says of the list; of {@link NO_RUNTIME_RULES} only whether it can be believed. */
@@ -42,7 +43,7 @@ export function appraiseRuntime(
   const present = evidence ?? NOTHING_YET;
   const checks = checksOf(rules).map((check) => checkFaults(check, present, claims));
   const list = checkList(present, rules, claims);
-  const boot = present.kind === 'proven' ? present.boot : unproven('runtime.boot-aggregate');
+  const boot = present.boot ?? unproven('runtime.boot-aggregate');
   if (boot.outcome === 'failed') claims.lower('executables', CONTRAINDICATED);
   const findings = [list, boot, ...checks];
   approve(findings, rules, claims);
@@ -54,6 +55,7 @@ export const NOTHING_YET: RuntimeEvidence & { readonly kind: 'unproven' } = {
   kind: 'unproven',
   absent: false,
   tally: null,
+  boot: null,
   finding: unevaluated('runtime.list', {
     reason: 'RUNTIME_LIST_MISSING',
     observed: 'no list for this boot',

@@ -12,7 +12,7 @@ import type { NamedPcr } from './compile-expression.ts';
 import { message, Unproven } from './expression-value.ts';
 import type { ClaimValue } from './expression-value.ts';
 import { revokedBy } from './revoked-by.ts';
-import { claimsIfValid, runtimeClaims } from './runtime-claims.ts';
+import { claimsIfValid, claimsLeftOpen, runtimeClaims } from './runtime-claims.ts';
 import type { RuntimeRules } from './runtime-rules.ts';
 
 /** What is known of a host besides its evidence; nothing of it is what the host says of itself. */
@@ -62,10 +62,16 @@ export function claimsOf(sources: ClaimSources, { pcrs, runtimeRules }: ClaimDem
   ]);
 }
 
-/** The claims if what is not known of the list were as good as it may be; null where all of it is known. */
-export function claimsAtBest(claims: Claims, { runtime }: ClaimSources, { runtimeRules }: ClaimDemand): Claims | null {
+/** What the claims may be: these alone, or also as if what is not known of the list were as good as it may be, and with that left open. */
+export function possibleClaims(
+  claims: Claims,
+  { runtime }: ClaimSources,
+  { runtimeRules }: ClaimDemand,
+): readonly Claims[] {
   const best = claimsIfValid(runtime, runtimeRules);
-  return best === null ? null : new Map(claims).set('runtime', best);
+  if (best === null) return [claims];
+  const worst = claims.get('runtime') ?? best;
+  return [claims, ...[best, claimsLeftOpen(worst, best)].map((value) => new Map(claims).set('runtime', value))];
 }
 
 const ENROLLING = 'not known before the host is admitted';

@@ -47,6 +47,14 @@ export function claimsIfValid(evidence: RuntimeEvidence | null, rules: RuntimeRu
   return runtimeClaims({ ...evidence, tally: { ...tally, counts, faults } }, rules);
 }
 
+/** The same with what differs between these two left open: between its ends a number may be any. */
+export function claimsLeftOpen(worst: ClaimValue, best: ClaimValue): ClaimValue {
+  if (!(worst instanceof Map) || !(best instanceof Map)) return worst;
+  const ends: ReadonlyMap<unknown, ClaimValue> = best;
+  const open = new Unproven('signatures of the list were not tried');
+  return new Map([...worst].map(([name, value]) => [name, value === ends.get(name) ? value : open] as const));
+}
+
 const DOUBTS: readonly RuntimeReason[] = ['IMA_ENTRY_UNREADABLE', 'IMA_LIST_INCONSISTENT'];
 
 function claimsOfList({ tally, entries, boot }: ProvenRuntime, rules: RuntimeRules): ClaimValue {

@@ -28,8 +28,6 @@ export interface DraftRequest extends Actor {
   readonly id: string;
   readonly mode: 'replace' | 'add';
   readonly expected: number | 'any';
-  /** Where it comes from, for the audit log; empty for a file. */
-  readonly origin: string;
 }
 
 export interface ImportOutcome {
@@ -46,8 +44,14 @@ export interface ImportRequest extends DraftRequest {
 
 /** Writes entries to the draft. */
 type Take = (entries: readonly ReferenceEntryRecord[]) => Promise<void>;
-/** Returns what is left out, a sentence each. */
-type Fill = (take: Take) => Promise<readonly string[]>;
+type Fill = (take: Take) => Promise<Filled>;
+
+interface Filled {
+  /** What is left out, a sentence each. */
+  readonly notImported: readonly string[];
+  /** Where it comes from, for the audit log; empty for a file. */
+  readonly origin: string;
+}
 
 type ImportStore = Pick<
   Store,
@@ -69,7 +73,9 @@ export class ReferenceImports {
   /** `next` gives null at the end. Throws ReferenceImportError and StoreError; the former version is in force then. */
   async import(request: ImportRequest, next: () => Promise<Buffer | null>): Promise<ImportOutcome> {
     using timed = withinTime(next);
-    return await this.#draft(request, (take) => parse(FORMATS[request.format](), timed.next, take));
+    return await this.#draft(request, async (take) => {
+      return { notImported: await parse(FORMATS[request.format](), timed.next, take), origin: '' };
+    });
   }
 
   /** `fill` gives the entries to `take`, and returns what it left out. What it throws leaves the former version in force. */
@@ -85,7 +91,7 @@ export class ReferenceImports {
       const draft = await this.#store.openReferenceDraft(request.id, { from, expected: request.expected });
       try {
         let read = 0;
-        const notImported = await fill(async (entries) => {
+        const { notImported, origin } = await fill(async (entries) => {
           read += entries.length;
           for (let start = 0; start < entries.length; start += BATCH) {
             // oxlint-disable-next-line no-await-in-loop -- one batch after another is the point
@@ -94,8 +100,7 @@ export class ReferenceImports {
         });
         // A set of nothing lets no file run: what it came of is of another kind, or was cut off, far more often than a wish.
         if (read === 0) throw new ReferenceImportError('malformed', 'there is no entry of a file in it');
-        const origin = request.origin === '' ? '' : `${request.origin}, `;
-        const options = { actor: request.actor, detail: `${origin}${read} read, ` };
+        const options = { actor: request.actor, detail: `${origin === '' ? '' : `${origin}, `}${read} read, ` };
         return { ...(await this.#store.commitReferenceDraft(draft, options)), read, notImported };
       } catch (error) {
         // A draft that cannot be dropped now is swept later; why the import failed is what counts.

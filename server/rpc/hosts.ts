@@ -113,6 +113,8 @@ const FIELDS: { readonly [path: string]: (host: Host) => HostChange } = {
   node_name: ({ nodeName }) => {
     const problem = nodeName === '' ? null : nodeNameProblem(nodeName);
     if (problem !== null) throw invalid('host.node_name', problem);
+    // Whoever takes either would take it for that host.
+    if (isHostId(nodeName)) throw invalid('host.node_name', "must not have the form of a host's id");
     return { nodeName };
   },
   trust_policy: ({ trustPolicy }) => ({

@@ -72,11 +72,12 @@ export function referenceValueHandlers({
       const result = await store.findResult({ hostId }, scope);
       if (host === null || result === null) throw new StoreError('not_found', `${hostName} is not known`);
       const learned = { host, result, excludes, despiteFindings: request.despiteFindings };
-      const origin = `learned from ${hostName}${request.despiteFindings ? ' despite findings' : ''}`;
-      const draft = { ...wanted, ...access.actor(context), origin };
-      const { set, changed, read, notImported } = await imports.learn(draft, (take) =>
-        learnFiles({ store, runtimes: services.runtimes }, learned, take),
-      );
+      const draft = { ...wanted, ...access.actor(context) };
+      const { set, changed, read, notImported } = await imports.learn(draft, async (take) => {
+        const found = await learnFiles({ store, runtimes: services.runtimes }, learned, take);
+        const despite = found.despite.length === 0 ? '' : ` despite ${found.despite.join(' ')}`;
+        return { notImported: found.notImported, origin: `learned from ${hostName}${despite}` };
+      });
       return { referenceSet: setToProto(set), changed, readCount: BigInt(read), notImported: [...notImported] };
     },
 
@@ -141,7 +142,7 @@ function headerFromProto(header: ReferenceSetHeader): Omit<ImportRequest, 'actor
   if (format === undefined)
     throw invalid('header.format', header.format === ProtoFormat.UNSPECIFIED ? 'is required' : 'is not a known format');
   const mode = modeOf(header.mode, 'header.mode');
-  return { id, format, mode, expected: versionOfEtag(header.etag, 'header.etag') ?? 'any', origin: '' };
+  return { id, format, mode, expected: versionOfEtag(header.etag, 'header.etag') ?? 'any' };
 }
 
 function modeOf(proto: ImportMode, field: string): ImportRequest['mode'] {

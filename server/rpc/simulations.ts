@@ -10,7 +10,9 @@ import { StatusError } from '../../proto/status.ts';
 import { simulate } from '../attestation/simulate.ts';
 import type { SimulationEvent, SimulationRequest, SimulationServices } from '../attestation/simulate.ts';
 import { differs } from '../attestation/simulation-tally.ts';
+import { referencesOf } from '../policy/policy.ts';
 import type { TrustPolicy } from '../policy/policy.ts';
+import type { ReferenceSubstitute } from '../policy/substitute-references.ts';
 import type { Store } from '../store/store.ts';
 import type { Access } from './access.ts';
 import { simulatedToProto, simulationFromProto, simulationSummaryToProto } from './convert-simulation.ts';
@@ -97,10 +99,37 @@ export class Simulations {
     const references = await Promise.all(named.map((name) => findReference(store, name)));
     const unknown = named[references.indexOf(null)];
     if (unknown !== undefined) throw notFound(unknown);
+    const policies = substitutes.length === 0 ? [] : (await store.allPolicies()).policies;
+    const judging = [
+      ...policies.filter(({ id }) => id !== changedId(change)).flatMap(({ references }) => references),
+      ...(change.kind === 'apply' ? referencesOf(change.policy) : []),
+    ];
+    const unnamed = substitutes.find(({ name }) => !judging.includes(name));
+    if (unnamed !== undefined) throw nothingJudgedBy(unnamed);
     const hosts = await Promise.all(hostIds.map((id) => store.findHost(id, scope)));
     const missing = hosts.indexOf(null);
     if (missing >= 0) throw notFound(`hosts/${hostIds[missing]}`);
   }
+}
+
+function changedId(change: SimulationRequest['change']): string | null {
+  switch (change.kind) {
+    case 'apply':
+      return change.policy.id;
+    case 'delete':
+      return change.id;
+    case 'none':
+      return null;
+  }
+}
+
+/** Often the two were taken for each other: the candidate is the one that no policy names. */
+function nothingJudgedBy({ name, candidate }: ReferenceSubstitute): StatusError {
+  return new StatusError({
+    code: 'FAILED_PRECONDITION',
+    reason: 'REFERENCE_UNNAMED',
+    message: `no policy names ${name}, so that no host would be judged by ${candidate} in its place`,
+  });
 }
 
 function findReference(store: Pick<Store, 'getReferenceSet' | 'getKeyring'>, name: string): Promise<object | null> {

@@ -2,8 +2,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import type { Challenge, RoundEvidence } from '../../server/attestation/messages.ts';
 import { KeptKey } from '../../server/attestation/kept-key.ts';
+import { NO_RUNTIME } from '../../server/attestation/known-runtime.ts';
 import { judgeRound, proveRound } from '../../server/attestation/round.ts';
-import { NO_RUNTIME, UNASKED } from '../../server/attestation/round-runtime.ts';
+import { UNASKED } from '../../server/attestation/round-runtime.ts';
 import type { RoundContext } from '../../server/attestation/round.ts';
 import { Appraiser } from '../../server/policy/appraiser.ts';
 import { SharedParts } from '../../server/policy/shared-parts.ts';

@@ -108,9 +108,15 @@ describe('a policy that is simulated before it is applied', () => {
       const imported = await deployment.assay('reference', 'import', set, list, '--format', 'sha256sum');
       expect(imported.code).toBe(0);
     }
-    const { code, stdout, stderr } = await deployment.assay('policy', 'simulate', '--set', 'base=base-next');
+    const named = { runtime: { files: { referenceSets: ['referenceSets/base'] } } };
+    const file = await written(policy('listed', { ...named, selector: { matchLabels: { tenant: 'nobody' } } }));
+    const substitute = ['policy', 'simulate', '--set', 'base=base-next'];
+    const { code, stdout, stderr } = await deployment.assay(...substitute, '-f', file);
     expect([code, stderr]).toEqual([0, '']);
     expect(stdout).toMatch(/hosts: +2, of which 0 would be judged/);
+    const unnamed = await deployment.assay(...substitute);
+    expect(unnamed).toMatchObject({ code: 2, stdout: '' });
+    expect(unnamed.stderr).toContain('REFERENCE_UNNAMED: no policy names referenceSets/base');
     const gone = await deployment.assay('policy', 'simulate', '--keyring', 'distro=gone');
     expect(gone).toMatchObject({ code: 2, stdout: '' });
     expect(gone.stderr).toContain('keyrings/distro is not known');

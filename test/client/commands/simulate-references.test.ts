@@ -25,3 +25,9 @@ test('a simulation sends candidates by their resource names, alone or beside a c
     [{ deleted: 'old' }, substitutes],
   ]);
 });
+
+test('of two candidates for one set none is taken', async () => {
+  const shell = await Shell.open();
+  const code = await shell.assay('policy', 'simulate', '--set', 'base=next', '--set', 'base=other');
+  expect([code, shell.err]).toEqual([2, expect.stringContaining('It must name each set or keyring once.')]);
+});

@@ -65,7 +65,7 @@ interface BenchOptions {
   readonly padded: boolean;
   readonly commandLine: string;
   /** How its list begins. */
-  readonly first: 'aggregate' | 'zeros' | 'file';
+  readonly first: 'aggregate' | 'zeros' | 'file' | 'other boot';
 }
 
 /** A host of which everything is known: its TPM, and what was measured into it. */
@@ -90,7 +90,8 @@ export class EvidenceBench {
     const values = [...(this.tpm.read().get(bank) ?? new Map<number, Buffer>()).values()];
     const aggregate = digestOf(Buffer.concat(values.slice(0, bank === TPM_ALG_SHA1 ? 8 : 10)));
     this.tpm.extend(11, digestOf(Buffer.from(PHASE)), bank);
-    const held = first === 'zeros' ? Buffer.alloc(aggregate.length) : aggregate;
+    const others = { zeros: Buffer.alloc(aggregate.length), 'other boot': digestOf(aggregate) };
+    const held = first === 'zeros' || first === 'other boot' ? others[first] : aggregate;
     const beginning = {
       template: 'ima-sig',
       fields: [digestField(bank === TPM_ALG_SHA1 ? 'sha1' : 'sha256', held), nameField('boot_aggregate'), NO_SIGNATURE],

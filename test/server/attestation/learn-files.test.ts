@@ -5,9 +5,9 @@ import { RuntimeServices } from '../../../server/attestation/runtime-services.ts
 import { ReferenceImports } from '../../../server/reference/import.ts';
 import type { ImportOutcome } from '../../../server/reference/import.ts';
 import type { LogStore } from '../../../server/store/log-store.ts';
-import { TPM_ALG_SHA1 } from '../../../tpm/structures/constants.ts';
+import { TPM_ALG_SHA1, TPM_ALG_SHA256 } from '../../../tpm/structures/constants.ts';
 import { failures, MeasuredHost, putRules } from '../../support/measured-host.ts';
-import { bufferPlan, filePlan, sha256, violationPlan } from '../../support/measuring-kernel.ts';
+import { bufferPlan, filePlan, MeasuringKernel, sha256, violationPlan } from '../../support/measuring-kernel.ts';
 import { FILES, importFiles } from '../../support/runtime-policy.ts';
 import { caughtUp } from '../../support/stream-agent.ts';
 import { SoftwareTpm } from '../../support/software-tpm.ts';
@@ -24,7 +24,7 @@ afterEach(async () => {
   expect(house.faults).toEqual([]);
 });
 
-const REQUEST = { ...OPERATOR, id: 'base', mode: 'add', expected: 'any', origin: 'a host' } as const;
+const REQUEST = { ...OPERATOR, id: 'base', mode: 'add', expected: 'any' } as const;
 const OF_SET = { files: { ...FILES, referenceSets: ['referenceSets/base'] } };
 
 async function learn(
@@ -42,9 +42,10 @@ async function learn(
     readReferenceDigests: (...args) => house.store.readReferenceDigests(...args),
     getKeyring: (...args) => house.store.getKeyring(...args),
   });
-  return new ReferenceImports(house.store).learn(REQUEST, (take) =>
-    learnFiles({ store, runtimes }, { host, result, excludes, despiteFindings }, take),
-  );
+  return new ReferenceImports(house.store).learn(REQUEST, async (take) => {
+    const request = { host, result, excludes, despiteFindings };
+    return { ...(await learnFiles({ store, runtimes }, request, take)), origin: 'a host' };
+  });
 }
 
 async function learned(): Promise<readonly string[]> {
@@ -192,6 +193,25 @@ describe('a host that is learned from', () => {
     expect((await host.round()).status).toBe('affirming');
     house.clock.advance(60 * 60_000);
     await expect(learn(host)).rejects.toMatchObject({ message: expect.stringContaining('RESULT_EXPIRED') as string });
+  });
+
+  it('is one whose policy asks what ran: nobody else looks at the list, nor at the boot that it began in', async () => {
+    await putRules(house, ignored);
+    const tpm = new SoftwareTpm();
+    const kernel = new MeasuringKernel(tpm).measure(filePlan('/bin/sh', 'sh'));
+    tpm.extend(4);
+    await using host = await MeasuredHost.enrolled(house, tpm);
+    host.kernel = kernel;
+    tpm.pcrs.get(TPM_ALG_SHA256)?.set(10, Buffer.alloc(32));
+    kernel.replay();
+    expect(failures((await host.round()).checks)).toEqual([
+      'runtime.boot-aggregate failed IMA_BOOT_AGGREGATE_MISMATCH',
+    ]);
+    await expect(learn(host)).rejects.toMatchObject({ code: 'HOST_HAS_FINDINGS' });
+    await putPolicy(house.store);
+    await caughtUp(house);
+    expect((await host.round()).status).not.toBe('contraindicated');
+    await expect(learn(host)).rejects.toMatchObject({ code: 'RUNTIME_LIST_MISSING' });
   });
 
   it('is none that is banned, or whose list was inconsistent before', async () => {

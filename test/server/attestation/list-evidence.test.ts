@@ -41,3 +41,14 @@ it.each<[string, readonly ImaPcrState[], 'proven' | 'unproven']>([
     expect(evidence).toMatchObject({ absent: false, finding: { outcome: 'error', reason: 'RUNTIME_BANK_WEAK' } });
   }
 });
+
+it('a list that SHA-1 alone proves says all the same that it began in no boot', () => {
+  const checkpoint = { ...EMPTY_CHECKPOINT, entries: 3, pcrs: [state(TPM_ALG_SHA1, 10, 'bankHash')] };
+  const began = (bootAggregate: string) => evidenceOf(checkpoint, { ...EMPTY_TALLY, bootAggregate }, null);
+  expect(began('')).toMatchObject({
+    kind: 'unproven',
+    boot: { outcome: 'failed', reason: 'IMA_BOOT_AGGREGATE_MISSING' },
+  });
+  // Nothing to compare with: it says nothing.
+  expect(began(`sha1:${'11'.repeat(20)}`)).toMatchObject({ kind: 'unproven', boot: null });
+});

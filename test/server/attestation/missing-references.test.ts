@@ -1,9 +1,11 @@
 /** What was found on a host stays while a set that its policy names is not there to judge it again. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
+import { TPM_ALG_SHA256 } from '../../../tpm/structures/constants.ts';
 import { failures, MeasuredHost, putRules } from '../../support/measured-host.ts';
-import { filePlan, violationPlan } from '../../support/measuring-kernel.ts';
+import { filePlan, MeasuringKernel, violationPlan } from '../../support/measuring-kernel.ts';
 import { FILES, importFiles } from '../../support/runtime-policy.ts';
+import { SoftwareTpm } from '../../support/software-tpm.ts';
 import { caughtUp } from '../../support/stream-agent.ts';
 import { TestReappraiser } from '../../support/test-reappraiser.ts';
 import { openHouse } from '../../support/test-service.ts';
@@ -87,6 +89,49 @@ describe('a host that was contraindicated', () => {
     expect(failures((await host.round({ logs: [] })).checks)).toContain(MISSING);
     expect((await house.store.getResult(host.machine.id))?.status).toBe('none');
     restore();
+  });
+});
+
+describe('a host whose list began in another boot', () => {
+  const OTHER_BOOT = 'runtime.boot-aggregate failed IMA_BOOT_AGGREGATE_MISMATCH';
+
+  beforeEach(async () => {
+    await host[Symbol.asyncDispose]();
+    const tpm = new SoftwareTpm();
+    const kernel = new MeasuringKernel(tpm);
+    tpm.extend(4);
+    host = await MeasuredHost.enrolled(house, tpm);
+    host.kernel = kernel;
+    tpm.pcrs.get(TPM_ALG_SHA256)?.set(10, Buffer.alloc(32));
+    kernel.replay();
+    expect(failures((await host.round()).checks)).toEqual([OTHER_BOOT]);
+  });
+
+  it('is contraindicated while a set cannot be read', async () => {
+    await loseSet('other');
+    const result = await host.round();
+    expect(failures(result.checks)).toEqual(expect.arrayContaining([OTHER_BOOT, MISSING]));
+    expect(result.status).toBe('contraindicated');
+  });
+
+  it('is so where it does not show the list any more, and no more after a reset', async () => {
+    const result = await host.next({ logs: [] });
+    expect(failures(result.checks)).toContain(OTHER_BOOT);
+    expect(result.status).toBe('contraindicated');
+    host.machine.tpm.reset();
+    await host.next({ logs: [] });
+    expect((await host.round({ logs: [] })).status).toBe('none');
+  });
+
+  it('is so by what is kept of it, too', async () => {
+    host.agent.draining.abort();
+    await loseSet('other');
+    house.clock.advance(60_000);
+    await using reappraiser = new TestReappraiser(house);
+    await reappraiser.settle();
+    const result = await house.store.getResult(host.machine.id);
+    expect(failures(result?.checks ?? [])).toContain(OTHER_BOOT);
+    expect(result?.status).toBe('contraindicated');
   });
 });
 

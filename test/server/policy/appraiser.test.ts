@@ -58,8 +58,8 @@ const OTHERS: { readonly [Part in keyof Required<AppraisalInput>]: readonly Part
     { boot: { kind: 'missing', finding } },
   ],
   runtime: [
-    { runtime: { kind: 'unproven', finding, absent: false, tally: null } },
-    { runtime: { kind: 'unproven', finding, absent: true, tally: null } },
+    { runtime: { kind: 'unproven', finding, absent: false, tally: null, boot: null } },
+    { runtime: { kind: 'unproven', finding, absent: true, tally: null, boot: null } },
   ],
   banks: [
     { banks: new Set() },
@@ -123,7 +123,10 @@ describe('an appraiser', () => {
 
   it('keeps nothing where a list of run-time measurements goes on', () => {
     const appraiser = new Appraiser(new SharedParts());
-    const input: AppraisalInput = { ...BASE, runtime: { kind: 'unproven', finding, absent: true, tally: null } };
+    const input: AppraisalInput = {
+      ...BASE,
+      runtime: { kind: 'unproven', finding, absent: true, tally: null, boot: null },
+    };
     const before = appraiser.judge(input);
     const after = appraiser.judge(anew(input, 'clock 2000'));
     expect(after).not.toBe(before);

@@ -29,7 +29,7 @@ function proven(
 
 function unproven(outcome: typeof failed | typeof unevaluated, absent = false): RuntimeEvidence {
   const { tally } = proven() as RuntimeEvidence & { readonly kind: 'proven' };
-  return { kind: 'unproven', finding: outcome('runtime.list', WHY), absent, tally };
+  return { kind: 'unproven', finding: outcome('runtime.list', WHY), absent, tally, boot: null };
 }
 
 /** The verdict by an expression beside run-time rules. */
@@ -134,9 +134,24 @@ describe('an expression over a list of which signatures were not tried', () => {
     expect(checkOf(judgeBeside(expression, untried, SIGNED))).toMatchObject({ outcome: 'failed' });
   });
 
-  it('holds where it does whatever they are, and where all were tried', () => {
-    const either = 'runtime.valid_signatures < 99 && runtime.files == 1100 && runtime.invalid_signatures >= 1000';
+  const IGNORED = { action: 'ignore', message: '' } as const;
+
+  it.each([
+    ['between both', 'runtime.valid_signatures != 20'],
+    ['outside of what lies between', 'runtime.valid_signatures < 5 || runtime.valid_signatures > 30'],
+  ])('is not known to hold where it does at both ends: %s', (_name, expression) => {
+    const unminded = { ...SIGNED, files: { ...SIGNED.files, unknown: 'ignore' }, invalidSignatures: IGNORED } as const;
+    const verdict = judgeBeside(expression, untried, unminded);
+    expect(checkOf(verdict)).toMatchObject({ outcome: 'error', reason: 'EXPRESSION_CLAIM_MISSING' });
+    expect(verdict.status).toBe('none');
+  });
+
+  it('holds where it does by what is known, and where all were tried', () => {
+    const either = 'runtime.files == 1100 && runtime.violations == 0 || runtime.valid_signatures < 99';
     expect(checkOf(judgeBeside(either, untried, SIGNED))).toMatchObject({ outcome: 'passed' });
+    // Counted as if none were valid there is none, so there is none.
+    const none = proven({ FILE_SIGNATURE_INVALID: 1040 }, { files: 1100, allowed: 1100 });
+    expect(checkOf(judgeBeside('runtime.unknown_files == 0', none, SIGNED))).toMatchObject({ outcome: 'passed' });
     expect(checkOf(judgeBeside('runtime.valid_signatures < 5', all, SIGNED))).toMatchObject({ outcome: 'passed' });
   });
 });

@@ -19,7 +19,6 @@ const REQUEST: ImportRequest = {
   format: 'digest_list',
   mode: 'replace',
   expected: 'any',
-  origin: '',
 };
 const line = (index: number) => `${index.toString(16).padStart(64, '0')}  /usr/lib/${index}\n`;
 const file = (first: number, count: number) =>

@@ -34,6 +34,6 @@ it('a host with findings is learned from only where that is said, and the audit 
   expect(await imports()).toEqual([]);
   const learned = await client.learnReferenceSet({ ...request, despiteFindings: true });
   expect(learned.referenceSet).toMatchObject({ version: 1n, entryCount: 1n });
-  const detail = `learned from hosts/${host.machine.id} despite findings, 1 read, version 1, 1 entries, 0 verdicts dropped`;
+  const detail = `learned from hosts/${host.machine.id} despite IMA_VIOLATION, 1 read, version 1, 1 entries, 0 verdicts dropped`;
   expect(await imports()).toMatchObject([{ actor: 'identities/ada', target: 'referenceSets/base', detail }]);
 });

@@ -82,12 +82,13 @@ describe('hosts', () => {
 
   it('have node names of their own', async () => {
     const [first = '', second = ''] = await enrolled(2);
-    const update = (name: string) =>
-      channel
-        .client(HostService)
-        .updateHost({ host: { name, nodeName: 'node-1' }, updateMask: { paths: ['node_name'] } });
+    const update = (name: string, nodeName = 'node-1') =>
+      channel.client(HostService).updateHost({ host: { name, nodeName }, updateMask: { paths: ['node_name'] } });
     await update(first);
     expect(await failure(update(second))).toMatchObject({ code: 'ALREADY_EXISTS', reason: 'ALREADY_EXISTS' });
+    // Who names a host takes what looks like an id for one.
+    const { fieldViolations } = await failure(update(second, first.slice('hosts/'.length)));
+    expect(fieldViolations).toMatchObject([{ field: 'host.node_name' }]);
   });
 
   it('are approved once, revoked as often as anybody likes, and deleted', async () => {

@@ -1,8 +1,13 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { TrustStatus } from '../../../proto/gen/assay/v1/attestation_result_pb.ts';
 import { TrustPolicyService } from '../../../proto/gen/assay/v1/trust_policy_pb.ts';
-import type { SimulateTrustPolicyResponse } from '../../../proto/gen/assay/v1/trust_policy_pb.ts';
+import type {
+  ReferenceSubstituteSchema,
+  SimulateTrustPolicyRequestSchema,
+  SimulateTrustPolicyResponse,
+} from '../../../proto/gen/assay/v1/trust_policy_pb.ts';
 import { MeasuredHost, putRules } from '../../support/measured-host.ts';
 import { filePlan } from '../../support/measuring-kernel.ts';
 import { failure } from '../../support/rpc.ts';
@@ -22,13 +27,20 @@ afterEach(async () => {
 const name = 'referenceSets/base';
 const next = 'referenceSets/next';
 
-async function simulate(...substitutes: readonly { readonly name: string; readonly candidate: string }[]) {
+type Substitute = MessageInitShape<typeof ReferenceSubstituteSchema>;
+
+async function simulateBeside(
+  change: MessageInitShape<typeof SimulateTrustPolicyRequestSchema>['change'],
+  ...substitutes: Substitute[]
+) {
   const channel = running.connect(await running.identity('ada', ['operator']));
   const events: SimulateTrustPolicyResponse['event'][] = [];
-  const request = { substitutes: [...substitutes] };
+  const request = { substitutes, ...(change === undefined ? {} : { change }) };
   for await (const { event } of channel.client(TrustPolicyService).simulateTrustPolicy(request)) events.push(event);
   return events;
 }
+
+const simulate = (...substitutes: readonly Substitute[]) => simulateBeside(undefined, ...substitutes);
 
 describe('a simulation of other reference sets', () => {
   it('says whom the candidate would turn, by the names of the sets', async () => {
@@ -71,6 +83,22 @@ describe('a simulation of other reference sets', () => {
     const error = await failure(simulate(...substitutes));
     expect(error).toMatchObject({ code: 'INVALID_ARGUMENT', reason: 'INVALID_FIELD' });
     expect(error.fieldViolations.map((violation) => violation.field)).toEqual([field]);
+  });
+
+  it('says that no policy names what was to be replaced, as where it was taken for the candidate', async () => {
+    const { store } = running.house;
+    await importFiles(store, ['one']);
+    await importFiles(store, ['other'], 'next');
+    await putRules(running.house, { files: { ...FILES, referenceSets: [name] } });
+    expect(await failure(simulate({ name: next, candidate: name }))).toMatchObject({
+      code: 'FAILED_PRECONDITION',
+      reason: 'REFERENCE_UNNAMED',
+      message: 'no policy names referenceSets/next, so that no host would be judged by referenceSets/base in its place',
+    });
+    const deleted = { case: 'deletedTrustPolicy', value: 'trustPolicies/base' } as const;
+    expect(await failure(simulateBeside(deleted, { name, candidate: next }))).toMatchObject({
+      reason: 'REFERENCE_UNNAMED',
+    });
   });
 
   it('says what is not there', async () => {

@@ -92,7 +92,8 @@ export type Host = Message<"assay.v1.Host"> & {
   state: HostState;
 
   /**
-   * The operator's name for the host; unique when set. 1 to 253 bytes of a-z, 0-9, "-" and ".".
+   * The operator's name for the host; unique when set. 1 to 253 bytes of a-z, 0-9, "-" and ".", not in the form of a
+   * host's id.
    *
    * @generated from field: string node_name = 3;
    */

@@ -1101,7 +1101,8 @@ export const ValidateTrustPolicyResponseSchema: GenMessage<ValidateTrustPolicyRe
  */
 export type ReferenceSubstitute = Message<"assay.v1.ReferenceSubstitute"> & {
   /**
-   * What policies name, "referenceSets/{set}" or "keyrings/{keyring}".
+   * What policies name, "referenceSets/{set}" or "keyrings/{keyring}". Refused where none would (REFERENCE_UNNAMED): the candidate may
+   * have been taken for it.
    *
    * @generated from field: string name = 1;
    */
