@@ -177,8 +177,10 @@ class AttestationSession implements HostListener {
     this.#boot = await loadBoot(this.#services.store, this.#services.boots, host.id);
     this.#runtime = await loadRuntime(this.#services.store, host.id);
     this.#grace = quoteRequirementsOf(known.applicable).disconnectGrace;
+    // Where something outside changed meanwhile, this judges the present round, which the fence ends, and no other one.
+    if (this.#host !== host) return known;
     this.#known = known;
-    if (this.#host === host) this.#host = roundHostOf(whole, this.#services.verdictParts);
+    this.#host = roundHostOf(whole, this.#services.verdictParts);
     return known;
   }
 
@@ -205,10 +207,11 @@ class AttestationSession implements HostListener {
 
   /** Judges, commits, tells. Returns milliseconds until the next challenge. */
   async #judge(context: RoundContext, evidence: RoundEvidence): Promise<number> {
+    const { challenge } = context;
     await this.#services.gathering.join();
     const proof = proveRound(context, evidence);
     this.#services.hostLimits.takeRound(context.host.id);
-    checkAnnouncements(evidence.logs, context.challenge.logs);
+    checkAnnouncements(evidence.logs, challenge.logs);
     // Held until the round is committed: its logs are in memory so long.
     using held = this.#services.logBudget.hold([context.host.id], evidence.logs);
     const logs = evidence.logs.some(({ size }) => size > 0) ? await this.#takeLogs(evidence, held) : [];
@@ -216,12 +219,7 @@ class AttestationSession implements HostListener {
     const proven =
       outcome.kind === 'torn'
         ? null
-        : await proveBoot(this.#services.boots, {
-            challenge: context.challenge,
-            evidence,
-            verified: outcome.evidence,
-            logs,
-          });
+        : await proveBoot(this.#services.boots, { challenge, evidence, verified: outcome.evidence, logs });
     const runtime =
       outcome.kind === 'torn'
         ? null
