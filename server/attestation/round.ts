@@ -217,11 +217,11 @@ function knownBanks(
   return { banks: host.banks, banksProven: host.banksProven && !rebooted };
 }
 
-/** Hosts of one make have the same banks: mostly it is the set of the host before. */
+/** Hosts of one make have the same banks: mostly it is the set of the host before. Expressions see their order, which is that of a TPM. */
 let algorithms: ReadonlySet<number> = new Set();
 
 function algorithmsOf(banks: readonly BankRecord[]): ReadonlySet<number> {
-  const isSame = banks.length === algorithms.size && banks.every(({ algorithm }) => algorithms.has(algorithm));
+  const isSame = banks.length === algorithms.size && [...algorithms].every((each, at) => each === banks[at]?.algorithm);
   if (!isSame) algorithms = new Set(banks.map(({ algorithm }) => algorithm));
   return algorithms;
 }

@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { CHALLENGE_LIFETIME } from '../../../server/attestation/challenge.ts';
-import { TPM_ALG_SHA256 } from '../../../tpm/structures/constants.ts';
+import { TPM_ALG_SHA256, TPM_ALG_SHA3_256, TPM_ALG_SHA512 } from '../../../tpm/structures/constants.ts';
 import { SeededRandom } from '../../support/seeded-random.ts';
+import { SoftwareTpm } from '../../support/software-tpm.ts';
 import { enrollMachine, StreamAgent } from '../../support/stream-agent.ts';
 import type { Machine } from '../../support/stream-agent.ts';
 import { openHouse, putPolicy } from '../../support/test-service.ts';
@@ -60,6 +61,23 @@ describe('a stream of attestation', () => {
       expect(result.validUntil).toBe((first.validUntil ?? 0) + 2_000 * count);
       expect(result.evidenceDigest).not.toBe(first.evidenceDigest);
     }
+  });
+
+  it('confirms it also after hosts whose TPMs list the same banks in another order', async () => {
+    await putPolicy(house.store);
+    const judged = async (banks: readonly number[]) => {
+      const other = await enrollMachine(house, { tpm: new SoftwareTpm({ banks }) });
+      return { agent: new StreamAgent(house, other), banks };
+    };
+    const one = await judged([TPM_ALG_SHA256, TPM_ALG_SHA512, TPM_ALG_SHA3_256]);
+    await using agent = one.agent;
+    const first = await agent.round();
+    for (const banks of [[TPM_ALG_SHA256], one.banks.toReversed()]) {
+      await using another = (await judged(banks)).agent;
+      await another.round();
+    }
+    hurry(agent);
+    expect(await agent.round()).toMatchObject({ revision: first.revision, confirmations: 1 });
   });
 
   it('draws a nonce of its own for each challenge', async () => {
