@@ -1,9 +1,10 @@
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import type { MessageInitShape } from '@bufbuild/protobuf';
+import { create, fromBinary, isFieldSet, toBinary } from '@bufbuild/protobuf';
+import type { DescMessage, Message, MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { describe, expect, it } from 'vitest';
 
-import { AttestResponseSchema } from '../../../proto/gen/assay/v1/attestation_pb.ts';
+import { AttestResponseSchema, VerdictConfirmationSchema } from '../../../proto/gen/assay/v1/attestation_pb.ts';
+import { ChallengeSchema, LogRequestSchema, PcrBankSelectionSchema } from '../../../proto/gen/assay/v1/evidence_pb.ts';
 import { challengeToProto } from '../../../server/rpc/convert-evidence.ts';
 import { encodeChallenge, encodeConfirmation } from '../../../server/rpc/encode-round.ts';
 import type { Challenge } from '../../../server/attestation/messages.ts';
@@ -72,6 +73,20 @@ describe('a challenge as bytes', () => {
     expect(part.case === 'challenge' && Buffer.from(part.value.nonce)).toEqual(challenge.nonce);
   });
 
+  it('has every field of its schema: what is added to that is written, too', () => {
+    const ima = { kind: 'ima' as const, offset: 9 };
+    const [all, some] = (['all', challenge.selection] as const).map((selection) => {
+      const { part } = fromBinary(
+        AttestResponseSchema,
+        encodeChallenge({ ...challenge, selection, logs: [ima] }).bytes,
+      );
+      return part.case === 'challenge' ? part.value : undefined;
+    });
+    expect(unset(ChallengeSchema, all, some)).toEqual([]);
+    expect(unset(PcrBankSelectionSchema, ...(some?.selection ?? []))).toEqual([]);
+    expect(unset(LogRequestSchema, ...(some?.logs ?? []))).toEqual([]);
+  });
+
   it('stays what it was when the next one is made', () => {
     const first = encodeChallenge(challenge).bytes;
     const before = first.toString('hex');
@@ -81,6 +96,11 @@ describe('a challenge as bytes', () => {
 });
 
 describe('a confirmation as bytes', () => {
+  it('has every field of its schema', () => {
+    const { part } = fromBinary(AttestResponseSchema, encodeConfirmation(result).bytes);
+    expect(unset(VerdictConfirmationSchema, part.case === 'confirmation' ? part.value : undefined)).toEqual([]);
+  });
+
   it.each<[string, Partial<ResultRecord>]>([
     ['of a verdict that ends', {}],
     ['of one that does not', { validUntil: null }],
@@ -101,6 +121,13 @@ describe('a confirmation as bytes', () => {
     expect(encodeConfirmation(confirmed).bytes.toString('hex')).toBe(generated({ case: 'confirmation', value }));
   });
 });
+
+/** Fields that none of the messages has. */
+function unset(schema: DescMessage, ...messages: readonly (Message | undefined)[]): readonly string[] {
+  const has = (field: DescMessage['fields'][number]) =>
+    messages.some((message) => message !== undefined && isFieldSet(message, field));
+  return schema.fields.filter((field) => !has(field)).map(({ name }) => name);
+}
 
 function whole(kind: Challenge['logs'][number]['kind']): Challenge['logs'][number] {
   return { kind, offset: 0 };
