@@ -22,6 +22,20 @@ function open(directory: string, clock = new FakeClock()): Promise<Store> {
   });
 }
 
+/** Of each present result, in its row and in its change. */
+function connectivities(directory: string): readonly unknown[] {
+  const database = new DatabaseSync(join(directory, 'assay.db'), { readOnly: true });
+  try {
+    const rows = database.prepare(
+      `SELECT p.connectivity AS own, c.connectivity AS changed FROM results p JOIN changes c ON c.revision = p.revision
+        ORDER BY p.host_id`,
+    );
+    return rows.all().map(({ own, changed }) => [own, changed]);
+  } finally {
+    database.close();
+  }
+}
+
 describe('the schema of a SQLite store', () => {
   let directory: string;
 
@@ -94,6 +108,12 @@ describe('the schema of a SQLite store', () => {
       const { exceptions } = await store.platform([], { exceptions: 9, policies: 9 });
       const since = exceptions.map(({ hostId, revisionTime }) => [hostId, revisionTime]);
       expect(since).toContainEqual(['h-c', clock.wall - 1]);
+      // What a round that confirms looks at stands in small rows, too.
+      expect(connectivities(directory)).toEqual([
+        ['connected', 'connected'],
+        ['never_seen', 'never_seen'],
+        ['connected', 'connected'],
+      ]);
     } finally {
       await store.close();
     }
