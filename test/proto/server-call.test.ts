@@ -50,6 +50,32 @@ describe('a call that ends early', () => {
     expect(await told.promise).toMatchObject({ code: 'CANCELLED' });
   });
 
+  test('is told to whoever asks for its signal afterwards, and to listeners of its release', async () => {
+    const asked = Promise.withResolvers<Context>();
+    const over = Promise.withResolvers<void>();
+    await using service = await startTestService(
+      echoServices({
+        createChallenge: async (_request, context) => {
+          asked.resolve(context);
+          await over.promise;
+          return {};
+        },
+      }),
+    );
+    const abort = new AbortController();
+    const call = failure(attestation(service).createChallenge({}, { signal: abort.signal }));
+    const context = await asked.promise;
+    abort.abort();
+    expect((await call).code).toBe('CANCELLED');
+    await until(() => service.server.callCount === 0, 'call released');
+    expect(context.signal.aborted).toBe(true);
+    expect(context.signal.reason).toMatchObject({ code: 'CANCELLED' });
+    let released = false;
+    context.onReleased(() => (released = true));
+    expect(released).toBe(true);
+    over.resolve();
+  });
+
   test('by a lost connection aborts the signal and the pending read', async () => {
     const told = Promise.withResolvers<unknown>();
     await using service = await startTestService(
