@@ -6,6 +6,12 @@ import type { RoundAnswer, RoundBatch, RoundMessage, RoundNews } from './sqlite/
 import type { RoundInput, RoundMoves, RoundOutcome } from './store.ts';
 
 /**
+ * Characters of verdicts that cross as one text. One that names every value of a large policy has two million, five hundred of them
+ * are more than a text can hold, and it would be copied once more than as objects.
+ */
+const MAX_TEXT = 4 * 1024 * 1024;
+
+/**
  * Makes messages of rounds, and outcomes of answers. Most rounds confirm the verdict of the one before, and are told as little as
  * that takes: what is written of a verdict crosses to the thread once.
  */
@@ -22,7 +28,8 @@ export class RoundMessages {
       transfer.push(...copied.transfer);
       return { ...this.#message(round), news: { ...news, logs: copied.logs } };
     });
-    return { batch: transfer.length === 0 ? JSON.stringify(messages) : messages, transfer };
+    const length = messages.reduce((sum, { verdict }) => sum + (verdict?.length ?? 0), 0);
+    return { batch: transfer.length === 0 && length <= MAX_TEXT ? JSON.stringify(messages) : messages, transfer };
   }
 
   /** @param answered of the batch, as the thread tells it */

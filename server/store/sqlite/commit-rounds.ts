@@ -56,8 +56,8 @@ export interface RoundMessage extends Pick<
 }
 
 /**
- * Rounds on their way to this thread: as JSON, unless logs are among them. What crosses between threads as objects is taken apart name
- * by name, on both sides, at several times the cost.
+ * Rounds on their way to this thread: as JSON, unless logs or very long verdicts are among them. What crosses between threads as objects
+ * is taken apart name by name, on both sides, at several times the cost.
  */
 export type RoundBatch = string | readonly RoundMessage[];
 
