@@ -128,7 +128,7 @@ export function judgeRound(
     ...appraisalInput(context, verified),
     boot,
     runtime: runtime.evidence,
-    banks: algorithmsOf(known.banks),
+    banks: new Set(known.banks.map(({ algorithm }) => algorithm)),
     banksProven: known.banksProven,
   });
   const partial = rebooted && !asked && !regressed;
@@ -215,15 +215,6 @@ function knownBanks(
     };
   }
   return { banks: host.banks, banksProven: host.banksProven && !rebooted };
-}
-
-/** Hosts of one make have the same banks: mostly it is the set of the host before. Expressions see their order, which is that of a TPM. */
-let algorithms: ReadonlySet<number> = new Set();
-
-function algorithmsOf(banks: readonly BankRecord[]): ReadonlySet<number> {
-  const isSame = banks.length === algorithms.size && [...algorithms].every((each, at) => each === banks[at]?.algorithm);
-  if (!isSame) algorithms = new Set(banks.map(({ algorithm }) => algorithm));
-  return algorithms;
 }
 
 /** The TPM was reset or resumed since the last round: trust falls at once, and the next challenge asks for everything. */
